@@ -14,14 +14,24 @@ class AdaptationSettings(Settings):
     batch_size: int = Field(64, ge=1)
     epochs: int = Field(10, ge=0)
     learning_rate: float = Field(5e-4, gt=0)
-    consensus_weight: float = Field(0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one.")
-    merge: Literal["max", "soft", "average"] = Field("max", description="How the two views' candidates are merged, joint by joint.")
-    attention_sharpness: float = Field(1.0, gt=0, description="beta of the soft merge: weights are exp(beta * confidence).")
+    consensus_weight: float = Field(
+        0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
+    )
+    merge: Literal["max", "soft", "average"] = Field(
+        "max", description="How the two views' candidates are merged, joint by joint."
+    )
+    attention_sharpness: float = Field(
+        1.0, gt=0, description="beta of the soft merge: weights are exp(beta * confidence)."
+    )
     teacher_momentum: float = Field(0.99, ge=0, lt=1)
-    teacher_warm_up: bool = Field(True, description="Count the momentum up from small values, as the released code does.")
+    teacher_warm_up: bool = Field(
+        True, description="Count the momentum up from small values, as the released code does."
+    )
     rotation_momentum: float = Field(0.999, ge=0, lt=1)
     rotation_pairs: int = Field(512, ge=1, description="Estimate the first rotation from at most so many pairs.")
-    confidence_threshold: float = Field(0.0, ge=0, le=1, description="fixed mode: a joint is valid where the model's own confidence exceeds this.")
+    confidence_threshold: float = Field(
+        0.0, ge=0, le=1, description="fixed mode: a joint is valid where the model's own confidence exceeds this."
+    )
     heat_map_weight: float = 100.0
     delta_map_weight: float = 1.0
     location_map_weight: float = 10.0

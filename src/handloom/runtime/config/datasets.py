@@ -16,7 +16,9 @@ class AssemblyHandsSettings(Settings):
     root: str = Field(description="Folder that holds annotations/ and images/.")
     split: Literal["val", "test"] = Field("val", description="The split to adapt to and score on.")
     version: str = Field("v1-1", description="Version suffix of the annotation files.")
-    bad_fraction: float = Field(0.02, ge=0, le=1, description="Stop when more than this share of samples cannot be read.")
+    bad_fraction: float = Field(
+        0.02, ge=0, le=1, description="Stop when more than this share of samples cannot be read."
+    )
 
 
 class ImageSetSettings(Settings):
@@ -35,7 +37,9 @@ class DemoSettings(Settings):
     """Sizes of the rendered demo data; null in the configuration when real data are used."""
 
     seed: int = 2024
-    assembly_hands_train_sequences: int = Field(4, ge=2, description="Train sequences, alternating between the headsets.")
+    assembly_hands_train_sequences: int = Field(
+        4, ge=2, description="Train sequences, alternating between the headsets."
+    )
     assembly_hands_train_frames: int = Field(200, ge=1, description="Frames per train sequence.")
     assembly_hands_val_frames: int = Field(200, ge=1, description="Frames per val sequence; there is one per headset.")
     rhd_training_images: int = Field(3000, ge=1)

@@ -14,7 +14,11 @@ class DetNetSettings(Settings):
 
     input_px: int = Field(128, ge=32, description="Side of the square input image, in pixels.")
     map_cells: int = Field(32, ge=8, description="Side of the output maps, in cells: input_px / 4 or input_px / 8.")
-    width: int = Field(64, ge=4, description="Channels of the stem; the blocks use width, 2 width and 4 width inside their bottlenecks.")
+    width: int = Field(
+        64,
+        ge=4,
+        description="Channels of the stem; the blocks use width, 2 width and 4 width inside their bottlenecks.",
+    )
     blocks: tuple[int, int, int] = Field((2, 4, 6), description="Bottlenecks in block1, block2 and block3.")
     head_width: int = Field(256, ge=8, description="Channels of the squeezed features and of the three heads.")
 
@@ -33,10 +37,14 @@ class PretrainingSettings(Settings):
     epochs: int = Field(500, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    schedule: Literal["step", "cosine"] = Field("step", description="step: times 0.1 every step_epochs (published); cosine: to zero.")
+    schedule: Literal["step", "cosine"] = Field(
+        "step", description="step: times 0.1 every step_epochs (published); cosine: to zero."
+    )
     step_epochs: int = Field(250, ge=1)
     held_out_fraction: float = Field(0.05, ge=0, lt=1)
-    grey_probability: float = Field(0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none.")
+    grey_probability: float = Field(
+        0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none."
+    )
     checkpoint_minutes: float = Field(2.0, gt=0)
 
 
@@ -45,4 +53,6 @@ class SourceSettings(Settings):
 
     root_joint: Literal[0, 9] = Field(description="Root of the location maps: 0 in-dataset, 9 cross-dataset.")
     datasets: tuple[DatasetName, ...]
-    checkpoint: str | None = Field(None, description="A checkpoint file; `package:NAME` is one that handloom ships; null trains one.")
+    checkpoint: str | None = Field(
+        None, description="A checkpoint file; `package:NAME` is one that handloom ships; null trains one."
+    )

@@ -29,7 +29,9 @@ class RunSettings(Settings):
     pairs: tuple[Pair, ...] = ("1-2", "1-3", "1-4", "2-3", "2-4", "3-4")
     datasets: DatasetsSettings
     demo: DemoSettings | None = None
-    mano: str | None = Field(None, description="Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl; null uses the embedded hand.")
+    mano: str | None = Field(
+        None, description="Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl; null uses the embedded hand."
+    )
     detnet: DetNetSettings = DetNetSettings()
     sources: SourcesSettings
     pretraining: PretrainingSettings = PretrainingSettings()

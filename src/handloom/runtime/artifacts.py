@@ -32,7 +32,7 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Header:
-    """What an artifact holds: its kind, units, frame and joint order, and the seed, code and configuration it came from."""
+    """What an artifact holds: kind, units, frame, joint order, and the seed, code and configuration it came from."""
 
     kind: str
     units: str = ""
@@ -105,7 +105,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Header) -
     objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
     if objects or _HEADER in arrays:
         raise InputError(
-            f"{path}: arrays {objects or [_HEADER]} cannot be written: object arrays and the name '{_HEADER}' are refused"
+            f"{path}: arrays {objects or [_HEADER]} refused: an array may hold no objects and not be named '{_HEADER}'"
         )
     members: dict[str, np.ndarray] = {
         _HEADER: np.array(header.to_json()),
@@ -160,7 +160,7 @@ def read_weights(path: Path, kind: str) -> "tuple[dict[str, torch.Tensor], Heade
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open cannot be iterated)
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); delete it and run the rule that makes it again"

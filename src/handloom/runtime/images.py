@@ -19,7 +19,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """An 8-bit image as (height, width) uint8; colour is weighted by ITU-R 601-2. Raises InputError as `read_rgb` does."""
+    """An 8-bit image as (height, width) uint8; colour is weighted by ITU-R 601-2. Raises as `read_rgb` does."""
     return _decoded(Path(path), "L")
 
 

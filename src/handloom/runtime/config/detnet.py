@@ -26,7 +26,8 @@ class DetNetSettings(Settings):
     def _stride_is_possible(self) -> "DetNetSettings":
         if self.input_px not in (4 * self.map_cells, 8 * self.map_cells):
             raise ValueError(
-                f"map_cells is {self.map_cells}, but input_px {self.input_px} allows only {self.input_px // 4} or {self.input_px // 8}"
+                f"map_cells is {self.map_cells}, but input_px {self.input_px} allows only "
+                f"{self.input_px // 4} or {self.input_px // 8}"
             )
         return self
 

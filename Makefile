@@ -1,0 +1,45 @@
+# demo: both S2DHand tables on rendered data, on two cores and without any licensed file
+# test: the test suite        lint: formatters and type checks        clean: everything that runs have made
+PYTHON ?= python3.11
+VENV ?= .venv
+CORES ?= 2
+# Extra arguments of pip; without a GPU on Linux, --extra-index-url https://download.pytorch.org/whl/cpu saves 3 GB.
+PIP_EXTRA ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/snakemake --cores $(CORES) results/tables/s2d_cross.csv results/tables/s2d_in.csv
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(CORES) $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/mypy src/handloom
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+clean:
+	rm -rf .snakemake resources logs benchmarks report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find results -mindepth 1 ! -path results/README.md -delete
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "handloom needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-lint: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[lint,test]'
+	touch $@ $(VENV)/.installed $(VENV)/.installed-test

@@ -1,0 +1,1 @@
+"""Rotations, rotation averaging over a camera graph."""

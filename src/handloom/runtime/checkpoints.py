@@ -53,7 +53,7 @@ class CheckpointFolder:
         self.path = Path(parent) / fingerprint[:16]
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after `step` steps and keep the newest two; tensors, numbers, strings, lists and dicts only."""
+        """Write the state after `step` steps and keep the newest two; tensors and plain values only."""
         import torch
 
         buffer = io.BytesIO()

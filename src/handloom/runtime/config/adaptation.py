@@ -8,12 +8,12 @@ from handloom.runtime.config.base import Settings
 
 
 class AdaptationSettings(Settings):
-    """S2DHand; the defaults are the released code's (facts/s2dhand.md 3.1)."""
+    """S2DHand; the defaults are the released code's."""
 
     pairs: int = Field(1024, ge=1, description="Adapt on the first so many pairs.")
-    batch_size: int = Field(64, ge=1)
-    epochs: int = Field(10, ge=0)
-    learning_rate: float = Field(5e-4, gt=0)
+    batch_size: int = Field(64, ge=1, description="Pairs per step.")
+    epochs: int = Field(10, ge=0, description="Passes over the adaptation pairs.")
+    learning_rate: float = Field(5e-4, gt=0, description="Of Adam, constant.")
     consensus_weight: float = Field(
         0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
     )
@@ -23,15 +23,19 @@ class AdaptationSettings(Settings):
     attention_sharpness: float = Field(
         1.0, gt=0, description="beta of the soft merge: weights are exp(beta * confidence)."
     )
-    teacher_momentum: float = Field(0.99, ge=0, lt=1)
+    teacher_momentum: float = Field(
+        0.99, ge=0, lt=1, description="eta_theta: share of the old teacher kept at each step."
+    )
     teacher_warm_up: bool = Field(
         True, description="Count the momentum up from small values, as the released code does."
     )
-    rotation_momentum: float = Field(0.999, ge=0, lt=1)
+    rotation_momentum: float = Field(
+        0.999, ge=0, lt=1, description="eta_R: share of the old rotation kept at each step."
+    )
     rotation_pairs: int = Field(512, ge=1, description="Estimate the first rotation from at most so many pairs.")
     confidence_threshold: float = Field(
         0.0, ge=0, le=1, description="fixed mode: a joint is valid where the model's own confidence exceeds this."
     )
-    heat_map_weight: float = 100.0
-    delta_map_weight: float = 1.0
-    location_map_weight: float = 10.0
+    heat_map_weight: float = Field(100.0, ge=0, description="Weight of the heat maps in the loss.")
+    delta_map_weight: float = Field(1.0, ge=0, description="Weight of the bone directions in the loss.")
+    location_map_weight: float = Field(10.0, ge=0, description="Weight of the joint locations in the loss.")

@@ -11,7 +11,7 @@ Pair = Literal["1-2", "1-3", "1-4", "2-3", "2-4", "3-4"]
 
 
 class AssemblyHandsSettings(Settings):
-    """AssemblyHands-ego in its original layout (facts/s2dhand.md 2.2)."""
+    """AssemblyHands-ego in its original layout."""
 
     root: str = Field(description="Folder that holds annotations/ and images/.")
     split: Literal["val", "test"] = Field("val", description="The split to adapt to and score on.")
@@ -22,12 +22,14 @@ class AssemblyHandsSettings(Settings):
 
 
 class ImageSetSettings(Settings):
-    """RHD or GANerated Hands in its original layout (facts/s2dhand.md 2.6, 2.7)."""
+    """RHD or GANerated Hands in its original layout."""
 
-    root: str
+    root: str = Field(description="Folder of the data set, as its authors pack it.")
 
 
 class DatasetsSettings(Settings):
+    """The data sets and where they are."""
+
     assembly_hands: AssemblyHandsSettings
     rhd: ImageSetSettings
     ganerated: ImageSetSettings
@@ -36,12 +38,12 @@ class DatasetsSettings(Settings):
 class DemoSettings(Settings):
     """Sizes of the rendered demo data; null in the configuration when real data are used."""
 
-    seed: int = 2024
+    seed: int = Field(2024, ge=0, description="Root of everything random in the rendered data.")
     assembly_hands_train_sequences: int = Field(
         4, ge=2, description="Train sequences, alternating between the headsets."
     )
     assembly_hands_train_frames: int = Field(200, ge=1, description="Frames per train sequence.")
     assembly_hands_val_frames: int = Field(200, ge=1, description="Frames per val sequence; there is one per headset.")
-    rhd_training_images: int = Field(3000, ge=1)
-    rhd_evaluation_images: int = Field(200, ge=1)
-    ganerated_images: int = Field(3000, ge=1)
+    rhd_training_images: int = Field(3000, ge=1, description="Images of RHD's training split.")
+    rhd_evaluation_images: int = Field(200, ge=1, description="Images of RHD's evaluation split.")
+    ganerated_images: int = Field(3000, ge=1, description="Images of GANerated Hands.")

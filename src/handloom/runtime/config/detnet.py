@@ -35,25 +35,27 @@ class DetNetSettings(Settings):
 class PretrainingSettings(Settings):
     """Supervised training of a source network on labelled data sets."""
 
-    epochs: int = Field(500, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(500, ge=1, description="Passes over the training data.")
+    batch_size: int = Field(32, ge=1, description="Images per step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of Adam, at the start.")
     schedule: Literal["step", "cosine"] = Field(
         "step", description="step: times 0.1 every step_epochs (published); cosine: to zero."
     )
-    step_epochs: int = Field(250, ge=1)
-    held_out_fraction: float = Field(0.05, ge=0, lt=1)
+    step_epochs: int = Field(250, ge=1, description="Epochs between two steps of the schedule `step`.")
+    held_out_fraction: float = Field(
+        0.05, ge=0, lt=1, description="Share of the images kept for the curves and not trained on."
+    )
     grey_probability: float = Field(
         0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none."
     )
-    checkpoint_minutes: float = Field(2.0, gt=0)
+    checkpoint_minutes: float = Field(2.0, gt=0, description="Minutes between checkpoints of the running training.")
 
 
 class SourceSettings(Settings):
     """One source network: its root joint, its training data and, if given, its checkpoint."""
 
     root_joint: Literal[0, 9] = Field(description="Root of the location maps: 0 in-dataset, 9 cross-dataset.")
-    datasets: tuple[DatasetName, ...]
+    datasets: tuple[DatasetName, ...] = Field(min_length=1, description="Labelled data it is trained on.")
     checkpoint: str | None = Field(
         None, description="A checkpoint file; `package:NAME` is one that handloom ships; null trains one."
     )

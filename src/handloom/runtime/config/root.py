@@ -1,5 +1,6 @@
 """The whole configuration of a run."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -9,26 +10,36 @@ from handloom.runtime.config.base import Settings
 from handloom.runtime.config.datasets import DatasetsSettings, DemoSettings, Headset, Pair
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings, SourceSettings
 
+DEMO_ROOT = Path("resources/demo")
+
 
 class SourcesSettings(Settings):
     """The source networks of the two settings of the paper."""
 
-    in_: SourceSettings = Field(alias="in")
-    cross: SourceSettings
+    in_: SourceSettings = Field(alias="in", description="In-dataset: trained on AssemblyHands.")
+    cross: SourceSettings = Field(description="Cross-dataset: trained on anything but AssemblyHands.")
 
 
 class RunSettings(Settings):
     """Everything a run reads besides files."""
 
     preset: str = Field(description="Name of the preset, written into tables.")
-    fidelity: Literal["faithful", "fixed"] = "fixed"
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
-    seeds: tuple[int, ...] = Field((1,), min_length=1)
+    fidelity: Literal["faithful", "fixed"] = Field(
+        "fixed", description="faithful: the released code number for number; fixed: with its known errors repaired."
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
+    seeds: tuple[int, ...] = Field(
+        (1,), min_length=1, description="One adaptation per seed; tables give their mean and spread."
+    )
     pretrain: bool = Field(False, description="Train the source networks here even where a checkpoint is given.")
-    headsets: tuple[Headset, ...] = ("headset1", "headset2")
-    pairs: tuple[Pair, ...] = ("1-2", "1-3", "1-4", "2-3", "2-4", "3-4")
+    headsets: tuple[Headset, ...] = Field(("headset1", "headset2"), min_length=1, description="Headsets in the tables.")
+    pairs: tuple[Pair, ...] = Field(
+        ("1-2", "1-3", "1-4", "2-3", "2-4", "3-4"), min_length=1, description="Camera pairs in the tables."
+    )
     datasets: DatasetsSettings
-    demo: DemoSettings | None = None
+    demo: DemoSettings | None = Field(
+        None, description="Sizes of the rendered demo data; null when real data are used."
+    )
     mano: str | None = Field(
         None, description="Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl; null uses the embedded hand."
     )
@@ -38,7 +49,31 @@ class RunSettings(Settings):
     adaptation: AdaptationSettings = AdaptationSettings()
 
     @model_validator(mode="after")
-    def _seeds_differ(self) -> "RunSettings":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} repeat; the spread over seeds would be wrong")
+    def _nothing_repeats(self) -> "RunSettings":
+        for name in ("seeds", "headsets", "pairs"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} {list(values)} repeat; the mean and spread in the tables would be wrong")
+        return self
+
+    @model_validator(mode="after")
+    def _demo_and_roots_agree(self) -> "RunSettings":
+        roots = {name: Path(getattr(self.datasets, name).root) for name in DatasetsSettings.model_fields}
+        for name, root in roots.items():
+            if self.demo is None and root.is_relative_to(DEMO_ROOT):
+                raise ValueError(f"datasets.{name}.root is {root}, where the demo is rendered, but demo is null")
+        if self.demo is not None and not roots["assembly_hands"].is_relative_to(DEMO_ROOT):
+            raise ValueError(f"demo is set, but datasets.assembly_hands.root is not in {DEMO_ROOT}; set demo to null")
+        if self.demo is not None and self.datasets.assembly_hands.split != "val":
+            raise ValueError("datasets.assembly_hands.split is test, but the demo renders train and val")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_fit_their_setting(self) -> "RunSettings":
+        if "assembly_hands" in self.sources.cross.datasets:
+            raise ValueError("sources.cross.datasets has assembly_hands; cross-dataset means not trained on the target")
+        if "assembly_hands" not in self.sources.in_.datasets:
+            raise ValueError(
+                "sources.in.datasets lacks assembly_hands; in-dataset means trained on the target's data set"
+            )
         return self

@@ -1,0 +1,48 @@
+"""`python -m handloom`: what is configured and found, and the files made from the configuration models."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from handloom.runtime.artifacts import write_text
+from handloom.runtime.config.documents import documents
+from handloom.runtime.config.load import load_settings
+from handloom.runtime.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m handloom", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="data sets, models and checkpoints: found or not, and what they enable")
+    check.add_argument(
+        "--configfile", type=Path, nargs="*", default=[], help="laid over config.yaml, as snakemake does"
+    )
+    schema = commands.add_parser("schema", help="compare config.yaml and its JSON schema with the models")
+    schema.add_argument("--write", action="store_true", help="write both again")
+    parsed = parser.parse_args(arguments)
+    try:
+        return _check(parsed.configfile) if parsed.command == "check" else _schema(parsed.write)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _check(overlays: list[Path]) -> int:
+    from handloom.runtime.assets import print_assets
+
+    print_assets(load_settings(Path("config.yaml"), *overlays), Path())
+    return 0
+
+
+def _schema(write: bool) -> int:
+    stale = {path: text for path, text in documents(Path()).items() if not path.is_file() or path.read_text() != text}
+    for path, text in stale.items():
+        if write:
+            write_text(path, text)
+        print(f"{path}: {'written' if write else 'out of step; python -m handloom schema --write'}")
+    return 1 if stale and not write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""What has to be fetched by hand: data sets, checkpoints, the MANO model; where it belongs, what it is good for."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from handloom.runtime.config.root import RunSettings
+
+PACKAGE_DATA = Path(__file__).parents[1] / "data"
+PACKAGE_PREFIX = "package:"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One thing a user may have: where it is looked for, whether it is there, and what it changes."""
+
+    name: str
+    expected: str
+    found: bool
+    licence: str
+    home: str
+    enables: str
+    without: str
+
+
+def checkpoint_path(checkpoint: str) -> Path:
+    """The file that a `checkpoint` setting names; `package:NAME` lies in the package's own data folder."""
+    return (
+        PACKAGE_DATA / checkpoint.removeprefix(PACKAGE_PREFIX)
+        if checkpoint.startswith(PACKAGE_PREFIX)
+        else Path(checkpoint)
+    )
+
+
+def assets(settings: RunSettings, folder: Path) -> list[Asset]:
+    """Every asset, looked for where `settings` name it or, in the demo, where it would go."""
+    demo = settings.demo is not None
+    roots = {
+        "assembly_hands": Path("data/assemblyhands" if demo else settings.datasets.assembly_hands.root),
+        "rhd": Path("data/RHD" if demo else settings.datasets.rhd.root),
+        "ganerated": Path("data/GANeratedHands_Release" if demo else settings.datasets.ganerated.root),
+    }
+    mano = Path(settings.mano) if settings.mano else Path("data/mano")
+    rendered = "the demo renders its own in the same layout"
+
+    def asset(name: str, path: Path, licence: str, home: str, enables: str, without: str) -> Asset:
+        return Asset(name, str(path), (folder / path).exists(), licence, home, enables, without)
+
+    return [
+        asset(
+            "AssemblyHands-ego",
+            roots["assembly_hands"] / "annotations",
+            "CC BY-NC 4.0",
+            "https://assemblyhands.github.io",
+            "adaptation and tables on real headsets",
+            rendered,
+        ),
+        asset(
+            "Rendered Hand Pose (RHD)",
+            roots["rhd"] / "RHD_published_v2",
+            "research only",
+            "https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html",
+            "training the cross-dataset source network",
+            rendered,
+        ),
+        asset(
+            "GANerated Hands",
+            roots["ganerated"] / "data",
+            "research only",
+            "https://handtracker.mpi-inf.mpg.de/projects/GANeratedHands",
+            "training the cross-dataset source network",
+            rendered,
+        ),
+        *(
+            asset(
+                f"DetNet checkpoint {number}",
+                Path(f"data/checkpoints/ckp_detnet_{number}.pth"),
+                "CC BY-NC 4.0",
+                "https://github.com/ut-vision/S2DHand",
+                f"the paper's own {setting} source network",
+                "shipped small networks (demo), or training one (pretrain: true)",
+            )
+            for number, setting in ((37, "in-dataset"), (68, "cross-dataset"))
+        ),
+        *(
+            asset(
+                name,
+                mano / name,
+                "MANO licence, non-commercial",
+                "https://mano.is.tue.mpg.de",
+                f"the {side} MANO hand in place of the embedded one",
+                "the embedded CC0 hand",
+            )
+            for side, name in (("right", "MANO_RIGHT.pkl"), ("left", "MANO_LEFT.pkl"))
+        ),
+        Asset(
+            "smplx (Python package)",
+            "pip install -e '.[smplx]'",
+            find_spec("smplx") is not None,
+            "MPI licence, non-commercial",
+            "https://github.com/vchoutas/smplx",
+            "comparing our hand layer with MANO's own",
+            "handloom's own hand layer; only that comparison is skipped",
+        ),
+    ]
+
+
+def print_assets(settings: RunSettings, folder: Path, file: TextIO | None = None) -> None:
+    """Print one row per asset, then what this configuration still lacks."""
+    rows = assets(settings, folder)
+    table = Table(show_lines=True)
+    for heading in ("asset", "expected at, licence, home page", "what it enables; what runs without"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        found = "[green]found[/]" if row.found else "[yellow]not found[/]"
+        table.add_row(
+            f"{row.name}\n{found}",
+            f"{escape(row.expected)}\n{row.licence}\n{row.home}",
+            f"{row.enables};\nwithout: {row.without}",
+        )
+    console = Console(file=file, width=None if file is None else 100)
+    console.print(f"preset [bold]{settings.preset}[/], looked for in {folder.resolve()}", highlight=False)
+    console.print(table)
+    lacking = missing(settings, folder)
+    if not lacking:
+        console.print("Nothing that this preset needs is missing.")
+    for line in lacking:
+        console.print(f"missing: {line}", highlight=False, soft_wrap=True)
+
+
+def missing(settings: RunSettings, folder: Path) -> list[str]:
+    """What this configuration names and is not there, one line each; rendered data are made when needed."""
+    lines = []
+    sources = {"in": settings.sources.in_, "cross": settings.sources.cross}
+    wanted = {"assembly_hands"}
+    for name, source in sources.items():
+        if settings.pretrain or source.checkpoint is None:
+            wanted |= set(source.datasets)
+        elif not (path := folder / checkpoint_path(source.checkpoint)).is_file():
+            lines.append(f"sources.{name}.checkpoint: no file {path}; null, or pretrain: true, trains one")
+    for name in sorted(wanted) if settings.demo is None else ():
+        root = getattr(settings.datasets, name).root
+        if not (folder / root).is_dir():
+            lines.append(f"datasets.{name}.root: no folder {root}")
+    if settings.mano is not None and not (folder / settings.mano / "MANO_RIGHT.pkl").is_file():
+        lines.append(f"mano: no MANO_RIGHT.pkl in {settings.mano}; null uses the embedded hand")
+    return lines

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from .weight_recipe import published_shapes, recipe_arrays
 
 from handloom.estimators.detnet.loss import LossWeights, detnet_loss
 from handloom.estimators.detnet.network import DetNet, DetNetMaps
@@ -20,6 +19,8 @@ from handloom.estimators.detnet.targets import (
     location_target,
 )
 from handloom.runtime.config.detnet import DetNetSettings
+
+from .weight_recipe import published_shapes, recipe_arrays
 
 Arrays = Mapping[str, np.ndarray]
 STAGES = ("stem", "block1", "pool", "block2", "block3", "squeeze")

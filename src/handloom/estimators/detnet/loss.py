@@ -17,6 +17,9 @@ class LossWeights(NamedTuple):
     location: float = 10.0
 
 
+PUBLISHED_WEIGHTS = LossWeights()
+
+
 class DetNetLoss(NamedTuple):
     """The weighted total and its three terms, not weighted."""
 
@@ -32,9 +35,9 @@ def detnet_loss(
     delta_target: Float[Tensor, "batch 21 3"],
     location_target: Float[Tensor, "batch 21 3"],
     *,
-    flag_3d: Float[Tensor, "batch"],
+    flag_3d: Float[Tensor, " batch"],
     veil: Float[Tensor, "batch 21"],
-    weights: LossWeights = LossWeights(),
+    weights: LossWeights = PUBLISHED_WEIGHTS,
     fidelity: Literal["faithful", "fixed"] = "fixed",
 ) -> DetNetLoss:
     """Loss of a batch: total = w_heat hm + w_delta dm + w_location lm.
@@ -55,7 +58,7 @@ def _map_loss(
     predicted: Float[Tensor, "batch 21 3 rows cols"],
     target: Float[Tensor, "batch 21 3"],
     heat_target: Float[Tensor, "batch 21 rows cols"],
-    flag_3d: Float[Tensor, "batch"],
+    flag_3d: Float[Tensor, " batch"],
     fidelity: Literal["faithful", "fixed"],
 ) -> Float[Tensor, ""]:
     has_3d = flag_3d > 0

@@ -33,7 +33,7 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1, dilation:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions with batch norm, added to a shortcut: `inner` channels inside, 4 `inner` outside."""
+    """1x1, 3x3 and 1x1 convolutions with batch norm, added to a shortcut; four times `inner` channels outside."""
 
     def __init__(self, inputs: int, inner: int, *, stride: int = 1, dilation: int = 1, shortcut: nn.Module) -> None:
         super().__init__()

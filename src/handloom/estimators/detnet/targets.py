@@ -31,7 +31,7 @@ def delta_target(
 ) -> Float[Tensor, "*batch 21 3"]:
     """Unit vectors from each joint's parent to the joint; zero for the wrist.
 
-    A joint that lies on its parent has no direction: `fixed` gives zero, `faithful` gives NaN as the released code does.
+    A joint that lies on its parent has no direction: `fixed` gives zero, `faithful` NaN like the released code.
     """
     bones = joints - joints[..., list(PARENTS), :]
     lengths = torch.linalg.vector_norm(bones, dim=-1, keepdim=True)
@@ -48,7 +48,7 @@ def input_key_points(keypoints_256px: Num[Tensor, "*batch 2"], input_px: int) ->
 
 
 def heat_map_cells(keypoints_256px: Num[Tensor, "*batch 2"], input_px: int, map_cells: int) -> Num[Tensor, "*batch 2"]:
-    """Key points (x, y) of the 256-pixel crop in whole cells of the map; truncated at the input's pixels, then again."""
+    """Key points (x, y) of the 256-pixel crop in whole cells of the map; truncated in input pixels, then again."""
     return torch.trunc(input_key_points(keypoints_256px, input_px) * map_cells / input_px)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HEADER = "header"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -59,14 +59,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path = Path(path)
     # The name is unique, so two runs that write the same result never share a half-written file.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    except OSError as error:
-        raise _explained(error, path) from error
+    try:
+        with _writing(path):
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,16 +79,20 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explained(error: OSError, path: Path) -> OSError:
-    """The error as the user should read it; errors that are not about writing `path` pass unchanged."""
-    about_another_file = error.filename is not None and Path(error.filename).parent != path.parent
-    if error.errno in _NO_ROOM:
-        return OutputError(error.errno, f"no room to write {path}: {error.strerror}; free some space and run again")
-    if error.errno in _NO_ACCESS and not about_another_file:
-        return OutputError(
-            error.errno, f"cannot write {path}: {error.strerror}; make {path.parent} a writable folder and run again"
-        )
-    return error
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what to do about a full disk and an unwritable folder; errors about files elsewhere pass unchanged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            advice = "free some space and run again"
+            raise OutputError(error.errno, f"no room to write {path}: {error.strerror}; {advice}") from error
+        elsewhere = error.filename is not None and not path.is_relative_to(Path(error.filename).parent)
+        if error.errno in _NO_ACCESS and not elsewhere:
+            advice = f"make {path.parent} a writable folder and run again"
+            raise OutputError(error.errno, f"cannot write {path}: {error.strerror}; {advice}") from error
+        raise
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
@@ -130,7 +134,7 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Header]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a '{kind}' artifact. Run the rule that makes it.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
         raise InputError(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -110,7 +109,7 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
     ]
 
 
-def print_assets(settings: RunSettings, folder: Path, file: TextIO | None = None) -> None:
+def print_assets(settings: RunSettings, folder: Path, console: Console | None = None) -> None:
     """Print one row per asset, then what this configuration still lacks."""
     rows = assets(settings, folder)
     table = Table(show_lines=True)
@@ -123,7 +122,7 @@ def print_assets(settings: RunSettings, folder: Path, file: TextIO | None = None
             f"{escape(row.expected)}\n{row.licence}\n{row.home}",
             f"{row.enables};\nwithout: {row.without}",
         )
-    console = Console(file=file, width=None if file is None else 100)
+    console = console or Console()
     console.print(f"preset [bold]{settings.preset}[/], looked for in {folder.resolve()}", highlight=False)
     console.print(table)
     lacking = missing(settings, folder)

@@ -1,0 +1,131 @@
+"""Typos, wrong types and impossible combinations are refused with the key's path; generated files are in step."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from handloom.runtime.config.documents import documents
+from handloom.runtime.config.load import load_settings, merged, read_yaml, settings_from
+from handloom.runtime.config.root import RunSettings
+from handloom.runtime.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def changed(**overlay: Any) -> dict[str, Any]:
+    return merged(read_yaml(ROOT / "config.yaml"), overlay)
+
+
+def test_generated_files_are_in_step() -> None:
+    for path, text in documents(ROOT).items():
+        assert path.read_text() == text, f"{path} is out of step; run: python -m handloom schema --write"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_a_preset_is_valid_names_itself_and_holds_only_differences(overlay: Path) -> None:
+    settings = load_settings(ROOT / "config.yaml", overlay)
+    assert settings.preset == overlay.stem
+    base, over = read_yaml(ROOT / "config.yaml"), read_yaml(overlay)
+
+    def same(below: Any, above: Any, path: str) -> list[str]:
+        if isinstance(below, dict) and isinstance(above, dict):
+            return [each for key in above for each in same(below.get(key), above[key], f"{path}.{key}".strip("."))]
+        return [path] if below == above else []
+
+    assert same(base, over, "") == []
+
+
+def test_the_three_presets_of_the_readme_are_there() -> None:
+    assert {"smoke", "paper", "source"} <= {path.stem for path in OVERLAYS}
+    assert load_settings(ROOT / "config.yaml").preset == "demo"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"adaptation": {"learning_rat": 1.0}}, r"adaptation\.learning_rat: no such setting"),
+        ({"adaptation": {"learning_rate": "fast"}}, r"adaptation\.learning_rate: .*number.*found 'fast'"),
+        ({"adaptation": {"epochs": 2.5}}, r"adaptation\.epochs: .*integer"),
+        ({"adaptation": {"epochs": "3"}}, r"adaptation\.epochs: .*integer"),
+        ({"adaptation": {"consensus_weight": 1.5}}, r"adaptation\.consensus_weight: .*less than or equal to 1"),
+        ({"pairs": ["1-2", "2-1"]}, r"pairs\.1: .*'1-2'.*found '2-1'"),
+        ({"pairs": []}, r"pairs: .*at least 1"),
+        ({"seeds": [1, 1]}, r"seeds \[1, 1\] repeat"),
+        ({"detnet": {"map_cells": 10}}, r"detnet: map_cells is 10, but input_px"),
+        ({"sources": {"in": {"root_joint": 4}}}, r"sources\.in\.root_joint: .*0 or 9"),
+        ({"sources": {"cross": {"datasets": ["rhd", "assembly_hands"]}}}, "not trained on the target"),
+        ({"sources": {"in": {"datasets": ["rhd"]}}}, r"sources\.in\.datasets lacks assembly_hands"),
+        ({"demo": None}, "where the demo is rendered, but demo is null"),
+        ({"datasets": {"assembly_hands": {"split": "test"}}}, "the demo renders train and val"),
+        ({"datasets": {"assembly_hands": {"root": "data/real"}}}, r"not in resources/demo; set demo to null"),
+        ({"device": "gpu"}, r"device: .*pattern"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_path(overlay: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settings_from(changed(**overlay))
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(InputError) as raised:
+        settings_from(changed(fidelty="fixed", seeds=["a"]))
+    assert "fidelty: no such setting" in str(raised.value)
+    assert "seeds.0:" in str(raised.value)
+
+
+def test_a_missing_section_is_named() -> None:
+    config = changed()
+    del config["sources"]["cross"]
+    with pytest.raises(InputError, match=r"sources\.cross: missing"):
+        settings_from(config)
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings(ROOT / "config.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.preset = "other"  # type: ignore[misc]  # the point of the test
+
+
+def test_every_setting_is_described() -> None:
+    def undescribed(model: type[BaseModel], path: str) -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():
+            nested = field.annotation
+            if isinstance(nested, type) and issubclass(nested, BaseModel):
+                found += undescribed(nested, f"{path}{name}.")
+                documented = field.description or nested.__doc__
+            else:
+                documented = field.description
+            found += [] if documented else [path + name]
+        return found
+
+    assert undescribed(RunSettings, "") == []
+
+
+def test_the_schema_refuses_unknown_keys_everywhere() -> None:
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    sections = [schema, *schema["$defs"].values()]
+    assert all(section["additionalProperties"] is False for section in sections if section.get("type") == "object")
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a\n", "holds list"), ("a: [", "not valid YAML"), (None, "no such")])
+def test_an_unreadable_configuration_file_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"a\.yaml: .*{message}|a\.yaml: {message}"):
+        load_settings(tmp_path / "a.yaml")
+
+
+def test_overlays_are_merged_as_snakemake_does() -> None:
+    from snakemake.utils import update_config
+
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}}
+    overlay = {"a": {"c": [3]}, "d": None, "f": 2}
+    expected = yaml.safe_load(yaml.safe_dump(base))
+    update_config(expected, overlay)
+    assert merged(base, overlay) == expected

@@ -1,0 +1,236 @@
+"""A small ray caster: embree finds the first surface, light is computed once per vertex and shared by all cameras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from jaxtyping import Float, Int
+from scipy.sparse import csr_array
+
+NEAR_M = 0.02
+_OFFSET_M = 1.5e-3
+
+
+class Topology:
+    """Triangles of a mesh, with what can be computed once for all its poses."""
+
+    def __init__(self, faces: Int[np.ndarray, "faces 3"], vertex_count: int) -> None:
+        self.faces = np.ascontiguousarray(faces, dtype=np.int32)
+        rows = self.faces.T.reshape(-1)
+        columns = np.tile(np.arange(len(faces)), 3)
+        self._vertex_from_face = csr_array(
+            (np.ones(len(rows), np.float32), (rows, columns)), shape=(vertex_count, len(faces))
+        )
+
+    def normals(self, vertices: Float[np.ndarray, "vertices 3"]) -> Float[np.ndarray, "vertices 3"]:
+        """Unit vertex normals, weighted by face area."""
+        a, b, c = (vertices[self.faces[:, corner]] for corner in range(3))
+        normals = self._vertex_from_face @ np.cross(b - a, c - a).astype(np.float32)
+        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A surface in the scene: vertices (metres), reflectance per vertex, and optionally a texture it is multiplied by.
+
+    `labels` tells faces apart in the mask; `texture_uv` holds the three corners of each face in [0, 1).
+    """
+
+    topology: Topology
+    vertices: Float[np.ndarray, "vertices 3"]
+    albedo: Float[np.ndarray, "vertices channels"]
+    labels: Int[np.ndarray, " faces"]
+    gloss: float = 0.05
+    texture: Float[np.ndarray, "size size channels"] | None = None
+    texture_uv: Float[np.ndarray, "faces 3 2"] | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Light from a few directions of the sphere, radiance per channel; a sharp lamp is a close group of strong ones."""
+
+    directions: Float[np.ndarray, "lights 3"]
+    radiance: Float[np.ndarray, "lights channels"]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one camera sees of a scene inside `rows` x `columns` of its image."""
+
+    rows: slice
+    columns: slice
+    radiance: Float[np.ndarray, "height width channels"]
+    label: Int[np.ndarray, "height width"]
+    depth_m: Float[np.ndarray, "height width"]
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Where a surface was hit."""
+        return np.isfinite(self.depth_m)
+
+    def depth_at(self, pixels: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " points"]:
+        """Depth (metres) of the surface at the nearest pixel of each (column, row); infinite where there is none."""
+        column = np.rint(pixels[:, 0]).astype(int) - self.columns.start
+        row = np.rint(pixels[:, 1]).astype(int) - self.rows.start
+        height, width = self.depth_m.shape
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        depth = np.full(len(pixels), np.inf)
+        depth[inside] = self.depth_m[row[inside], column[inside]]
+        return depth
+
+
+@dataclass
+class Scene:
+    """Lit meshes that can be looked at from any camera."""
+
+    meshes: Sequence[Mesh]
+    environment: Environment
+    _tracer: EmbreeScene = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        starts = np.cumsum([0, *(len(mesh.vertices) for mesh in self.meshes)])
+        self.vertices = np.concatenate([mesh.vertices for mesh in self.meshes]).astype(np.float32)
+        self.faces = np.concatenate(
+            [mesh.topology.faces + start for mesh, start in zip(self.meshes, starts[:-1], strict=True)]
+        ).astype(np.int32)
+        self.labels = np.concatenate([mesh.labels for mesh in self.meshes])
+        self.normals = np.concatenate([mesh.topology.normals(mesh.vertices) for mesh in self.meshes])
+        self.albedo = np.concatenate([mesh.albedo for mesh in self.meshes]).astype(np.float32)
+        self.gloss = np.concatenate([np.full(len(mesh.vertices), mesh.gloss, np.float32) for mesh in self.meshes])
+        self._tracer = EmbreeScene()
+        TriangleMesh(self._tracer, self.vertices, self.faces)
+        self._collect_textures()
+        self._lit = self._visible_light()
+        self._diffuse = self.albedo * (self._lit @ self.environment.radiance.astype(np.float32))
+
+    def _collect_textures(self) -> None:
+        counts = [len(mesh.labels) for mesh in self.meshes]
+        textured = [mesh for mesh in self.meshes if mesh.texture is not None]
+        self._textures = np.stack([mesh.texture for mesh in textured]).astype(np.float32) if textured else None
+        layers = np.cumsum([mesh.texture is not None for mesh in self.meshes]) - 1
+        self._layer = np.repeat(
+            [layer if mesh.texture is not None else -1 for mesh, layer in zip(self.meshes, layers, strict=True)], counts
+        )
+        self._texture_uv = np.concatenate(
+            [
+                mesh.texture_uv if mesh.texture_uv is not None else np.zeros((count, 3, 2), np.float32)
+                for mesh, count in zip(self.meshes, counts, strict=True)
+            ]
+        ).astype(np.float32)
+
+    def _visible_light(self) -> Float[np.ndarray, "vertices lights"]:
+        """Wrapped cosine of every light at every vertex, zero in its shadow.
+
+        The wrap lets light creep around the terminator, as it does in skin.
+        """
+        directions = self.environment.directions.astype(np.float32)
+        cosine = self.normals @ directions.T
+        lit = np.clip((cosine + 0.15) / 1.15, 0.0, None).astype(np.float32)
+        vertex, light = np.nonzero(cosine > -0.15)
+        origins = self.vertices[vertex] + _OFFSET_M * self.normals[vertex]
+        free = self._tracer.run(
+            np.ascontiguousarray(origins, np.float32), np.ascontiguousarray(directions[light]), query="OCCLUDED"
+        )
+        lit[vertex, light] *= np.asarray(free) != 0
+        return lit
+
+    def _vertex_radiance(self, camera_centre: Float[np.ndarray, "3"]) -> Float[np.ndarray, "vertices channels"]:
+        """Diffuse light plus a broad highlight (Blinn's half vector, exponent 24) towards the camera."""
+        view = camera_centre - self.vertices
+        view /= np.linalg.norm(view, axis=1, keepdims=True)
+        strongest = np.argsort(self.environment.radiance.sum(1))[-2:]
+        radiance = self._diffuse.copy()
+        for light in strongest:
+            half = view + self.environment.directions[light].astype(np.float32)
+            half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
+            shine = np.clip((self.normals * half).sum(1), 0.0, 1.0) ** 24 * (self._lit[:, light] > 0) * self.gloss
+            radiance += shine[:, None] * self.environment.radiance[light].astype(np.float32)
+        return radiance
+
+    def window(
+        self,
+        camera_from_world: Float[np.ndarray, "3 4"],
+        intrinsics: Float[np.ndarray, "3 3"],
+        width: int,
+        height: int,
+    ) -> tuple[slice, slice]:
+        """The rows and columns of the image that the scene's vertices can cover."""
+        camera = self.vertices @ camera_from_world[:, :3].T + camera_from_world[:, 3]
+        camera = camera[camera[:, 2] > NEAR_M]
+        if len(camera) == 0:
+            return slice(0, 0), slice(0, 0)
+        pixels = camera @ intrinsics.T
+        pixels = pixels[:, :2] / pixels[:, 2:]
+        first = np.clip(np.floor(pixels.min(0)), 0, (width, height)).astype(int)
+        last = np.clip(np.ceil(pixels.max(0)) + 1, 0, (width, height)).astype(int)
+        return slice(int(first[1]), int(last[1])), slice(int(first[0]), int(last[0]))
+
+    def view(
+        self,
+        camera_from_world: Float[np.ndarray, "3 4"],
+        intrinsics: Float[np.ndarray, "3 3"],
+        width: int,
+        height: int,
+    ) -> View:
+        """Cast one ray through the centre (an integer coordinate) of every pixel that the scene may cover."""
+        rows, columns = self.window(camera_from_world, intrinsics, width, height)
+        rotation = camera_from_world[:, :3]
+        centre = (-rotation.T @ camera_from_world[:, 3]).astype(np.float32)
+        directions = ray_directions(rotation, intrinsics, rows, columns)
+        shape = directions.shape[:2]
+        flat = np.ascontiguousarray(directions.reshape(-1, 3))
+        channels = self.albedo.shape[1]
+        radiance = np.zeros((len(flat), channels), np.float32)
+        depth = np.full(len(flat), np.inf, np.float32)
+        label = np.zeros(len(flat), np.int32)
+        if len(flat):
+            origins = np.ascontiguousarray(np.broadcast_to(centre, flat.shape))
+            hits = self._tracer.run(origins, flat, output=1)
+            hit = np.flatnonzero((hits["primID"] >= 0) & (hits["tfar"] > NEAR_M))
+            face = hits["primID"][hit]
+            second, third = hits["u"][hit], hits["v"][hit]
+            corners = np.stack([1 - second - third, second, third], axis=1)
+            at_vertices = self._vertex_radiance(centre)
+            radiance[hit] = self._shade(at_vertices, face, corners)
+            depth[hit] = hits["tfar"][hit]
+            label[hit] = self.labels[face]
+        return View(
+            rows, columns, radiance.reshape(*shape, channels), label.reshape(shape), depth.reshape(shape).astype(float)
+        )
+
+    def _shade(
+        self, at_vertices: np.ndarray, face: np.ndarray, corners: Float[np.ndarray, "hits 3"]
+    ) -> Float[np.ndarray, "hits channels"]:
+        colour = np.einsum("hkc,hk->hc", at_vertices[self.faces[face]], corners)
+        if self._textures is not None:
+            layer = self._layer[face]
+            chosen = np.flatnonzero(layer >= 0)
+            uv = np.einsum("hkd,hk->hd", self._texture_uv[face[chosen]], corners[chosen])
+            size = self._textures.shape[1]
+            cell = np.clip((uv * size).astype(np.int32), 0, size - 1)
+            colour[chosen] *= self._textures[layer[chosen], cell[:, 1], cell[:, 0]]
+        return colour
+
+
+def ray_directions(
+    rotation: Float[np.ndarray, "3 3"], intrinsics: Float[np.ndarray, "3 3"], rows: slice, columns: slice
+) -> Float[np.ndarray, "height width 3"]:
+    """World directions of the pixels' rays, of length 1 along the optical axis: a hit's distance is its depth."""
+    column = np.arange(columns.start, columns.stop, dtype=np.float32)
+    row = np.arange(rows.start, rows.stop, dtype=np.float32)
+    inverse = (rotation.T @ np.linalg.inv(intrinsics)).astype(np.float32)
+    return column[None, :, None] * inverse[:, 0] + row[:, None, None] * inverse[:, 1] + inverse[:, 2]
+
+
+def project(
+    points_m: Float[np.ndarray, "*batch 3"],
+    camera_from_world: Float[np.ndarray, "3 4"],
+    intrinsics: Float[np.ndarray, "3 3"],
+) -> tuple[Float[np.ndarray, "*batch 2"], Float[np.ndarray, "*batch 3"]]:
+    """Pixels (column, row) of world points, and the points in the camera's frame (metres)."""
+    camera = points_m @ camera_from_world[:, :3].T + camera_from_world[:, 3]
+    pixels = camera @ intrinsics.T
+    return pixels[..., :2] / np.where(np.abs(pixels[..., 2:]) < 1e-9, 1e-9, pixels[..., 2:]), camera

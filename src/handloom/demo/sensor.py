@@ -1,0 +1,61 @@
+"""From radiance to the bytes of a camera: exposure, vignetting, blur, noise and tone curve."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A camera's optics and electronics. Noise is shot noise (electrons at white) plus read noise."""
+
+    exposure: float
+    gamma: float
+    vignetting: float
+    blur_px: float
+    electrons: float
+    read_noise: float
+
+    def expose(
+        self, radiance: Float[np.ndarray, "height width channels"], generator: np.random.Generator
+    ) -> UInt8[np.ndarray, "height width channels"]:
+        """The 8-bit picture of a linear image."""
+        height, width, channels = radiance.shape
+        light = radiance * np.float32(self.exposure)
+        if self.vignetting > 0:
+            row = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+            column = np.linspace(-1, 1, width, dtype=np.float32)[None]
+            light = light * (1 - np.float32(self.vignetting / 2) * (row**2 + column**2))[..., None]
+        light = cv2.GaussianBlur(light, (0, 0), self.blur_px).reshape(height, width, channels)
+        noise = generator.standard_normal((height, width, channels), dtype=np.float32)
+        sigma = np.sqrt(np.maximum(light, 0) / np.float32(self.electrons) + np.float32(self.read_noise**2))
+        bright = np.clip(light + sigma * noise, 0, 1)
+        # A table of 1024 steps is what a 10-bit sensor has, and far faster than a power.
+        curve = (np.linspace(0, 1, 1024) ** (1 / self.gamma) * 255 + 0.5).astype(np.uint8)
+        return curve[(bright * 1023).astype(np.int32)]
+
+
+def random_monochrome_sensor(generator: np.random.Generator) -> Sensor:
+    """A head-mounted tracking camera: small, a little soft, vignetted and noisy."""
+    return Sensor(
+        exposure=float(generator.uniform(0.7, 1.2)),
+        gamma=float(generator.uniform(1.5, 2.2)),
+        vignetting=float(generator.uniform(0.2, 0.5)),
+        blur_px=float(generator.uniform(0.5, 0.9)),
+        electrons=float(generator.uniform(400, 2000)),
+        read_noise=float(generator.uniform(0.003, 0.010)),
+    )
+
+
+def random_colour_sensor(generator: np.random.Generator) -> Sensor:
+    """A colour camera: from a clean renderer-like picture to a dim phone picture."""
+    return Sensor(
+        exposure=float(generator.uniform(0.7, 1.4)),
+        gamma=float(generator.uniform(1.8, 2.4)),
+        vignetting=float(generator.uniform(0.0, 0.2)),
+        blur_px=float(generator.uniform(0.35, 0.8)),
+        electrons=float(generator.uniform(800, 8000)),
+        read_noise=float(generator.uniform(0.001, 0.008)),
+    )

@@ -1,0 +1,43 @@
+"""Names of the demo's AssemblyHands sequences: plain Python, so that workflow rules can list their outputs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from handloom.runtime.config.datasets import DemoSettings, Headset
+
+Split = Literal["train", "val"]
+
+SAMPLED_EVERY = 10
+"""Frame numbers grow by so many: a 30 Hz recording annotated at 3 Hz, without near-duplicates."""
+
+_VAL = (
+    ("nusar-2021_action_both_9081-c11b_9081_user_id_2021-02-12_161433", "headset1"),
+    ("nusar-2021_action_both_9012-c07c_9012_user_id_2021-02-01_164345", "headset2"),
+)
+
+
+@dataclass(frozen=True)
+class SequencePlan:
+    """One recording: its name, the headset that made it, and its annotated frame numbers."""
+
+    name: str
+    headset: Headset
+    frames: tuple[int, ...]
+
+
+def assembly_sequences(settings: DemoSettings, split: Split) -> tuple[SequencePlan, ...]:
+    """The sequences of a split: `train` alternates between the headsets, `val` has one per headset, as the original."""
+    if split == "val":
+        count = settings.assembly_hands_val_frames
+        names = _VAL
+    else:
+        count = settings.assembly_hands_train_frames
+        names = tuple(_train_name(number) for number in range(settings.assembly_hands_train_sequences))
+    frames = tuple(200 + SAMPLED_EVERY * index for index in range(count))
+    return tuple(SequencePlan(name, headset, frames) for name, headset in names)  # type: ignore[arg-type]  # literals
+
+
+def _train_name(number: int) -> tuple[str, str]:
+    user, toy = 9101 + number, f"{'abc'[number % 3]}{3 + 2 * number:02d}{'abcd'[number % 4]}"
+    headset = "headset1" if number % 2 == 0 else "headset2"
+    return f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_2021-03-{1 + number % 28:02d}_1012{10 + number % 50}", headset

@@ -1,0 +1,98 @@
+"""One picture of one or two hands by an ordinary colour camera: any direction, any person, any place."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from handloom.demo.appearance import Person, random_environment, random_person
+from handloom.demo.grasps import closed_fingers, grasp
+from handloom.demo.hands import HandTrack, place_hand
+from handloom.demo.motion import free_fingers
+from handloom.demo.objects import random_object
+from handloom.demo.renderer import Mesh, Scene, View
+from handloom.demo.sensor import random_colour_sensor
+from handloom.demo.textures import photograph_patch, surface_texture
+
+SHAPES = 10
+CAMERA_FROM_WORLD = np.eye(3, 4)
+"""A single picture needs no world of its own: its world is the camera's frame."""
+
+
+@dataclass(frozen=True)
+class PosedHand:
+    """A hand in the camera's frame with what it holds."""
+
+    track: HandTrack
+    mesh: Mesh
+    held: tuple[Mesh, ...]
+
+
+def pose_hand(
+    generator: np.random.Generator,
+    person: Person,
+    *,
+    is_left: bool,
+    palm_m: Float[np.ndarray, "3"],
+    holds: bool,
+) -> PosedHand:
+    """A hand whose palm lies at `palm_m` (camera frame), turned any way, free or around an object."""
+    fingers = free_fingers(generator, 1)
+    rotation = Rotation.random(rng=generator).as_matrix()
+    mirror = np.array([-1.0, 1.0, 1.0]) if is_left else np.ones(3)
+    wrist = palm_m * mirror - rotation @ np.array([-0.09, -0.01, 0.0])
+    bend = Rotation.from_rotvec(generator.normal(0, 0.3, 3)).as_matrix()
+    elbow = wrist + 0.3 * (bend @ rotation[:, 0])
+    held: tuple[Mesh, ...] = ()
+    if holds:
+        thing = random_object(generator)
+        chosen = grasp(generator, thing, person.shape)
+        fingers = closed_fingers(np.clip(chosen.closing + generator.normal(0, 0.03, 5), -0.1, 1)[None])
+        turn = mirror[:, None] * (rotation @ chosen.wrist_from_object) * mirror
+        held = (thing.mesh(turn, (wrist + rotation @ chosen.centre_m) * mirror, grey=False),)
+    track = place_hand(
+        finger_pose=fingers,
+        shape=person.shape,
+        world_from_wrist=rotation[None],
+        wrist_m=wrist[None],
+        elbow_m=elbow[None],
+        is_left=is_left,
+        sleeve=person.sleeve,
+    )
+    return PosedHand(track, track.mesh(0, person.albedo, person.gloss), held)
+
+
+def photograph_hands(
+    generator: np.random.Generator,
+    hands: list[PosedHand],
+    intrinsics: Float[np.ndarray, "3 3"],
+    size: int,
+) -> tuple[np.ndarray, View]:
+    """The picture (size, size, 3) in red, green, blue, and what the renderer knows about it."""
+    up = generator.normal(size=3) * 0.5 + [0.0, -1.0, -0.4]
+    environment = random_environment(generator, up=up / np.linalg.norm(up), channels=3)
+    meshes = [mesh for hand in hands for mesh in (hand.mesh, *hand.held)]
+    view = Scene(meshes, environment).view(CAMERA_FROM_WORLD, intrinsics, size, size)
+    picture = _background(generator, size)
+    window = picture[view.rows, view.columns]
+    window[view.mask] = view.radiance[view.mask]
+    return random_colour_sensor(generator).expose(picture, generator), view
+
+
+def _background(generator: np.random.Generator, size: int) -> Float[np.ndarray, "size size 3"]:
+    """A photograph or a surface, out of focus to a random degree."""
+    if generator.random() < 0.75:
+        picture = photograph_patch(generator, size, size)
+    else:
+        picture = cv2.resize(surface_texture(generator, 128), (size, size), interpolation=cv2.INTER_LINEAR)
+    blur = float(generator.uniform(0.0, 3.0))
+    if blur > 0.5:
+        picture = cv2.GaussianBlur(picture, (0, 0), blur)
+    return picture.astype(np.float32) * np.float32(generator.uniform(0.3, 1.1))
+
+
+def person_for_picture(generator: np.random.Generator) -> Person:
+    """A new person for every picture."""
+    return random_person(generator, SHAPES)

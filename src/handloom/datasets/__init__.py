@@ -1,0 +1,1 @@
+"""Readers of the data sets in their original layouts, and the typed samples they give."""

@@ -1,0 +1,373 @@
+"""AssemblyHands-ego in its original layout: annotations, calibration and 3D joints of a split as columns.
+
+Layout (facts/s2dhand.md 2.2), below the data set's root::
+
+    annotations/{split}/assemblyhands_{split}_ego_data_{version}.json      images and hand boxes (COCO style)
+    annotations/{split}/assemblyhands_{split}_ego_calib_{version}.json     intrinsics, extrinsics (millimetres)
+    annotations/{split}/assemblyhands_{split}_ego_joint_3d_{version}.json  42 world joints (millimetres) a frame
+    images/<file_name>
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from annotated_types import Len
+from jaxtyping import Bool, Float, Int
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+
+from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
+from handloom.runtime.config.datasets import AssemblyHandsSettings, Headset
+from handloom.runtime.errors import InputError
+
+HEADSET_CAMERAS: Mapping[Headset, tuple[str, str, str, str]] = {
+    "headset1": ("HMC_21176875", "HMC_21176623", "HMC_21110305", "HMC_21179183"),
+    "headset2": ("HMC_84346135", "HMC_84347414", "HMC_84355350", "HMC_84358933"),
+}
+"""The four cameras of each headset; the papers' camera 1 comes first."""
+
+ALL_CAMERAS = HEADSET_CAMERAS["headset1"] + HEADSET_CAMERAS["headset2"]
+CALIBRATION_SUFFIX = "_mono10bit"
+HANDS = ("right", "left")
+
+
+@dataclass(frozen=True)
+class HandAnnotations:
+    """The annotated hands of a split as columns, in the order of the annotation file and right before left.
+
+    Joints are in SNAP order, in millimetres and the world frame; a camera maps them by `R x + t`.
+    """
+
+    rank: Int[np.ndarray, " hands"]  # position in the annotation file: 2 * annotation + (1 for a left hand)
+    file_name: np.ndarray
+    sequence: np.ndarray
+    frame: Int[np.ndarray, " hands"]
+    camera: np.ndarray
+    is_left: Bool[np.ndarray, " hands"]
+    bbox_px: Float[np.ndarray, "hands 4"]  # x0, y0, x1, y1 in the full image
+    joint_valid: Float[np.ndarray, "hands 21"]
+    joints_world_mm: Float[np.ndarray, "hands 21 3"]
+    intrinsics_px: Float[np.ndarray, "hands 3 3"]
+    cam_from_world_rotation: Float[np.ndarray, "hands 3 3"]
+    cam_from_world_translation_mm: Float[np.ndarray, "hands 3"]
+    images: Path
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+    def __getitem__(self, rows: np.ndarray) -> "HandAnnotations":
+        """The hands that a mask or an index array picks."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return HandAnnotations(**{name: value[rows] if name != "images" else value for name, value in columns.items()})
+
+    def image_path(self, row: int) -> Path:
+        """Where the image of one hand is."""
+        return self.images / str(self.file_name[row])
+
+    @property
+    def joints_cam_m(self) -> Float[np.ndarray, "hands 21 3"]:
+        """Joints in the frame of the camera that sees them, in metres."""
+        rotated = np.einsum("nij,nkj->nki", self.cam_from_world_rotation, self.joints_world_mm)
+        return (rotated + self.cam_from_world_translation_mm[:, None]) / 1000
+
+    @property
+    def keypoints_px(self) -> Float[np.ndarray, "hands 21 2"]:
+        """Joints projected into the full image, in pixels."""
+        homogeneous = np.einsum("nij,nkj->nki", self.intrinsics_px, self.joints_cam_m)
+        return homogeneous[..., :2] / _away_from_zero(homogeneous[..., 2:])
+
+
+def _away_from_zero(depth: np.ndarray) -> np.ndarray:
+    """Depths that can be divided by: a joint in the camera's own plane would project to infinity."""
+    return np.where(np.abs(depth) < 1e-9, 1e-9, depth)
+
+
+class _Boxes(TypedDict):
+    right: tuple[float, float, float, float] | None
+    left: tuple[float, float, float, float] | None
+
+
+class _Image(TypedDict):
+    id: int
+    seq_name: str
+    camera: str
+    frame_idx: int
+    file_name: str
+
+
+class _Annotation(TypedDict):
+    image_id: int
+    bbox: _Boxes
+    joint_valid: Annotated[list[float], Len(42, 42)] | None
+
+
+class _Data(TypedDict):
+    images: list[_Image]
+    annotations: list[_Annotation]
+
+
+_Row3 = tuple[float, float, float]
+_Row4 = tuple[float, float, float, float]
+
+
+class _SequenceCalibration(TypedDict):
+    intrinsics: dict[str, tuple[_Row3, _Row3, _Row3]]
+    extrinsics: dict[str, dict[str, tuple[_Row4, _Row4, _Row4]]]
+
+
+class _Calibration(TypedDict):
+    calibration: dict[str, _SequenceCalibration]
+
+
+class _FrameJoints(TypedDict):
+    world_coord: Annotated[list[_Row3], Len(42, 42)]
+
+
+class _Joints(TypedDict):
+    annotations: dict[str, dict[str, _FrameJoints]]
+
+
+@dataclass(frozen=True)
+class AnnotationFiles:
+    """The three annotation files of a split and the place of the invalid list that users may have."""
+
+    data: Path
+    calibration: Path
+    joints: Path
+    invalid: Path
+
+
+def annotation_files(dataset: AssemblyHandsSettings, split: str) -> AnnotationFiles:
+    """Where the annotation files of a split are expected."""
+    folder = Path(dataset.root) / "annotations" / split
+    stem = f"assemblyhands_{split}_ego"
+    return AnnotationFiles(
+        data=folder / f"{stem}_data_{dataset.version}.json",
+        calibration=folder / f"{stem}_calib_{dataset.version}.json",
+        joints=folder / f"{stem}_joint_3d_{dataset.version}.json",
+        invalid=folder / f"invalid_{split}_ego.txt",
+    )
+
+
+def read_annotations(
+    dataset: AssemblyHandsSettings, split: str, cameras: Collection[str] = ALL_CAMERAS
+) -> HandAnnotations:
+    """Read the hands of a split that the given cameras see.
+
+    Raises InputError when a file is missing or cut short, a key is missing, joints are NaN, validity is null (as in the
+    published test split), a box is not finite, or a camera or frame has no calibration or no joints.
+    """
+    files = annotation_files(dataset, split)
+    data = _read(files.data, _Data)
+    image_of_id = {image["id"]: image for image in data["images"]}
+    hands = _hands_of(data["annotations"], image_of_id, frozenset(cameras), files.data)
+    _check_hands(hands, files.data)
+    del data, image_of_id
+    world_mm = _joints_of(hands, files.joints)
+    intrinsics, rotation, translation_mm = _cameras_of(hands, files.calibration)
+    hand = hands.is_left.astype(np.int64)
+    rows = np.arange(len(hand))
+    return HandAnnotations(
+        rank=hands.rank,
+        file_name=hands.file_name,
+        sequence=hands.sequence,
+        frame=hands.frame,
+        camera=hands.camera,
+        is_left=hands.is_left,
+        bbox_px=hands.bbox_px,
+        joint_valid=hands.joint_valid.reshape(-1, 2, 21)[rows, hand][:, SNAP_FROM_ASSEMBLY_HANDS],
+        joints_world_mm=world_mm.reshape(-1, 2, 21, 3)[rows, hand][:, SNAP_FROM_ASSEMBLY_HANDS],
+        intrinsics_px=intrinsics,
+        cam_from_world_rotation=rotation,
+        cam_from_world_translation_mm=translation_mm,
+        images=Path(dataset.root) / "images",
+    )
+
+
+Document = TypeVar("Document")
+
+
+def _read(path: Path, layout: type[Document]) -> Document:
+    """A JSON file checked against the layout; keys that are not named there are ignored."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; set datasets.assembly_hands.root to the folder that holds annotations/ and "
+            "images/, and .version to the suffix of the files"
+        ) from error
+    try:
+        return TypeAdapter(layout).validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise InputError(
+            f"{path}: {first['msg']} at {where} ({error.error_count()} problem(s) in all); expected the AssemblyHands "
+            "layout; fetch the file again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Hands:
+    """Columns read from the data file alone; validity still has both hands in the data set's joint order."""
+
+    rank: np.ndarray
+    file_name: np.ndarray
+    sequence: np.ndarray
+    frame: np.ndarray
+    camera: np.ndarray
+    is_left: np.ndarray
+    bbox_px: np.ndarray
+    joint_valid: np.ndarray
+
+
+def _hands_of(
+    annotations: list[_Annotation], image_of_id: Mapping[int, _Image], cameras: frozenset[str], path: Path
+) -> _Hands:
+    rows: list[tuple[Any, ...]] = []
+    boxes: list[_Row4] = []
+    validity: list[list[float]] = []
+    unlabelled = 0
+    for position, annotation in enumerate(annotations):
+        image = image_of_id.get(annotation["image_id"])
+        if image is None:
+            raise InputError(
+                f"{path}: annotation {position} names image_id {annotation['image_id']}, which is not among the "
+                "images; the file is inconsistent, fetch it again"
+            )
+        if image["camera"] not in cameras:
+            continue
+        if annotation["joint_valid"] is None:
+            unlabelled += 1
+            continue
+        for hand, name in enumerate(HANDS):
+            box = annotation["bbox"][name]  # type: ignore[literal-required]  # mypy does not see the two literals
+            if box is not None:
+                rows.append(
+                    (
+                        2 * position + hand,
+                        image["file_name"],
+                        image["seq_name"],
+                        image["frame_idx"],
+                        image["camera"],
+                        hand == 1,
+                    )
+                )
+                boxes.append(box)
+                validity.append(annotation["joint_valid"])
+    if unlabelled:
+        raise InputError(
+            f"{path}: joint_valid is null in {unlabelled} annotations, but 42 numbers were expected; the published "
+            "test split has no labels: set datasets.assembly_hands.split to val"
+        )
+    if not rows:
+        raise InputError(
+            f"{path}: none of its {len(annotations)} annotations has a hand seen by {', '.join(sorted(cameras))}; "
+            "expected at least one; check datasets.assembly_hands.split"
+        )
+    rank, file_name, sequence, frame, camera, is_left = zip(*rows, strict=True)
+    return _Hands(
+        rank=np.array(rank, dtype=np.int64),
+        file_name=np.array(file_name),
+        sequence=np.array(sequence),
+        frame=np.array(frame, dtype=np.int64),
+        camera=np.array(camera),
+        is_left=np.array(is_left, dtype=bool),
+        bbox_px=np.array(boxes, dtype=np.float64),
+        joint_valid=np.array(validity, dtype=np.float64),
+    )
+
+
+def _check_hands(hands: _Hands, path: Path) -> None:
+    outside = [name for name in np.unique(hands.file_name) if not _stays_inside(str(name))]
+    if outside:
+        raise InputError(f"{path}: file_name {outside[0]!r} leaves the images folder; expected a path inside it")
+    for column, name in ((hands.bbox_px, "bbox"), (hands.joint_valid, "joint_valid")):
+        broken = ~np.isfinite(column).all(axis=1)
+        if broken.any():
+            row = int(np.argmax(broken))
+            raise InputError(
+                f"{path}: {name} of {hands.file_name[row]} is not finite ({int(broken.sum())} such hands); "
+                "expected numbers; correct or remove them"
+            )
+
+
+def _stays_inside(file_name: str) -> bool:
+    path = PurePosixPath(file_name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _joints_of(hands: _Hands, path: Path) -> Float[np.ndarray, "hands 42 3"]:
+    """The 42 world joints of every hand's frame, in millimetres."""
+    annotations = _read(path, _Joints)["annotations"]
+    frames, frame_of_hand = _distinct(hands.sequence, hands.frame)
+    joints = []
+    for sequence, frame in frames:
+        found = annotations.get(sequence, {}).get(f"{frame:06d}")
+        if found is None:
+            raise InputError(
+                f"{path}: has no joints of sequence {sequence}, frame {frame:06d}, which the data file annotates; "
+                "the files belong to different versions, fetch both again"
+            )
+        joints.append(found["world_coord"])
+    world_mm = np.array(joints, dtype=np.float64)[frame_of_hand]
+    own_joints = world_mm.reshape(-1, 2, 21, 3)[np.arange(len(world_mm)), hands.is_left.astype(np.int64)]
+    broken = ~np.isfinite(own_joints).all(axis=(1, 2))
+    if broken.any():
+        row = int(np.argmax(broken))
+        raise InputError(
+            f"{path}: joints of sequence {hands.sequence[row]}, frame {hands.frame[row]:06d} are NaN or infinite "
+            f"({int(broken.sum())} hands in all), but finite millimetres were expected; fetch the file again, or set "
+            "the boxes of these hands to null"
+        )
+    return world_mm
+
+
+def _cameras_of(hands: _Hands, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Intrinsics, rotation and translation (millimetres) of every hand's camera."""
+    calibration = _read(path, _Calibration)["calibration"]
+    views, view_of_hand = _distinct(hands.sequence, hands.frame, hands.camera)
+    intrinsics, extrinsics = [], []
+    for sequence, frame, camera in views:
+        name = camera + CALIBRATION_SUFFIX
+        found = calibration.get(sequence)
+        if found is None:
+            raise InputError(
+                f"{path}: has no calibration of sequence {sequence}, which the data file annotates; found "
+                f"{sorted(calibration)}; fetch both files again"
+            )
+        at_frame = found["extrinsics"].get(f"{frame:06d}")
+        if at_frame is None:
+            raise InputError(
+                f"{path}: sequence {sequence} has no extrinsics of frame {frame:06d}, which the data file annotates; "
+                "fetch both files again"
+            )
+        for part, known in (("intrinsics", found["intrinsics"]), (f"extrinsics of frame {frame:06d}", at_frame)):
+            if name not in known:
+                raise InputError(
+                    f"{path}: camera {name} is missing from the {part} of sequence {sequence}; found {sorted(known)}; "
+                    "add its calibration, or remove its images from the data file"
+                )
+        intrinsics.append(found["intrinsics"][name])
+        extrinsics.append(at_frame[name])
+    intrinsic = np.array(intrinsics, dtype=np.float64)
+    extrinsic = np.array(extrinsics, dtype=np.float64)
+    broken = ~(np.isfinite(intrinsic).all(axis=(1, 2)) & np.isfinite(extrinsic).all(axis=(1, 2)))
+    if broken.any():
+        sequence, frame, camera = views[int(np.argmax(broken))]
+        raise InputError(
+            f"{path}: the calibration of {camera} in sequence {sequence}, frame {frame:06d} is not finite; "
+            "fetch the file again"
+        )
+    return intrinsic[view_of_hand], extrinsic[view_of_hand, :, :3], extrinsic[view_of_hand, :, 3]
+
+
+def _distinct(*columns: np.ndarray) -> tuple[list[tuple[Any, ...]], Int[np.ndarray, " hands"]]:
+    """The distinct rows of some columns in order of appearance, and which of them every row is."""
+    index_of: dict[tuple[Any, ...], int] = {}
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    index = [index_of.setdefault(row, len(index_of)) for row in rows]
+    return list(index_of), np.array(index, dtype=np.int64)

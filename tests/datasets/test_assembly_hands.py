@@ -1,0 +1,170 @@
+"""The AssemblyHands reader: columns, units and joint order, and every way in which the files can be wrong."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handloom.datasets.assembly_hands import ALL_CAMERAS, HEADSET_CAMERAS, read_annotations
+from handloom.runtime.errors import InputError
+
+from .assembly_hands_files import SplitWriter
+
+
+def test_hands_come_in_annotation_order_right_before_left(split: SplitWriter) -> None:
+    hands = read_annotations(split.write(), "val")
+    assert len(hands) == 2 * 2 * 4 * 2
+    assert np.all(np.diff(hands.rank) > 0)
+    assert hands.is_left.tolist() == [False, True] * 16
+    assert hands.sequence[0] == "sequence-a"
+    assert hands.sequence[-1] == "sequence-b"
+
+
+def test_joints_are_gathered_into_snap_order_per_hand(split: SplitWriter) -> None:
+    """The wrist is joint 20 of the right hand and 41 of the left in the files; the index tip is 4 and 25."""
+    world = np.array(split.joints["sequence-a"]["000030"]["world_coord"])
+    hands = read_annotations(split.write(), "val")
+    np.testing.assert_allclose(hands.joints_world_mm[0, [0, 8]], world[[20, 4]])
+    np.testing.assert_allclose(hands.joints_world_mm[1, [0, 8]], world[[41, 25]])
+
+
+def test_validity_is_gathered_like_the_joints(split: SplitWriter) -> None:
+    split.annotations[0]["joint_valid"] = [0] * 42
+    split.annotations[0]["joint_valid"][20 + 21] = 1  # the left wrist
+    hands = read_annotations(split.write(), "val")
+    assert hands.joint_valid[0].sum() == 0
+    assert hands.joint_valid[1].tolist() == [1.0] + [0.0] * 20
+
+
+def test_camera_joints_and_key_points_by_hand(split: SplitWriter) -> None:
+    """Metres from millimetres, `R x + t`, and the pinhole projection."""
+    hands = read_annotations(split.write(), "val", cameras=HEADSET_CAMERAS["headset1"][1:2])
+    world_mm = hands.joints_world_mm[0]
+    expected_m = (world_mm + np.array([10, 0, 5])) / 1000
+    np.testing.assert_allclose(hands.joints_cam_m[0], expected_m)
+    np.testing.assert_allclose(
+        hands.keypoints_px[0], 350 * expected_m[:, :2] / expected_m[:, 2:] + [318, 240], atol=1e-9
+    )
+
+
+def test_only_the_asked_cameras_are_read(split: SplitWriter) -> None:
+    """A headset can be used although the other headset's calibration is missing."""
+    del split.calibration["sequence-b"]
+    hands = read_annotations(split.write(), "val", cameras=HEADSET_CAMERAS["headset1"])
+    assert set(hands.camera) == set(HEADSET_CAMERAS["headset1"])
+
+
+def test_a_hand_without_a_box_is_no_sample(split: SplitWriter) -> None:
+    split.annotations[0]["bbox"]["right"] = None
+    hands = read_annotations(split.write(), "val")
+    assert len(hands) == 31
+    assert hands.is_left[0]
+
+
+def test_unused_joints_may_be_nan(split: SplitWriter) -> None:
+    """A frame's NaN joints matter only if a box asks for that hand."""
+    frame = split.joints["sequence-a"]["000030"]["world_coord"]
+    frame[25] = [float("nan")] * 3
+    for annotation in split.annotations[:4]:
+        annotation["bbox"]["left"] = None
+    assert np.isfinite(read_annotations(split.write(), "val").joints_world_mm).all()
+
+
+@pytest.mark.parametrize("which", ["data", "calibration", "joints"])
+def test_json_cut_short_names_the_file(split: SplitWriter, which: str) -> None:
+    dataset = split.write()
+    path: Path = getattr(split.files, which)
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2])
+    with pytest.raises(InputError, match=f"{re.escape(path.name)}.*EOF"):
+        read_annotations(dataset, "val")
+
+
+def test_missing_file_tells_which_setting_to_change(split: SplitWriter) -> None:
+    dataset = split.write()
+    split.files.joints.unlink()
+    with pytest.raises(InputError, match=r"joint_3d.*no such file.*datasets.assembly_hands.root"):
+        read_annotations(dataset, "val")
+
+
+def test_missing_key_is_named(split: SplitWriter) -> None:
+    del split.images[3]["frame_idx"]
+    with pytest.raises(InputError, match=r"ego_data.*images\.3\.frame_idx"):
+        read_annotations(split.write(), "val")
+
+
+def test_too_few_validity_flags_are_refused(split: SplitWriter) -> None:
+    split.annotations[2]["joint_valid"] = [1] * 21
+    with pytest.raises(InputError, match=r"ego_data.*at least 42 items.*annotations\.2\.joint_valid"):
+        read_annotations(split.write(), "val")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_joints_are_refused(split: SplitWriter, value: float) -> None:
+    """JSON written by Python may hold NaN and Infinity."""
+    split.joints["sequence-b"]["000060"]["world_coord"][7][1] = value
+    with pytest.raises(InputError, match=r"joint_3d.*sequence-b, frame 000060 are NaN.*4 hands"):
+        read_annotations(split.write(), "val")
+
+
+def test_null_coordinates_are_refused(split: SplitWriter) -> None:
+    split.joints["sequence-b"]["000060"]["world_coord"][7][1] = None
+    with pytest.raises(InputError, match=r"joint_3d.*sequence-b\.000060\.world_coord\.7\.1"):
+        read_annotations(split.write(), "val")
+
+
+def test_null_validity_is_explained_as_the_unlabelled_test_split(split: SplitWriter) -> None:
+    for annotation in split.annotations:
+        annotation["joint_valid"] = None
+    with pytest.raises(InputError, match=r"joint_valid is null in 16 annotations.*split to val"):
+        read_annotations(split.write(), "val")
+
+
+def test_nan_box_is_refused(split: SplitWriter) -> None:
+    split.annotations[5]["bbox"]["left"][2] = float("nan")
+    with pytest.raises(InputError, match=r"bbox of .* is not finite"):
+        read_annotations(split.write(), "val")
+
+
+@pytest.mark.parametrize("part", ["intrinsics", "extrinsics"])
+def test_camera_missing_from_the_calibration(split: SplitWriter, part: str) -> None:
+    known = split.calibration["sequence-a"][part]
+    del (known if part == "intrinsics" else known["000030"])["HMC_21110305_mono10bit"]
+    with pytest.raises(InputError, match=rf"ego_calib.*HMC_21110305_mono10bit is missing from the {part}.*21176875"):
+        read_annotations(split.write(), "val")
+
+
+def test_frame_missing_from_the_calibration(split: SplitWriter) -> None:
+    del split.calibration["sequence-a"]["extrinsics"]["000060"]
+    with pytest.raises(InputError, match=r"ego_calib.*no extrinsics of frame 000060"):
+        read_annotations(split.write(), "val")
+
+
+def test_frame_without_joints(split: SplitWriter) -> None:
+    del split.joints["sequence-a"]["000060"]
+    with pytest.raises(InputError, match=r"joint_3d.*no joints of sequence sequence-a, frame 000060"):
+        read_annotations(split.write(), "val")
+
+
+def test_annotation_of_an_unknown_image(split: SplitWriter) -> None:
+    split.annotations[4]["image_id"] = 9999
+    with pytest.raises(InputError, match="annotation 4 names image_id 9999"):
+        read_annotations(split.write(), "val")
+
+
+def test_cameras_that_see_nothing(split: SplitWriter) -> None:
+    keep = [image for image in split.images if image["camera"] != ALL_CAMERAS[0]]
+    wanted = {image["id"] for image in keep}
+    dataset = split.write()
+    annotations = [annotation for annotation in split.annotations if annotation["image_id"] in wanted]
+    split.files.data.write_text(json.dumps({"images": keep, "annotations": annotations}))
+    with pytest.raises(InputError, match=f"none of its 14 annotations.*{ALL_CAMERAS[0]}"):
+        read_annotations(dataset, "val", cameras=ALL_CAMERAS[:1])
+
+
+def test_file_names_cannot_leave_the_images_folder(split: SplitWriter) -> None:
+    split.images[0]["file_name"] = "../../secret.png"
+    with pytest.raises(InputError, match="leaves the images folder"):
+        read_annotations(split.write(), "val")

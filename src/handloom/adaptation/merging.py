@@ -29,7 +29,8 @@ def merge_weights(
     """Share of each view's candidate, joint by joint; a joint that neither view sees counts as seen by both.
 
     `max`: all to the view of larger confidence; a tie gives one half each, or 1 to both with `ties="add"`, the
-    released code's quirk. `soft`: exp(sharpness * confidence) over the views that see the joint. `average`: equal shares.
+    released code's quirk. `soft`: exp(sharpness * confidence) over the views that see the joint. `average`: equal
+    shares.
     """
     neither = ~(valid_1 | valid_2)
     seen_1, seen_2 = valid_1 | neither, valid_2 | neither

@@ -64,8 +64,9 @@ def make_pseudo_labels(
     fidelity: Fidelity = "fixed",
     analytic_gradient: bool = False,
 ) -> PseudoLabels:
-    """y_v = anchor_v + (alpha c_v + (1 - alpha) r_v) / s_v from teacher poses in the true frame, alpha = `consensus_weight`.
+    """y_v = anchor_v + (alpha c_v + (1 - alpha) r_v) / s_v from teacher poses in the true frame.
 
+    c are the merged and r the refined poses, alpha is `consensus_weight`, s_1 = 1.
     `faithful`: ties are added, refinement by BFGS in float64 (`analytic_gradient` makes it faster), labels in float64.
     `fixed`: ties are averaged, refinement by the closed form, labels in the poses' precision.
     """
@@ -99,7 +100,7 @@ def make_pseudo_labels(
 
 
 def label_rotation(labels: PseudoLabels) -> Float[Tensor, "3 3"]:
-    """R' of the released code: unsigned mean over the batch of rot(y1, y2), taken from the labels with their anchors."""
+    """R' of the released code: unsigned mean over the batch of rot(y1, y2), from the labels with their anchors."""
     each = rotation_between(labels.view_1, labels.view_2, labels.common.to(labels.view_1.dtype), proper=False)
     return mean_rotation_unsigned(each)
 

@@ -8,8 +8,8 @@ point of that set has a closed form: with multipliers l in R^3 and L = [l]x,
     P1' = (P1 - Y L) (I + L^2)^-1,    Y' = (Y + P1 L) (I + L^2)^-1,    (M + t I) l = -w,  t = w . l,
 
 where w is the axial vector of P1^T Y - Y^T P1 and M = tr(S) I - S, S = P1^T P1 + Y^T Y. What is left is one scalar
-equation, t + sum_i w_i^2 / (m_i + t) = 0 in M's eigenbasis, convex on its branch: Newton's method from t = 0 never leaves
-it, and |l| < 1 there makes the stationary point the global minimum of the displacement.
+equation, t + sum_i w_i^2 / (m_i + t) = 0 in M's eigenbasis, convex on its branch: Newton's method from t = 0 never
+leaves it, and |l| < 1 there makes the stationary point the global minimum of the displacement.
 """
 
 from typing import NamedTuple
@@ -49,9 +49,9 @@ def refine_least_norm(
     """Smallest total displacement of the common joints after which rot(P1', P2') is the proper rotation `rotation_12`.
 
     A joint at the origin stays there. Samples with fewer than three common joints, or with all of them on one line
-    through the root, have no rotation and come back unchanged, as do poses that are not finite. Where the nearest symmetric point has the wrong sign (the
-    poses differ from `rotation_12` by more than about 90 degrees, or by a reflection), the poses are first turned half-way
-    each and then lifted to the nearest positive product.
+    through the root, have no rotation and come back unchanged, as do poses that are not finite. Where the nearest
+    symmetric point has the wrong sign (the poses differ from `rotation_12` by more than about 90 degrees), the poses
+    are first turned half-way each; where it is a reflection, it is lifted to the nearest positive product.
     """
     dtype = poses_1.dtype
     rotation = rotation_12.double()
@@ -67,7 +67,9 @@ def refine_least_norm(
 
     p_near, y_near = _nearest_symmetric(p, y)
     no_solution = p_near.isnan().any(-1).any(-1)
-    p_near, y_near = (torch.where(no_solution[:, None, None], poses, near) for poses, near in ((p, p_near), (y, y_near)))
+    p_near, y_near = (
+        torch.where(no_solution[:, None, None], poses, near) for poses, near in ((p, p_near), (y, y_near))
+    )
     least, middle, most = torch.linalg.eigvalsh(p_near.transpose(-1, -2) @ y_near).unbind(-1)
     opposite = no_solution | (least + middle < 0)
     to_lift = opposite | (least < -NEGLIGIBLE * most)
@@ -95,7 +97,7 @@ def _on_one_line(poses: Tensor) -> Tensor:
 
 
 def _nearest_symmetric(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The pair nearest to (p, y) with symmetric p^T y, by the closed form of the module's header; NaN where there is none."""
+    """The pair nearest to (p, y) with symmetric p^T y, by the module's closed form; NaN where there is none."""
     cross, gram = p.transpose(-1, -2) @ y, p.transpose(-1, -2) @ p + y.transpose(-1, -2) @ y
     identity = torch.eye(3, dtype=p.dtype, device=p.device)
     trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -135,7 +137,9 @@ def _turn_and_lift(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         a, u = torch.linalg.eigh(p.transpose(-1, -2) @ p)
         b, v = torch.linalg.eigh(y.transpose(-1, -2) @ y)
         missing = u.transpose(-1, -2) @ (wanted - p.transpose(-1, -2) @ y) @ v
-        multiplier = u @ (missing / (a[:, :, None] + b[:, None, :]).clamp_min(1e-12 * a[:, 2:, None])) @ v.transpose(-1, -2)
+        multiplier = (
+            u @ (missing / (a[:, :, None] + b[:, None, :]).clamp_min(1e-12 * a[:, 2:, None])) @ v.transpose(-1, -2)
+        )
         p, y = p + y @ multiplier.transpose(-1, -2), y + p @ multiplier
     return p, y
 
@@ -162,11 +166,13 @@ def rotation_objective(
     return torch.linalg.matrix_norm(rotation_between(poses_1, poses_2, weights, proper=proper) - rotation_12)
 
 
-def objective_and_gradient(p1: np.ndarray, p2: np.ndarray, rotation_12: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+def objective_and_gradient(
+    p1: np.ndarray, p2: np.ndarray, rotation_12: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
     """f = |U V^T - R12|_F for P1^T P2 = U S V^T, and its gradients with respect to P1 and P2 (both (n, 3)).
 
-    With G = (U V^T - R12) / f, M = U^T G V and K_ij = (M_ij - M_ji) / (s_i + s_j): df/dA = U K V^T, df/dP1 = P2 (df/dA)^T,
-    df/dP2 = P1 df/dA. Source: facts/s2dhand.md 3.6.
+    With G = (U V^T - R12) / f, M = U^T G V and K_ij = (M_ij - M_ji) / (s_i + s_j): df/dA = U K V^T,
+    df/dP1 = P2 (df/dA)^T, df/dP2 = P1 df/dA. Source: facts/s2dhand.md 3.6.
     """
     u, s, vt = np.linalg.svd(p1.T @ p2)
     difference = u @ vt - rotation_12
@@ -186,9 +192,9 @@ def refine_bfgs(
     *,
     analytic_gradient: bool = False,
 ) -> RefinedPoses:
-    """The released refinement: per sample, 20 iterations of SciPy's BFGS from the poses, with a finite-difference gradient.
+    """The released refinement: 20 iterations of SciPy's BFGS per sample, with a finite-difference gradient.
 
-    Runs in float64 on the CPU, one sample after the other: it is the reference and the benchmark's baseline. The analytic
+    Runs in float64 on the CPU, one sample after the other: the reference and the benchmark's baseline. The analytic
     gradient is about ten times faster and ends within 2e-4 of it. Samples with fewer than three common joints stay
     unchanged (the released code is degenerate or fails there).
     """
@@ -206,7 +212,7 @@ def refine_bfgs(
             return float(np.linalg.norm(u @ vt - rotation))
 
         def with_gradient(x: np.ndarray, shape: tuple[int, ...] = start.shape) -> tuple[float, np.ndarray]:
-            f, gradient_1, gradient_2 = objective_and_gradient(*x.reshape(shape), rotation)
+            f, gradient_1, gradient_2 = objective_and_gradient(x.reshape(shape)[0], x.reshape(shape)[1], rotation)
             return f, np.stack([gradient_1, gradient_2]).ravel()
 
         result = minimize(
@@ -217,9 +223,4 @@ def refine_bfgs(
             options={"maxiter": BFGS_ITERATIONS},
         )
         refined_1[sample, mask], refined_2[sample, mask] = result.x.reshape(start.shape)
-    back = {"dtype": torch.float64, "device": poses_1.device}
-    return RefinedPoses(
-        torch.as_tensor(refined_1, **back),
-        torch.as_tensor(refined_2, **back),
-        torch.as_tensor(unchanged, device=poses_1.device),
-    )
+    return RefinedPoses(*(torch.as_tensor(a, device=poses_1.device) for a in (refined_1, refined_2, unchanged)))

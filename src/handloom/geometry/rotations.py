@@ -73,14 +73,14 @@ def matrix_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tenso
 
 
 def mean_rotation_unsigned(rotations: Float[Tensor, "count 3 3"]) -> Float[Tensor, "3 3"]:
-    """Normalised plain mean of quaternions whose signs are not aligned: the released code's average, wrong near sign flips."""
+    """Normalised mean of quaternions without aligned signs: the released code's average, wrong near sign flips."""
     return matrix_from_quaternion(quaternion_from_matrix(rotations).mean(0))
 
 
 def mean_rotation_chordal(
     rotations: Float[Tensor, "count 3 3"], weights: Float[Tensor, " count"] | None = None
 ) -> Float[Tensor, "3 3"]:
-    """Rotation that minimises the weighted sum of squared chordal distances: the projection of the arithmetic mean onto SO(3)."""
+    """Rotation of least weighted sum of squared chordal distances: the arithmetic mean, projected onto SO(3)."""
     if len(rotations) == 0:
         raise InputError("mean rotation: found 0 rotations, expected at least 1; give pairs with valid common joints")
     scale = torch.ones_like(rotations[:, 0, 0]) if weights is None else weights
@@ -120,12 +120,16 @@ def momentum_rotation(
     return matrix_from_quaternion(m * q_previous + (1 - m) * q_estimate)
 
 
-def angle_rad(rotations_1: Float[Tensor, "*batch 3 3"], rotations_2: Float[Tensor, "*#batch 3 3"]) -> Float[Tensor, "*batch"]:
+def angle_rad(
+    rotations_1: Float[Tensor, "*batch 3 3"], rotations_2: Float[Tensor, "*#batch 3 3"]
+) -> Float[Tensor, "*batch"]:
     """Geodesic distance of rotations in radians, from the chordal one: |R1 - R2|_F = 2 sqrt(2) sin(angle / 2)."""
     chord = torch.linalg.matrix_norm(rotations_1 - rotations_2)
     return 2 * torch.asin((chord / math.sqrt(8)).clamp_max(1))
 
 
-def angle_deg(rotations_1: Float[Tensor, "*batch 3 3"], rotations_2: Float[Tensor, "*#batch 3 3"]) -> Float[Tensor, "*batch"]:
+def angle_deg(
+    rotations_1: Float[Tensor, "*batch 3 3"], rotations_2: Float[Tensor, "*#batch 3 3"]
+) -> Float[Tensor, "*batch"]:
     """Geodesic distance of rotations in degrees."""
     return torch.rad2deg(angle_rad(rotations_1, rotations_2))

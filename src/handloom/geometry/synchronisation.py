@@ -18,7 +18,9 @@ def all_pairs(cameras: int) -> Int[Tensor, "pairs 2"]:
     return torch.combinations(torch.arange(cameras), 2)
 
 
-def pair_rotations(camera_rotations: Float[Tensor, "cameras 3 3"], edges: Int[Tensor, "edges 2"]) -> Float[Tensor, "edges 3 3"]:
+def pair_rotations(
+    camera_rotations: Float[Tensor, "cameras 3 3"], edges: Int[Tensor, "edges 2"]
+) -> Float[Tensor, "edges 3 3"]:
     """R_ab = R_a R_b^T of every edge (a, b)."""
     return camera_rotations[edges[:, 0]] @ camera_rotations[edges[:, 1]].transpose(-1, -2)
 
@@ -31,11 +33,11 @@ def synchronise_rotations(
     cameras: int,
     robust: bool = True,
 ) -> Float[Tensor, "cameras 3 3"]:
-    """Camera rotations R_a (R_0 = I) that agree best with the measured R_ab on a connected graph; proper, consistent by construction.
+    """Camera rotations R_a (R_0 = I) that agree best with the measured R_ab of a connected graph.
 
-    Minimises sum_ab w_ab |R_a R_b^T - R_ab|_F^2 by its spectral relaxation; with `robust` re-weighted towards the sum of
-    unsquared angles, so one bad edge is out-voted by the paths around it. Sources: Arie-Nachimson et al., 3DIMPVT 2012
-    (spectral); Hartley et al., IJCV 2013 (L1 averaging).
+    Minimises sum_ab w_ab |R_a R_b^T - R_ab|_F^2 by its spectral relaxation; with `robust` re-weighted towards the sum
+    of unsquared angles, so one bad edge is out-voted by the paths around it. The result is proper and consistent by
+    construction. Sources: Arie-Nachimson et al., 3DIMPVT 2012 (spectral); Hartley et al., IJCV 2013 (L1 averaging).
     Raises InputError when the graph is not connected.
     """
     base = torch.ones_like(rotations[:, 0, 0]) if weights is None else weights

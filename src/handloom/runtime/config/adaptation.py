@@ -7,13 +7,26 @@ from pydantic import Field
 from handloom.runtime.config.base import Settings
 
 
+class AugmentationSettings(Settings):
+    """What the student sees differently from its teacher; every field is half the width of a uniform range."""
+
+    rotation_deg: float = Field(0.0, ge=0, le=180, description="Turn of the crop about its centre.")
+    scale: float = Field(0.0, ge=0, lt=1, description="Zoom of the crop about its centre.")
+    brightness: float = Field(0.0, ge=0, le=1, description="Grey offset; white minus black is 1.")
+    contrast: float = Field(0.0, ge=0, lt=1, description="Gain around middle grey.")
+    noise: float = Field(0.0, ge=0, le=1, description="Standard deviation of grey noise per pixel.")
+
+
 class AdaptationSettings(Settings):
     """S2DHand; the defaults are the released code's."""
 
     pairs: int = Field(1024, ge=1, description="Adapt on the first so many pairs.")
     batch_size: int = Field(64, ge=1, description="Pairs per step.")
     epochs: int = Field(10, ge=0, description="Passes over the adaptation pairs.")
-    learning_rate: float = Field(5e-4, gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(5e-4, gt=0, description="Of Adam, at the first step.")
+    learning_rate_decay: Literal["none", "cosine"] = Field(
+        "none", description="none: constant, as published; cosine: to zero at the last step."
+    )
     consensus_weight: float = Field(
         0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
     )
@@ -30,7 +43,10 @@ class AdaptationSettings(Settings):
         True, description="Count the momentum up from small values, as the released code does."
     )
     rotation_momentum: float = Field(
-        0.999, ge=0, lt=1, description="eta_R: share of the old rotation kept at each step."
+        0.999,
+        ge=0,
+        le=1,
+        description="eta_R: share of the old rotation kept at each update: a step if faithful, an epoch if fixed.",
     )
     rotation_pairs: int = Field(512, ge=1, description="Estimate the first rotation from at most so many pairs.")
     confidence_threshold: float = Field(
@@ -39,3 +55,9 @@ class AdaptationSettings(Settings):
     heat_map_weight: float = Field(100.0, ge=0, description="Weight of the heat maps in the loss.")
     delta_map_weight: float = Field(1.0, ge=0, description="Weight of the bone directions in the loss.")
     location_map_weight: float = Field(10.0, ge=0, description="Weight of the joint locations in the loss.")
+    augmentation: AugmentationSettings | None = Field(
+        None, description="Changes to the student's input and label alike; null, as published, changes nothing."
+    )
+    evaluate: Literal["student", "teacher"] = Field(
+        "student", description="The network that is saved and scored; the released code's is the student."
+    )

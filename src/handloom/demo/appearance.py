@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handloom.demo._prototype import V_TEMPLATE, WEIGHTS, skin_right
-from handloom.demo.hands import RINGS, TOPOLOGY
+from handloom.demo.hands import MODEL, RINGS, SHAPES, TOPOLOGY, pose_right_hand
 from handloom.demo.renderer import Environment, Topology
 from handloom.demo.textures import random_colour
 
@@ -27,13 +26,13 @@ class Person:
         return (self.albedo @ np.array([0.5, 0.3, 0.2])).astype(np.float32)[:, None]
 
 
-def random_person(generator: np.random.Generator, shapes: int) -> Person:
+def random_person(generator: np.random.Generator) -> Person:
     """A person with a random hand shape, skin tone, nails and sleeve."""
-    shape = np.clip(generator.normal(0, 0.8, shapes), -2, 2)
+    shape = np.clip(generator.normal(0, 0.9, SHAPES), -2, 2)
     sleeve = float(generator.uniform(0.15, 1.2))
     tone = _tone(generator)
     albedo = np.broadcast_to(tone, (TOPOLOGY.vertex_count, 3)).copy()
-    hand = len(V_TEMPLATE)
+    hand = len(MODEL.v_template)
     albedo[:hand] *= _skin_pattern(generator)
     around = len(TOPOLOGY.loop)
     cloth = random_colour(generator)
@@ -52,7 +51,7 @@ def _tone(generator: np.random.Generator) -> Float[np.ndarray, "3"]:
 
 
 def _rest_geometry() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    vertices, keypoints = skin_right(np.zeros((1, 15, 3)), np.zeros(1))
+    vertices, keypoints = pose_right_hand(np.zeros((1, 15, 3)), np.zeros(SHAPES))
     hand = vertices[0]
     faces = TOPOLOGY.right.faces
     normals = Topology(faces[(faces < len(hand)).all(1)], len(hand)).normals(hand)
@@ -97,7 +96,7 @@ _KNUCKLE = (
     np.exp(-((np.linalg.norm(_HAND[:, None] - _KEYPOINTS[None, [2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]], axis=-1) / 0.011) ** 2)).max(1)
     * np.clip(_NORMALS[:, 1], 0, 1)
 )
-_CREASE = np.exp(-((np.abs(np.partition(WEIGHTS, -2, axis=1)[:, -1] - 0.5)) / 0.06) ** 2)
+_CREASE = np.exp(-((np.abs(np.partition(MODEL.weights.numpy(), -2, axis=1)[:, -1] - 0.5)) / 0.06) ** 2)
 
 
 def _skin_pattern(generator: np.random.Generator) -> Float[np.ndarray, "vertices 3"]:

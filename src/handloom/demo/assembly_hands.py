@@ -23,7 +23,6 @@ from handloom.runtime.progress import progress
 from handloom.runtime.seeds import numpy_generator
 
 KIND = "demo_assembly_sequence"
-SHAPES = 10
 _HIDDEN_BEHIND_M = 0.04
 # Where each of the 21 SNAP joints stands among a hand's 21 joints of AssemblyHands (tips first, wrist last).
 _PLACE_OF_SNAP = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
@@ -52,7 +51,7 @@ def render_assembly_sequence(
     plan = _planned(settings, split, sequence)
     rig = HEADSETS[plan.headset]
     stream = numpy_generator(settings.seed, "assembly_hands", split, sequence)
-    person = random_person(stream, SHAPES)
+    person = random_person(stream)
     recording = record(stream, len(plan.frames), person)
     room = random_room(stream, grey=True)
     environment = random_environment(stream, up=np.array([0.0, 0.0, 1.0]), channels=1)

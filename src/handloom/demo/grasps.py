@@ -3,17 +3,24 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from handloom.demo._prototype import FINGER_BONES, flexion_axes, skin_right
+from handloom.demo.hands import FINGER_JOINTS, pose_right_hand
 from handloom.demo.objects import HeldObject
+from handloom.hand.anatomy import FLEXION, RADIAL, TWIST
+from handloom.hand.open_hand import open_hand_anatomy
 
 _LEVELS = 16
 _FINGER_RADIUS_M = 0.007
-_FULL_CURL = np.radians([75.0, 80.0, 50.0])
-_FULL_THUMB_CURL = np.radians([15.0, 35.0, 45.0])
-_OPPOSITION = np.radians(45.0)
+_OPEN = np.radians([-5.0, 2.0, 2.0])
+_CLOSED = np.radians([75.0, 95.0, 60.0])
+_THUMB_OPEN = np.radians([-8.0, 0.0, -5.0])
+_THUMB_CLOSED = np.radians([22.0, 40.0, 55.0])
+_THUMB_OPPOSITION = np.radians(-25.0)
+_THUMB_TWIST = np.radians(25.0)
+_ANATOMY = open_hand_anatomy()
 
 
 @dataclass(frozen=True)
@@ -25,25 +32,29 @@ class Grasp:
     centre_m: Float[np.ndarray, "3"]
 
 
-def closed_fingers(closing: Float[np.ndarray, "poses 5"]) -> Float[np.ndarray, "poses 15 3"]:
-    """Joint rotations (vectors, parents' frames) of a right hand whose fingers close by 0...1 from a flat start."""
-    axes = flexion_axes()
-    angles = np.zeros((len(closing), 15))
-    for finger, bones in enumerate(FINGER_BONES):
-        full = _FULL_THUMB_CURL if finger == 0 else _FULL_CURL
-        # The rest pose is a relaxed hand: fingers start from 25 degrees straighter.
-        start = 0.0 if finger == 0 else -np.radians(12.0)
-        for place, joint in enumerate(bones):
-            angles[:, joint - 1] = start + closing[:, finger] * (full[place] - start)
-    rotvec = angles[..., None] * axes
-    thumb = FINGER_BONES[0][0] - 1
-    rotvec[:, thumb, 0] += _OPPOSITION * closing[:, 0]
-    return rotvec
+def closed_fingers(
+    closing: Float[np.ndarray, "poses 5"], spread_rad: Float[np.ndarray, "poses 5"] | float = 0.0
+) -> Float[np.ndarray, "poses 15 3"]:
+    """Pose of a right hand whose fingers (thumb first) are closed by 0 (straight) to 1 (a fist).
+
+    `spread_rad` turns the fingers' bases sideways, positive towards the thumb.
+    """
+    angles = np.zeros((len(closing), 15, 3))
+    spread = np.broadcast_to(spread_rad, closing.shape)
+    for finger, joints in enumerate(FINGER_JOINTS):
+        start, end = (_THUMB_OPEN, _THUMB_CLOSED) if finger == 0 else (_OPEN, _CLOSED)
+        columns = [joint - 1 for joint in joints]
+        angles[:, columns, FLEXION] = start + closing[:, finger, None] * (end - start)
+        angles[:, columns[0], RADIAL] = spread[:, finger]
+    thumb = FINGER_JOINTS[0][0] - 1
+    angles[:, thumb, RADIAL] += _THUMB_OPPOSITION * closing[:, 0]
+    angles[:, thumb, TWIST] += _THUMB_TWIST * closing[:, 0]
+    return _ANATOMY.pose_from_angles(torch.from_numpy(angles).float()).double().numpy()
 
 
 def grasp(generator: np.random.Generator, thing: HeldObject, shape: Float[np.ndarray, " shapes"]) -> Grasp:
     """Lay the object across the palm and close every finger until it touches, for a right hand of this shape."""
-    _, rest = skin_right(np.zeros((1, 15, 3)), shape)
+    _, rest = pose_right_hand(np.zeros((1, 15, 3)), shape)
     knuckles = rest[0, [5, 9, 13, 17]].mean(0)
     radius = thing.half_extent_m[:2].mean()
     centre = knuckles + np.array([-0.006, -0.016 - thing.half_extent_m[1], 0.004])
@@ -55,7 +66,7 @@ def grasp(generator: np.random.Generator, thing: HeldObject, shape: Float[np.nda
     spin = Rotation.from_euler("z", generator.uniform(-np.pi, np.pi) if thing.kind != "box" else generator.normal(0, 0.2))
     wrist_from_object = (tilt * spin).as_matrix()
     levels = np.linspace(0, 1, _LEVELS)
-    _, keypoints = skin_right(closed_fingers(np.repeat(levels[:, None], 5, axis=1)), shape)
+    _, keypoints = pose_right_hand(closed_fingers(np.repeat(levels[:, None], 5, axis=1)), shape)
     chains = keypoints[:, 1:].reshape(_LEVELS, 5, 4, 3)
     points = np.concatenate([chains[:, :, 1:], (chains[:, :, 1:] + chains[:, :, :-1]) / 2], axis=2)
     distance = thing.distance_m((points - centre) @ wrist_from_object)

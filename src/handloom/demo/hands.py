@@ -6,14 +6,39 @@ Everything is computed for a right hand; a left hand is its mirror image in x, s
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from handloom.demo._prototype import FACES, FINGER_BONES, V_TEMPLATE, WEIGHTS, skin_right
 from handloom.demo.renderer import Mesh, Topology
+from handloom.hand.mano import skin
+from handloom.hand.open_hand import open_hand
 
+MODEL = open_hand("right")
+SHAPES = MODEL.shape_count
+FACES = MODEL.faces.numpy()
+FINGER_JOINTS = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))
+"""The MANO joints of thumb, index, middle, ring and pinky, base first."""
 RINGS = 7
 _PALM, _LEFT_FIRST, _RIGHT_FIRST, _PERSON = 17, 2, 18, 1
+
+
+def pose_right_hand(
+    finger_pose: Float[np.ndarray, "frames 15 3"], shape: Float[np.ndarray, " shapes"]
+) -> tuple[Float[np.ndarray, "frames vertices 3"], Float[np.ndarray, "frames 21 3"]]:
+    """Vertices and SNAP key points (metres) of a right hand that has not turned, its wrist at the origin."""
+    frames = len(finger_pose)
+    pose = torch.zeros(frames, 16, 3)
+    pose[:, 1:] = torch.from_numpy(finger_pose)
+    with torch.no_grad():
+        posed = skin(
+            MODEL,
+            pose_rotvec=pose,
+            shape=torch.from_numpy(shape).float().expand(frames, -1),
+            translation_m=torch.zeros(frames, 3),
+        )
+        wrist = posed.joints_m[:, :1]
+        return (posed.vertices_m - wrist).double().numpy(), (posed.keypoints_m - wrist).double().numpy()
 
 
 def _boundary_loop(faces: np.ndarray) -> np.ndarray:
@@ -32,7 +57,7 @@ class HandTopology:
 
     def __init__(self) -> None:
         self.loop = _boundary_loop(FACES)
-        hand_vertices = len(V_TEMPLATE)
+        hand_vertices = len(MODEL.v_template)
         around = len(self.loop)
         # Ring 0 is the wrist's own edge; the others follow behind the hand's vertices.
         index = np.concatenate([self.loop[None], hand_vertices + np.arange(RINGS * around).reshape(RINGS, around)])
@@ -44,7 +69,7 @@ class HandTopology:
         self.vertex_count = hand_vertices + RINGS * around
         self.right = Topology(faces, self.vertex_count)
         self.left = Topology(faces[:, ::-1], self.vertex_count)
-        bone = WEIGHTS.argmax(1)[FACES].max(1)
+        bone = MODEL.weights.numpy().argmax(1)[FACES].max(1)
         forearm = np.full(len(first) + len(second), _PERSON)
         self.right_labels = np.concatenate([_rhd_labels(bone, _RIGHT_FIRST), forearm])
         self.left_labels = np.concatenate([_rhd_labels(bone, _LEFT_FIRST), forearm])
@@ -53,7 +78,7 @@ class HandTopology:
 def _rhd_labels(bone: np.ndarray, first: int) -> np.ndarray:
     """Mask labels of RHD: per finger tip to base, thumb first, then the palm."""
     labels = np.full(16, first + 15)
-    for finger, bones in enumerate(FINGER_BONES):
+    for finger, bones in enumerate(FINGER_JOINTS):
         for place, joint in enumerate(reversed(bones)):
             labels[joint] = first + 3 * finger + place
     return labels[bone]
@@ -93,7 +118,7 @@ def place_hand(
     Wrist, elbow and rotation are those of a right hand; for a left hand the whole result is mirrored in world x.
     `sleeve` in 0...1 is where on the forearm a sleeve begins, which is a little wider.
     """
-    vertices, keypoints = skin_right(finger_pose, shape)
+    vertices, keypoints = pose_right_hand(finger_pose, shape)
     vertices = np.einsum("fij,fvj->fvi", world_from_wrist, vertices) + wrist_m[:, None]
     keypoints = np.einsum("fij,fkj->fki", world_from_wrist, keypoints) + wrist_m[:, None]
     forearm = _forearm(vertices[:, TOPOLOGY.loop], world_from_wrist, elbow_m, sleeve)

@@ -51,9 +51,8 @@ def free_fingers(generator: np.random.Generator, frames: int) -> Float[np.ndarra
     common = smooth_noise(generator, frames, 1)
     own = smooth_noise(generator, frames, 5)
     closing = np.clip(0.35 + 0.25 * common + 0.22 * own, -0.15, 0.95)
-    pose = closed_fingers(closing)
-    pose[:, [0, 3, 6, 9, 12], 1] += 0.09 * smooth_noise(generator, frames, 5)
-    return pose + 0.05 * smooth_noise(generator, frames, 15, 1) * np.array([0.0, 0.0, 1.0])
+    spread = np.radians([0.0, 6.0, 0.0, -6.0, -12.0]) * smooth_noise(generator, frames, 1) ** 2
+    return closed_fingers(closing, spread + 0.06 * smooth_noise(generator, frames, 5))
 
 
 def record(generator: np.random.Generator, frames: int, people: Person) -> Recording:

@@ -16,7 +16,6 @@ from handloom.demo.renderer import Mesh, Scene, View
 from handloom.demo.sensor import random_colour_sensor
 from handloom.demo.textures import photograph_patch, surface_texture
 
-SHAPES = 10
 CAMERA_FROM_WORLD = np.eye(3, 4)
 """A single picture needs no world of its own: its world is the camera's frame."""
 
@@ -95,4 +94,4 @@ def _background(generator: np.random.Generator, size: int) -> Float[np.ndarray, 
 
 def person_for_picture(generator: np.random.Generator) -> Person:
     """A new person for every picture."""
-    return random_person(generator, SHAPES)
+    return random_person(generator)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handloom.demo.hands import MODEL, RINGS, SHAPES, TOPOLOGY, pose_right_hand
+from handloom.demo.hands import MODEL, SHAPES, TOPOLOGY, pose_right_hand, ring_places
 from handloom.demo.renderer import Environment, Topology
 from handloom.demo.textures import random_colour
 
@@ -36,10 +36,9 @@ def random_person(generator: np.random.Generator) -> Person:
     albedo[:hand] *= _skin_pattern(generator)
     around = len(TOPOLOGY.loop)
     cloth = random_colour(generator)
-    for ring in range(1, RINGS + 1):
-        if (ring / RINGS) ** 1.6 >= sleeve:
-            start = hand + (ring - 1) * around
-            albedo[start : start + around] = cloth
+    covered = np.repeat(ring_places(sleeve) >= sleeve, around)
+    albedo[hand:-1][covered] = cloth
+    albedo[-1] = albedo[-2]
     return Person(shape, np.clip(albedo, 0.02, 0.95).astype(np.float32), sleeve, float(generator.uniform(0.02, 0.12)))
 
 

@@ -19,7 +19,7 @@ SHAPES = MODEL.shape_count
 FACES = MODEL.faces.numpy()
 FINGER_JOINTS = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))
 """The MANO joints of thumb, index, middle, ring and pinky, base first."""
-RINGS = 7
+RINGS = 8
 _PALM, _LEFT_FIRST, _RIGHT_FIRST, _PERSON = 17, 2, 18, 1
 
 
@@ -53,7 +53,7 @@ def _boundary_loop(faces: np.ndarray) -> np.ndarray:
 
 
 class HandTopology:
-    """Triangles of the hand with a forearm of `RINGS` rings grown from its open edge, and labels as in RHD's masks."""
+    """Triangles of the hand with a forearm of `RINGS` rings and a cap on its open edge, and labels as in RHD's masks."""
 
     def __init__(self) -> None:
         self.loop = _boundary_loop(FACES)
@@ -65,12 +65,14 @@ class HandTopology:
         # The loop runs along the hand's boundary edges, so the forearm uses each of them backwards.
         first = np.stack([ahead[:-1], index[:-1], index[1:]], -1).reshape(-1, 3)
         second = np.stack([ahead[:-1], index[1:], ahead[1:]], -1).reshape(-1, 3)
-        faces = np.concatenate([FACES, first, second])
-        self.vertex_count = hand_vertices + RINGS * around
+        apex = np.full(around, hand_vertices + RINGS * around)
+        cap = np.stack([ahead[-1], index[-1], apex], -1)
+        faces = np.concatenate([FACES, first, second, cap])
+        self.vertex_count = hand_vertices + RINGS * around + 1
         self.right = Topology(faces, self.vertex_count)
         self.left = Topology(faces[:, ::-1], self.vertex_count)
         bone = MODEL.weights.numpy().argmax(1)[FACES].max(1)
-        forearm = np.full(len(first) + len(second), _PERSON)
+        forearm = np.full(len(first) + len(second) + len(cap), _PERSON)
         self.right_labels = np.concatenate([_rhd_labels(bone, _RIGHT_FIRST), forearm])
         self.left_labels = np.concatenate([_rhd_labels(bone, _LEFT_FIRST), forearm])
 
@@ -134,7 +136,7 @@ def _forearm(
     world_from_wrist: Float[np.ndarray, "frames 3 3"],
     elbow_m: Float[np.ndarray, "frames 3"],
     sleeve: float,
-) -> Float[np.ndarray, "frames rings_around 3"]:
+) -> Float[np.ndarray, "frames forearm 3"]:
     """Rings from the wrist's edge to the elbow; the first ones turn from the hand's direction into the forearm's."""
     centre = edge.mean(1, keepdims=True)
     offset = edge - centre
@@ -146,10 +148,23 @@ def _forearm(
     sine = np.linalg.norm(turn, axis=-1, keepdims=True)
     angle = np.arctan2(sine, (hand_axis * direction).sum(-1, keepdims=True))
     rotvec = turn / np.maximum(sine, 1e-9) * angle
+    places = ring_places(sleeve)
     rings = []
-    for ring in range(1, RINGS + 1):
-        part = (ring / RINGS) ** 1.6
+    for ring, place in enumerate(places, start=1):
         bent = Rotation.from_rotvec(rotvec * min(1.0, ring / 3)).as_matrix()
-        widen = 1.0 + 0.45 * part + (0.16 if part >= sleeve else 0.0)
-        rings.append(centre + part * along + widen * np.einsum("fij,fvj->fvi", bent, offset))
-    return np.concatenate(rings, axis=1)
+        widen = 1.0 + 0.45 * place + (0.18 if place >= sleeve else 0.0)
+        if ring == RINGS:
+            widen *= 0.8
+        rings.append(centre + place * along + widen * np.einsum("fij,fvj->fvi", bent, offset))
+    return np.concatenate([*rings, centre + 1.08 * along], axis=1)
+
+
+def ring_places(sleeve: float) -> Float[np.ndarray, " rings"]:
+    """Where the forearm's rings lie between wrist (0) and elbow (1); a sleeve begins with two rings side by side."""
+    places = (np.arange(1, RINGS + 1) / RINGS) ** 1.6
+    covered = places >= sleeve
+    if covered.any() and not covered[0]:
+        first = int(covered.argmax())
+        places[first] = max(sleeve, places[first - 1] + 0.02)
+        places[first - 1] = places[first] - 0.015
+    return places

@@ -185,10 +185,10 @@ def _object_track(
 def _head(
     generator: np.random.Generator, centre: Float[np.ndarray, "frames 3"]
 ) -> tuple[Float[np.ndarray, "frames 3 3"], Float[np.ndarray, "frames 3"]]:
-    """A head 34 to 52 cm from the work that looks down at it, a little askew."""
+    """A head 30 to 48 cm from the work that looks down at it, a little askew."""
     frames = len(centre)
     noise = smooth_noise(generator, frames, 8, frames_apart=3.0)
-    distance = np.clip(generator.uniform(0.37, 0.46) + 0.03 * noise[:, 0], 0.33, 0.54)
+    distance = np.clip(generator.uniform(0.32, 0.40) + 0.03 * noise[:, 0], 0.30, 0.48)
     elevation = np.radians(generator.uniform(45, 60) + 5 * noise[:, 1])
     azimuth = np.radians(generator.uniform(-6, 6) + 7 * noise[:, 2])
     back = np.stack(

@@ -9,21 +9,26 @@ from jaxtyping import Float, UInt8
 
 @dataclass(frozen=True)
 class Sensor:
-    """A camera's optics and electronics. Noise is shot noise (electrons at white) plus read noise."""
+    """A camera's optics and electronics; noise is shot noise (electrons at white) plus read noise.
 
-    exposure: float
+    Its automatic exposure brings the mean of the linear picture to `mean_level`, within `largest_gain` either way.
+    """
+
+    mean_level: float
     gamma: float
     vignetting: float
     blur_px: float
     electrons: float
     read_noise: float
+    largest_gain: float = 2.5
 
     def expose(
         self, radiance: Float[np.ndarray, "height width channels"], generator: np.random.Generator
     ) -> UInt8[np.ndarray, "height width channels"]:
         """The 8-bit picture of a linear image."""
         height, width, channels = radiance.shape
-        light = radiance * np.float32(self.exposure)
+        gain = self.mean_level / max(float(radiance[::8, ::8].mean()), 1e-3)
+        light = radiance * np.float32(np.clip(gain, 1 / self.largest_gain, self.largest_gain))
         if self.vignetting > 0:
             row = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
             column = np.linspace(-1, 1, width, dtype=np.float32)[None]
@@ -40,7 +45,7 @@ class Sensor:
 def random_monochrome_sensor(generator: np.random.Generator) -> Sensor:
     """A head-mounted tracking camera: small, a little soft, vignetted and noisy."""
     return Sensor(
-        exposure=float(generator.uniform(0.7, 1.2)),
+        mean_level=float(generator.uniform(0.12, 0.26)),
         gamma=float(generator.uniform(1.5, 2.2)),
         vignetting=float(generator.uniform(0.2, 0.5)),
         blur_px=float(generator.uniform(0.5, 0.9)),
@@ -52,7 +57,7 @@ def random_monochrome_sensor(generator: np.random.Generator) -> Sensor:
 def random_colour_sensor(generator: np.random.Generator) -> Sensor:
     """A colour camera: from a clean renderer-like picture to a dim phone picture."""
     return Sensor(
-        exposure=float(generator.uniform(0.7, 1.4)),
+        mean_level=float(generator.uniform(0.12, 0.42)),
         gamma=float(generator.uniform(1.8, 2.4)),
         vignetting=float(generator.uniform(0.0, 0.2)),
         blur_px=float(generator.uniform(0.35, 0.8)),

@@ -44,6 +44,8 @@ def pose_hand(
     wrist = palm_m * mirror - rotation @ np.array([-0.09, -0.01, 0.0])
     bend = Rotation.from_rotvec(generator.normal(0, 0.3, 3)).as_matrix()
     elbow = wrist + 0.3 * (bend @ rotation[:, 0])
+    # A forearm that comes from behind the camera would fill the picture.
+    elbow[2] = max(elbow[2], 0.65 * wrist[2])
     held: tuple[Mesh, ...] = ()
     if holds:
         thing = random_object(generator)

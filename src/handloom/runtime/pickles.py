@@ -16,14 +16,18 @@ from handloom.runtime.errors import InputError
 Global = tuple[str, str]
 """Module and name, as a pickle asks for them."""
 
+_REBUILD_ARRAY = np.zeros(1).__reduce__()[0]
+_REBUILD_SCALAR = np.float64(0).__reduce__()[0]
+_ARRAY_FROM_BUFFER = np.zeros(1).__reduce_ex__(5)[0]
 _ARRAYS: Mapping[Global, Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    **{
-        (f"numpy.{core}.multiarray", name): getattr(np._core.multiarray, name)
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    },
+    ("numpy.core.multiarray", "_reconstruct"): _REBUILD_ARRAY,
+    ("numpy._core.multiarray", "_reconstruct"): _REBUILD_ARRAY,
+    ("numpy.core.numeric", "_frombuffer"): _ARRAY_FROM_BUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _ARRAY_FROM_BUFFER,
+    ("numpy.core.multiarray", "scalar"): _REBUILD_SCALAR,
+    ("numpy._core.multiarray", "scalar"): _REBUILD_SCALAR,
 }
 
 
@@ -59,5 +63,5 @@ def load_pickle(path: Path, allowed: Mapping[Global, Callable[..., Any]] | None 
         raise InputError(f"{path}: no such file; check the folder that the configuration names") from error
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path}: is no pickle of numbers and arrays ({error or type(error).__name__}); fetch it again from its authors"
+            f"{path}: is no pickle of numbers and arrays ({error or type(error).__name__}); fetch it again"
         ) from error

@@ -48,6 +48,9 @@ class PretrainingSettings(Settings):
     grey_probability: float = Field(
         0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none."
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: convolutions in half precision, almost twice as fast on recent CPUs and GPUs."
+    )
     checkpoint_minutes: float = Field(2.0, gt=0, description="Minutes between checkpoints of the running training.")
 
 

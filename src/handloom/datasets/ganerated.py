@@ -1,0 +1,70 @@
+"""GANerated Hands in its original layout (facts/s2dhand.md 2.7): left hands, colour images of 256 x 256 pixels.
+
+Layout, below the data set's root::
+
+    data/{noObject,withObject}/NNNN/*_color_composed.png     the image
+                                    *_joint2D.txt            21 key points u, v (pixels), comma-separated
+                                    *_joint_pos_global.txt   21 joints x, y, z in the camera frame (millimetres)
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from handloom.datasets.labelled_hands import LabelledHand
+from handloom.runtime.config.datasets import ImageSetSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_rgb
+
+IMAGE_SUFFIX = "_color_composed.png"
+FIELD_OF_EXTENT = 2.0
+"""The network sees a square of this many times the extent of the key points."""
+
+
+class GaneratedHands:
+    """The hands of GANerated Hands in order of their file names; joints come in SNAP order already."""
+
+    channels = 3
+
+    def __init__(self, settings: ImageSetSettings) -> None:
+        """Find the images; raises InputError when there are none."""
+        data = Path(settings.root) / "data"
+        self.bad_fraction = settings.bad_fraction
+        self._images = sorted(data.glob(f"*Object/*/*{IMAGE_SUFFIX}"))
+        if not self._images:
+            raise InputError(
+                f"{data}: found no {{noObject,withObject}}/NNNN/*{IMAGE_SUFFIX}; "
+                "set datasets.ganerated.root to the folder GANeratedHands_Release"
+            )
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def hand(self, row: int) -> LabelledHand:
+        """Read one hand; raises InputError when its image or one of its text files cannot be used."""
+        path = self._images[row]
+        stem = path.name.removesuffix(IMAGE_SUFFIX)
+        keypoints = _numbers(path.with_name(f"{stem}_joint2D.txt"), 42).reshape(21, 2)
+        joints_mm = _numbers(path.with_name(f"{stem}_joint_pos_global.txt"), 63).reshape(21, 3)
+        low, high = keypoints.min(axis=0), keypoints.max(axis=0)
+        return LabelledHand(
+            image_u8=read_rgb(path),
+            centre_px=np.trunc((low + high) / 2),
+            side_px=FIELD_OF_EXTENT * float((high - low).max()),
+            keypoints_px=keypoints,
+            joints_cam_m=joints_mm / 1000,
+            joint_valid=np.ones(21),
+            is_left=True,
+        )
+
+
+def _numbers(path: Path, count: int) -> np.ndarray:
+    try:
+        values = np.array(path.read_text(encoding="utf-8").strip().strip(",").split(","), dtype=np.float64)
+    except (FileNotFoundError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as comma-separated numbers ({error}); fetch it again") from error
+    if values.shape != (count,) or not np.isfinite(values).all():
+        raise InputError(
+            f"{path}: holds {values.size} values, but {count} finite numbers were expected; fetch it again"
+        )
+    return values

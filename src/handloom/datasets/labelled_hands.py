@@ -1,0 +1,100 @@
+"""One labelled hand in its full image, as the readers of the training sets hand it over, and its crop for training.
+
+Points in full images have pixel centres at whole numbers; points in crops are in [0, crop_px], pixel centres at halves.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handloom.runtime.errors import InputError
+
+FIELD_MARGIN = 1.5
+"""A stored crop's side over the side of what the network sees of it: room to turn, shift and zoom."""
+LARGEST_SIDE_PX = 20_000.0
+
+
+@dataclass(frozen=True)
+class LabelledHand:
+    """A hand in its full image; nothing is mirrored yet."""
+
+    image_u8: UInt8[np.ndarray, "height width"] | UInt8[np.ndarray, "height width 3"]
+    centre_px: Float[np.ndarray, "2"]
+    side_px: float
+    """Side of the square around the centre that the network sees."""
+    keypoints_px: Float[np.ndarray, "21 2"]
+    joints_cam_m: Float[np.ndarray, "21 3"]
+    joint_valid: Float[np.ndarray, "21"]
+    """1 where the 2D position may be trained on."""
+    is_left: bool
+
+
+class LabelledHands(Protocol):
+    """A data set whose images are read one hand at a time."""
+
+    channels: int
+    """1 for grey images, 3 for RGB."""
+    bad_fraction: float
+    """Share of hands that may be unreadable before preparation stops."""
+
+    def __len__(self) -> int: ...
+
+    def hand(self, row: int) -> LabelledHand:
+        """Read one hand; raises InputError when its image or labels cannot be used."""
+        ...
+
+
+class TrainingCrop(NamedTuple):
+    """A right hand (or a mirrored left one) in a stored crop."""
+
+    image_u8: UInt8[np.ndarray, "px px channels"]
+    keypoints_px: Float[np.ndarray, "21 2"]
+    joints_m: Float[np.ndarray, "21 3"]
+
+
+def training_crop(hand: LabelledHand, crop_px: int) -> TrainingCrop:
+    """Cut a square of `FIELD_MARGIN` times the hand's side, zero outside the image, and resample it to `crop_px`.
+
+    Reductions average areas, so that nothing aliases. Left hands are mirrored in image, key points and joints.
+    Raises InputError for labels that are not finite or a square that no image could hold.
+    """
+    _check(hand)
+    side = max(round(FIELD_MARGIN * hand.side_px), 2)
+    corner = np.round(hand.centre_px + 0.5 - side / 2).astype(np.int64)
+    square = _square(hand.image_u8, corner, side)
+    interpolation = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
+    image = cv2.resize(square, (crop_px, crop_px), interpolation=interpolation).reshape(crop_px, crop_px, -1)
+    keypoints = (hand.keypoints_px + 0.5 - corner) * (crop_px / side)
+    joints = hand.joints_cam_m
+    if hand.is_left:
+        image = image[:, ::-1]
+        keypoints = np.stack([crop_px - keypoints[:, 0], keypoints[:, 1]], axis=1)
+        joints = joints * np.array([-1.0, 1.0, 1.0])
+    return TrainingCrop(np.ascontiguousarray(image), keypoints, joints)
+
+
+def _check(hand: LabelledHand) -> None:
+    for name in ("keypoints_px", "joints_cam_m", "centre_px", "side_px"):
+        if not np.isfinite(getattr(hand, name)).all():
+            raise InputError(f"{name} is not finite; expected numbers; correct the annotation or remove the image")
+    if not 0 < hand.side_px < LARGEST_SIDE_PX:
+        raise InputError(
+            f"the hand's square has a side of {hand.side_px:.0f} px; expected more than 0 and less than "
+            f"{LARGEST_SIDE_PX:.0f}; correct the annotation or remove the image"
+        )
+
+
+def _square(image: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
+    """A square part of the image; what lies outside is zero."""
+    height, width = image.shape[:2]
+    left, top = int(corner[0]), int(corner[1])
+    square = np.zeros((side, side, *image.shape[2:]), dtype=np.uint8)
+    rows = slice(max(top, 0), min(top + side, height))
+    columns = slice(max(left, 0), min(left + side, width))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        part = image[rows, columns]
+        square[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
+    return square

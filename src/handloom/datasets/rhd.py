@@ -1,0 +1,115 @@
+"""Rendered Hand Pose Dataset in its original layout (facts/s2dhand.md 2.6): colour images of 320 x 320 pixels.
+
+Layout, below the data set's root::
+
+    RHD_published_v2/{training,evaluation}/anno_{training,evaluation}.pickle   index -> uv_vis 42x3, xyz 42x3 (m), K 3x3
+                                           color/00000.png   mask/00000.png    the labels of a mask tell the hand
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from handloom.datasets.labelled_hands import LabelledHand
+from handloom.hand.joints import SNAP_FROM_RHD
+from handloom.runtime.config.datasets import ImageSetSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_grey, read_rgb
+from handloom.runtime.pickles import load_pickle
+
+RhdSplit = Literal["training", "evaluation"]
+FIELD_OF_EXTENT = 2.0
+LEFT_LABELS = (2, 17)
+RIGHT_LABELS = (18, 33)
+"""First and last mask label of each hand."""
+
+
+@dataclass(frozen=True)
+class RhdAnnotations:
+    """One hand per image: the left one if it shows strictly more key points, else the right one. SNAP order."""
+
+    index: np.ndarray
+    is_left: Bool[np.ndarray, " images"]
+    keypoints_px: Float[np.ndarray, "images 21 2"]
+    joints_cam_m: Float[np.ndarray, "images 21 3"]
+
+
+def read_annotations(path: Path) -> RhdAnnotations:
+    """Read the annotation pickle without running anything in it.
+
+    Raises InputError when it is missing or damaged, holds anything but numbers, or lacks a key or joints.
+    """
+    annotations = load_pickle(path)
+    if not isinstance(annotations, Mapping) or not annotations:
+        raise InputError(
+            f"{path}: holds {type(annotations).__name__}, but a dict from image index to labels was expected"
+        )
+    index = np.array(sorted(annotations), dtype=np.int64)
+    uv_vis = _stacked(path, annotations, "uv_vis", index)
+    xyz = _stacked(path, annotations, "xyz", index)
+    visible = uv_vis[..., 2].reshape(-1, 2, 21).sum(axis=2)
+    is_left = visible[:, 0] > visible[:, 1]
+    rows, hand = np.arange(len(index)), np.where(is_left, 0, 1)
+    return RhdAnnotations(
+        index=index,
+        is_left=is_left,
+        keypoints_px=uv_vis[..., :2].reshape(-1, 2, 21, 2)[rows, hand][:, SNAP_FROM_RHD],
+        joints_cam_m=xyz.reshape(-1, 2, 21, 3)[rows, hand][:, SNAP_FROM_RHD],
+    )
+
+
+def _stacked(
+    path: Path, annotations: Mapping[int, Mapping[str, np.ndarray]], key: str, index: np.ndarray
+) -> np.ndarray:
+    values = []
+    for number in index.tolist():
+        value = annotations[number].get(key)
+        if not isinstance(value, np.ndarray) or value.shape != (42, 3) or value.dtype.kind not in "fiu":
+            found = "nothing" if value is None else f"{type(value).__name__} of shape {np.shape(value)}"
+            raise InputError(f"{path}: image {number} has {found} as {key!r}, but 42 x 3 numbers were expected")
+        values.append(value.astype(np.float64))
+    return np.stack(values)
+
+
+class RhdHands:
+    """The hands of one split of RHD in order of their image index."""
+
+    channels = 3
+
+    def __init__(self, settings: ImageSetSettings, split: RhdSplit = "training") -> None:
+        self._folder = Path(settings.root) / "RHD_published_v2" / split
+        self._annotations = read_annotations(self._folder / f"anno_{split}.pickle")
+        self.bad_fraction = settings.bad_fraction
+
+    def __len__(self) -> int:
+        return len(self._annotations.index)
+
+    def hand(self, row: int) -> LabelledHand:
+        """Read one hand; raises InputError when its image or mask cannot be used."""
+        name = f"{int(self._annotations.index[row]):05d}.png"
+        keypoints = self._annotations.keypoints_px[row]
+        is_left = bool(self._annotations.is_left[row])
+        low, high = keypoints.min(axis=0), keypoints.max(axis=0)
+        mask_extent = _mask_extent(read_grey(self._folder / "mask" / name), LEFT_LABELS if is_left else RIGHT_LABELS)
+        return LabelledHand(
+            image_u8=read_rgb(self._folder / "color" / name),
+            centre_px=np.trunc((low + high) / 2),
+            side_px=FIELD_OF_EXTENT * max(float((high - low).max()), mask_extent),
+            keypoints_px=keypoints,
+            joints_cam_m=self._annotations.joints_cam_m[row],
+            joint_valid=np.ones(21),
+            is_left=is_left,
+        )
+
+
+def _mask_extent(mask: np.ndarray, labels: tuple[int, int]) -> float:
+    """The longer side of the box around a hand's mask, in pixels; zero where the mask is empty."""
+    of_hand = (mask >= labels[0]) & (mask <= labels[1])
+    rows, columns = np.flatnonzero(of_hand.any(axis=1)), np.flatnonzero(of_hand.any(axis=0))
+    if not len(rows):
+        return 0.0
+    return float(max(rows[-1] - rows[0], columns[-1] - columns[0]))

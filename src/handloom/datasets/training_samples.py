@@ -1,0 +1,192 @@
+"""What pretraining reads: the crops of a data set, prepared once, so that an epoch decodes no image.
+
+The artifact is an uncompressed npz, so that its images can be mapped into memory: real data sets do not fit into it.
+"""
+
+import json
+import struct
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from handloom.datasets.assembly_hands import HandAnnotations
+from handloom.datasets.assembly_hands import read_annotations as read_assembly_hands
+from handloom.datasets.crops import BOX_MARGIN, SMALLEST_SIDE_PX
+from handloom.datasets.ganerated import GaneratedHands
+from handloom.datasets.invalid_list import FEWEST_VALID_JOINTS
+from handloom.datasets.labelled_hands import FIELD_MARGIN, LabelledHand, LabelledHands, training_crop
+from handloom.datasets.rhd import RhdHands
+from handloom.runtime.artifacts import Header, atomic_path
+from handloom.runtime.config.datasets import AssemblyHandsSettings, DatasetsSettings
+from handloom.runtime.config.detnet import DatasetName
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_grey
+from handloom.runtime.progress import progress
+
+KIND = "training_samples"
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_LOCAL_HEADER_BYTES = 30
+_NAME_LENGTH_AT = 26
+
+
+@dataclass(frozen=True)
+class TrainingSamples:
+    """Labelled crops of right hands and mirrored left ones; the images may be a memory map.
+
+    The network sees the middle `crop_px / FIELD_MARGIN` pixels, more or less, depending on the augmentation.
+    """
+
+    image_u8: UInt8[np.ndarray, "samples px px channels"]
+    keypoints_px: Float[np.ndarray, "samples 21 2"]  # in [0, px], pixel centres at halves
+    joints_m: Float[np.ndarray, "samples 21 3"]
+    joint_valid: Float[np.ndarray, "samples 21"]
+    row: Int[np.ndarray, " samples"]  # rows of `image_u8` that could be read; the other arrays hold only these
+    dataset: str
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def images(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px 3"]:
+        """Some samples' images in colour."""
+        found = self.image_u8[self.row[samples]]
+        return np.broadcast_to(found, (*found.shape[:3], 3))
+
+
+def crop_side(input_px: int) -> int:
+    """Side of the stored crops, in pixels: the network's input with its margin, at the same resolution."""
+    return round(FIELD_MARGIN * input_px)
+
+
+class AssemblyHandsTraining:
+    """The hands of AssemblyHands' train split that all cameras of both headsets see, with at least 10 valid joints."""
+
+    channels = 1
+
+    def __init__(self, settings: AssemblyHandsSettings, split: str = "train") -> None:
+        hands = read_assembly_hands(settings, split)
+        self._hands: HandAnnotations = hands[hands.joint_valid.sum(axis=1) >= FEWEST_VALID_JOINTS]
+        self._keypoints_px = self._hands.keypoints_px
+        self._joints_cam_m = self._hands.joints_cam_m
+        self._read = lru_cache(maxsize=1)(read_grey)  # both hands of an image follow one another
+        self.bad_fraction = settings.bad_fraction
+
+    def __len__(self) -> int:
+        return len(self._hands)
+
+    def hand(self, row: int) -> LabelledHand:
+        """Read one hand; raises InputError when its image cannot be used."""
+        low, high = self._hands.bbox_px[row].reshape(2, 2)
+        return LabelledHand(
+            image_u8=self._read(self._hands.image_path(row)),
+            centre_px=(low + high) / 2,
+            side_px=max(BOX_MARGIN * float((high - low).max()), SMALLEST_SIDE_PX),
+            keypoints_px=self._keypoints_px[row],
+            joints_cam_m=self._joints_cam_m[row],
+            joint_valid=(self._hands.joint_valid[row] > 0) * 1.0,
+            is_left=bool(self._hands.is_left[row]),
+        )
+
+
+def prepare_training_samples(
+    datasets: DatasetsSettings, output: Path, *, dataset: DatasetName, input_px: int, code: str = ""
+) -> None:
+    """Stage: write the training crops of one data set.
+
+    Hands that cannot be read are counted and listed on stderr. Raises InputError when their share exceeds the data
+    set's `bad_fraction`, or when its annotations cannot be used.
+    """
+    hands: LabelledHands
+    if dataset == "rhd":
+        hands = RhdHands(datasets.rhd)
+    elif dataset == "ganerated":
+        hands = GaneratedHands(datasets.ganerated)
+    else:
+        hands = AssemblyHandsTraining(datasets.assembly_hands)
+    write_samples(output, hands, dataset=dataset, crop_px=crop_side(input_px), code=code)
+
+
+def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, code: str = "") -> None:
+    """Write the crops of all hands, image by image; see `prepare_training_samples`."""
+    labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    readable: list[int] = []
+    reasons: list[str] = []
+    header = Header(KIND, "m, px", "camera, mirrored to a right hand", "SNAP", code=code, extra={"dataset": dataset})
+    shape = (len(hands), crop_px, crop_px, hands.channels)
+    with atomic_path(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        with _member(archive, "image_u8", large=True) as file:
+            layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, layout)
+            for row in progress(range(len(hands)), f"crop {dataset}"):
+                try:
+                    hand = hands.hand(row)
+                    crop = training_crop(hand, crop_px)
+                except InputError as error:
+                    reasons.append(f"hand {row}: {error}")
+                    _check_share(dataset, reasons, len(hands), hands.bad_fraction)
+                    file.write(bytes(crop_px * crop_px * hands.channels))
+                    continue
+                file.write(crop.image_u8.tobytes())
+                readable.append(row)
+                labels.append((crop.keypoints_px, crop.joints_m, hand.joint_valid))
+        columns = dict(zip(("keypoints_px", "joints_m", "joint_valid"), zip(*labels, strict=True), strict=True))
+        arrays = {name: np.stack(column) for name, column in columns.items()}
+        for name, array in {**arrays, "row": np.array(readable), "header": np.array(header.to_json())}.items():
+            with _member(archive, name) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    for reason in reasons:
+        print(f"left out: {reason}", file=sys.stderr)
+    print(f"{len(readable)} of {len(hands)} hands of {dataset} cropped", file=sys.stderr)
+
+
+def load_samples(path: Path) -> TrainingSamples:
+    """Open a `training_samples` artifact, its images as a memory map.
+
+    Raises InputError when it is missing, damaged or of another kind.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
+            header = Header(**json.loads(str(arrays["header"])))
+            columns = {name: arrays[name] for name in ("keypoints_px", "joints_m", "joint_valid", "row")}
+            images = _mapped(path, archive.getinfo("image_u8.npy"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run the rule prepare_training_samples") from error
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        raise InputError(f"{path}: not a readable '{KIND}' artifact ({error}); delete it and make it again") from error
+    if header.kind != KIND:
+        raise InputError(f"{path}: holds '{header.kind}', but '{KIND}' was expected; check the configuration")
+    return TrainingSamples(images, dataset=header.extra["dataset"], **columns)
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, name: str, *, large: bool = False) -> Iterator[IO[bytes]]:
+    """A file inside the archive, with a fixed time stamp so that equal content gives equal bytes."""
+    with archive.open(zipfile.ZipInfo(f"{name}.npy", _ZIP_EPOCH), "w", force_zip64=large) as file:
+        yield file
+
+
+def _mapped(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+    """An uncompressed array of an npz, mapped into memory."""
+    with path.open("rb") as file:
+        file.seek(member.header_offset + _NAME_LENGTH_AT)
+        name_bytes, extra_bytes = struct.unpack("<HH", file.read(4))
+        file.seek(member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=shape)
+
+
+def _check_share(dataset: str, reasons: Sequence[str], count: int, bad_fraction: float) -> None:
+    if len(reasons) > bad_fraction * count:
+        listed = "\n  ".join(reasons)
+        raise InputError(
+            f"{dataset}: more than datasets.{dataset}.bad_fraction = {bad_fraction} of its {count} hands cannot be "
+            f"used; fetch these images again, or raise bad_fraction:\n  {listed}"
+        )

@@ -1,0 +1,170 @@
+"""What a training image may look like (facts/s2dhand.md 2.5), drawn and applied for a whole batch at once.
+
+A draw is a function of the generator alone. Shift, scale and a turn about the optical axis move the square that the
+network sees; the turn also turns the joints. Blur and colours change the image only. Unlike the published code, colours
+are clipped once at the end, and hue turns the chroma plane of YIQ instead of the hue angle of HSV.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from handloom.estimators.detnet.targets import CROP_PX
+
+SHIFT = 0.1
+"""Largest shift of the centre, in sides of the square."""
+SCALE_DEVIATION = 0.1
+LARGEST_ANGLE_RAD = math.pi / 2
+LARGEST_BLUR_PX = 0.5
+BRIGHTNESS = CONTRAST = SATURATION = 0.5
+HUE = 0.15
+"""Largest turn of the hue, in full circles."""
+LUMA = (0.299, 0.587, 0.114)
+YIQ_FROM_RGB = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+class Augmentation(NamedTuple):
+    """One draw per image."""
+
+    shift: Float[Tensor, "batch 2"]
+    """Of the square's centre, in its sides."""
+    scale: Float[Tensor, " batch"]
+    """Of the square's side."""
+    angle_rad: Float[Tensor, " batch"]
+    """Turn of the image and the joints, from x (right) to y (down)."""
+    blur_px: Float[Tensor, " batch"]
+    brightness: Float[Tensor, " batch"]
+    contrast: Float[Tensor, " batch"]
+    saturation: Float[Tensor, " batch"]
+    hue_rad: Float[Tensor, " batch"]
+    grey: Float[Tensor, " batch"]
+    """1 where the image loses its colours."""
+    order: Float[Tensor, "batch 4"]
+    """Brightness, contrast, saturation and hue are applied in rising order of these numbers."""
+
+
+def draw(count: int, generator: torch.Generator, grey_probability: float = 0.0) -> Augmentation:
+    """Draw for `count` images; the same generator state gives the same draws on every device."""
+    uniform = torch.rand(count, 13, generator=generator)
+    normal = torch.randn(count, generator=generator)
+    shift, (angle, blur, brightness, contrast, saturation, hue, grey) = uniform[:, :2], uniform[:, 2:9].unbind(1)
+    return Augmentation(
+        shift=SHIFT * (2 * shift - 1),
+        scale=(1 + SCALE_DEVIATION * normal).clamp(1 - SCALE_DEVIATION, 1 + SCALE_DEVIATION),
+        angle_rad=LARGEST_ANGLE_RAD * (2 * angle - 1),
+        blur_px=LARGEST_BLUR_PX * blur,
+        brightness=1 + BRIGHTNESS * (2 * brightness - 1),
+        contrast=1 + CONTRAST * (2 * contrast - 1),
+        saturation=1 + SATURATION * (2 * saturation - 1),
+        hue_rad=2 * math.pi * HUE * (2 * hue - 1),
+        grey=(grey < grey_probability).to(torch.float32),
+        order=uniform[:, 9:],
+    )
+
+
+def no_augmentation(count: int) -> Augmentation:
+    """The draw that changes nothing: the middle of the stored crop as it is."""
+    zero, one = torch.zeros(count), torch.ones(count)
+    return Augmentation(torch.zeros(count, 2), one, zero, zero, one, one, one, zero, zero, torch.zeros(count, 4))
+
+
+def sample_images(
+    crops_u8: UInt8[Tensor, "batch crop_px crop_px 3"], augmentation: Augmentation, *, field_px: float, input_px: int
+) -> Float[Tensor, "batch 3 {input_px} {input_px}"]:
+    """What the network sees: squares of about `field_px` around the middle of the crops, in [-0.5, 0.5]."""
+    crop_px = crops_u8.shape[1]
+    crops = crops_u8.permute(0, 3, 1, 2).to(torch.float32) / 255
+    zoom = augmentation.scale * (field_px / crop_px)
+    cos, sin = augmentation.angle_rad.cos() * zoom, augmentation.angle_rad.sin() * zoom
+    shift_x, shift_y = (2 * field_px / crop_px * augmentation.shift).unbind(1)
+    # From the network's pixels back to the crop's: the inverse turn.
+    rows = [torch.stack([cos, sin, shift_x], 1), torch.stack([-sin, cos, shift_y], 1)]
+    grid = functional.affine_grid(
+        torch.stack(rows, 1).to(crops), [len(crops), 3, input_px, input_px], align_corners=False
+    )
+    images = functional.grid_sample(crops, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return _recoloured(_blurred(images, augmentation.blur_px), augmentation) - 0.5
+
+
+def sample_keypoints(
+    keypoints_px: Float[Tensor, "batch 21 2"],
+    augmentation: Augmentation,
+    *,
+    crop_px: int,
+    field_px: float,
+) -> Float[Tensor, "batch 21 2"]:
+    """Key points of the stored crops, in the 256-pixel crop coordinates that targets are made from."""
+    centre = crop_px / 2 + field_px * augmentation.shift[:, None].to(keypoints_px)
+    x, y = ((keypoints_px - centre) / (field_px * augmentation.scale.to(keypoints_px))[:, None, None]).unbind(-1)
+    cos, sin = (
+        value.to(keypoints_px)[:, None] for value in (augmentation.angle_rad.cos(), augmentation.angle_rad.sin())
+    )
+    turned = torch.stack([cos * x - sin * y, sin * x + cos * y], -1)
+    return (turned + 0.5) * CROP_PX - 0.5  # there, pixel centres are at whole numbers
+
+
+def turn_joints(joints: Float[Tensor, "batch 21 3"], augmentation: Augmentation) -> Float[Tensor, "batch 21 3"]:
+    """Joints turned about the optical axis with their image."""
+    angle = augmentation.angle_rad.to(joints)[:, None]
+    x, y, z = joints.unbind(-1)
+    return torch.stack([angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y, z], -1)
+
+
+def _blurred(
+    images: Float[Tensor, "batch 3 px px"], deviation_px: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 px px"]:
+    """Gaussian blur with three taps a direction, enough for deviations up to half a pixel."""
+    ratio = torch.exp(-0.5 / deviation_px.clamp(min=1e-3).square())
+    side = (ratio / (1 + 2 * ratio)).to(images)[:, None, None, None]
+    for dim in (2, 3):
+        padded = functional.pad(images, (1, 1, 0, 0) if dim == 3 else (0, 0, 1, 1), mode="replicate")
+        neighbours = padded.narrow(dim, 0, images.shape[dim]) + padded.narrow(dim, 2, images.shape[dim])
+        images = images + side * (neighbours - 2 * images)
+    return images
+
+
+def _recoloured(images: Float[Tensor, "batch 3 px px"], augmentation: Augmentation) -> Float[Tensor, "batch 3 px px"]:
+    """Brightness, contrast, saturation and hue in each image's own order, then grey: one affine map of RGB, clipped."""
+    matrix, offset = _colour_map(images.mean(dim=(2, 3)), Augmentation(*(value.to(images) for value in augmentation)))
+    recoloured = torch.baddbmm(offset[:, :, None], matrix, images.flatten(2))
+    return recoloured.clamp(0, 1).view_as(images)
+
+
+def _colour_map(
+    mean: Float[Tensor, "batch 3"], augmentation: Augmentation
+) -> tuple[Float[Tensor, "batch 3 3"], Float[Tensor, "batch 3"]]:
+    luma = mean.new_tensor(LUMA)
+    identity, to_grey = torch.eye(3).to(mean), luma.expand(3, 3)
+
+    def scaled(factor: Tensor) -> Tensor:
+        return factor[:, None, None] * identity
+
+    saturation = scaled(augmentation.saturation) + (1 - augmentation.saturation)[:, None, None] * to_grey
+    steps = torch.stack(
+        [scaled(augmentation.brightness), scaled(augmentation.contrast), saturation, _hue_turn(augmentation.hue_rad)], 1
+    )
+    order = augmentation.order.argsort(dim=1)
+    matrix, offset = identity.expand(len(mean), 3, 3), torch.zeros_like(mean)
+    for place in range(4):
+        step = order[:, place]
+        change = steps[torch.arange(len(mean), device=mean.device), step]
+        # Contrast keeps the image's mean grey, whatever the steps before have made of it.
+        mean_grey = (torch.einsum("bij,bj->bi", matrix, mean) + offset) @ luma
+        kept = torch.where(step == 1, (1 - augmentation.contrast) * mean_grey, 0.0)
+        matrix, offset = change @ matrix, (change @ offset[..., None])[..., 0] + kept[:, None]
+    grey = augmentation.grey[:, None, None]
+    final = grey * to_grey + (1 - grey) * identity
+    return final @ matrix, (final @ offset[..., None])[..., 0]
+
+
+def _hue_turn(angle_rad: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
+    """Turn of the chroma plane of YIQ, in RGB; grey stays grey."""
+    yiq_from_rgb = angle_rad.new_tensor(YIQ_FROM_RGB)
+    zero, one = torch.zeros_like(angle_rad), torch.ones_like(angle_rad)
+    cos, sin = angle_rad.cos(), angle_rad.sin()
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
+    return torch.linalg.inv(yiq_from_rgb) @ turn @ yiq_from_rgb

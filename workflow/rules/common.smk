@@ -1,0 +1,93 @@
+"""The checked configuration, the wildcards' values, and the functions that rules share."""
+
+import sys
+from pathlib import Path
+
+# The workflow runs the code that lies beside it, installed or not.
+SOURCE = Path(workflow.current_basedir).parents[1] / "src"
+sys.path.insert(0, str(SOURCE))
+
+from handloom.datasets.assembly_hands import annotation_files
+from handloom.demo.sequences import assembly_sequences
+from handloom.runtime.assets import checkpoint_path
+from handloom.runtime.code_digest import code_digest
+from handloom.runtime.config.load import settings_from
+from handloom.runtime.job import hand_down_source
+
+hand_down_source(SOURCE)
+
+RUN = settings_from(config)
+FIGURES = []
+GPUS = 0 if RUN.device == "cpu" else 1
+DATASETS = RUN.datasets
+SPLIT = DATASETS.assembly_hands.split
+SOURCES = {"in": RUN.sources.in_, "cross": RUN.sources.cross}
+TRAINED = [
+    name
+    for name, source in SOURCES.items()
+    if RUN.pretrain or source.checkpoint is None
+]
+SETTINGS = list(SOURCES)
+VARIANTS = ["s2dhand", "s2dhand_sync"]
+CAMERAS = [1, 2, 3, 4]
+ENVIRONMENT = "../../envs/handloom.yaml"
+
+
+wildcard_constraints:
+    setting="in|cross",
+    headset="headset1|headset2",
+    camera="[1-4]",
+    pair="[1-4]-[1-4]",
+    variant="s2dhand|s2dhand_sync",
+    split="train|val|test",
+    seed="[0-9]+",
+    rhd_split="training|evaluation",
+    sequence="[A-Za-z0-9_-]+",
+
+
+def plain(settings):
+    """A settings model as JSON values: what a job gets to see, and what runs it again when it changes."""
+    return settings.model_dump(mode="json", by_alias=True)
+
+
+def pair_views(wildcards):
+    """The crops of the two cameras of a pair."""
+    folder = f"results/s2d/views/{SPLIT}/{wildcards.headset}"
+    return [f"{folder}/camera{camera}.npz" for camera in wildcards.pair.split("-")]
+
+
+def demo_part(*names):
+    """The demo's seed and the named sizes only, so that another size does not run this again."""
+    return {name: getattr(RUN.demo, name) for name in ("seed", *names)}
+
+
+def assembly_demo(wildcards):
+    """What a split of the demo's AssemblyHands depends on."""
+    frames = f"assembly_hands_{wildcards.split}_frames"
+    return (
+        demo_part("assembly_hands_train_sequences", frames)
+        if wildcards.split == "train"
+        else demo_part(frames)
+    )
+
+
+def annotations_of(split):
+    """The three annotation files of a split of AssemblyHands."""
+    files = annotation_files(DATASETS.assembly_hands, split)
+    return [str(files.data), str(files.calibration), str(files.joints)]
+
+
+def demo_sequences(split, headset=None):
+    """The recordings that the demo renders for a split, of one headset or of both."""
+    plans = assembly_sequences(RUN.demo, split)
+    return [plan.name for plan in plans if headset in (None, plan.headset)]
+
+
+def images_of(split, headset):
+    """The image folders that the demo renders for a headset; real images are too many to be watched one by one."""
+    folder = f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{split}"
+    return (
+        [f"{folder}/{name}" for name in demo_sequences(split, headset)]
+        if RUN.demo
+        else []
+    )

@@ -94,19 +94,18 @@ def skin(
     rest_joints = model.J_regressor @ shaped
     rotations = roma.rotvec_to_rotmat(pose_rotvec)
 
-    posed_from_rest = _posed_from_rest(rotations, rest_joints)
-    posed_from_rest = _translated(posed_from_rest, translation_m)
-    joints = _transformed(posed_from_rest, rest_joints)
+    motions = _translated(posed_from_rest(rotations, rest_joints), translation_m)
+    joints = transformed(motions, rest_joints)
 
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     bend = (rotations[..., _TAIL, :, :] - identity).flatten(-3)
     corrected = shaped + _blend(model.posedirs, bend)
-    skinning = (model.weights @ posed_from_rest.flatten(-2)).unflatten(-1, (4, 4))
-    vertices = _transformed(skinning, corrected)
+    skinning = (model.weights @ motions.flatten(-2)).unflatten(-1, (4, 4))
+    vertices = transformed(skinning, corrected)
 
     tips = vertices[..., list(model.tip_vertices), :]
     keypoints = torch.cat([joints, tips], dim=-2)[..., list(SNAP_FROM_MANO21), :]
-    return SkinnedHand(vertices, joints, keypoints, posed_from_rest, skinning)
+    return SkinnedHand(vertices, joints, keypoints, motions, skinning)
 
 
 def rest_joints_m(model: HandModel, shape: Float[Tensor, "*batch shape"]) -> Float[Tensor, "*batch 16 3"]:
@@ -114,14 +113,8 @@ def rest_joints_m(model: HandModel, shape: Float[Tensor, "*batch shape"]) -> Flo
     return model.J_regressor @ (model.v_template + _blend(model.shapedirs, shape))
 
 
-def _blend(
-    directions: Float[Tensor, "vertex 3 coefficient"], coefficients: Float[Tensor, "*batch coefficient"]
-) -> Float[Tensor, "*batch vertex 3"]:
-    return (coefficients @ directions.flatten(0, 1).mT).unflatten(-1, (-1, 3))
-
-
-def _posed_from_rest(
-    rotations: Float[Tensor, "*batch 16 3 3"], rest_joints: Float[Tensor, "*batch 16 3"]
+def posed_from_rest(
+    rotations: Float[Tensor, "*batch 16 3 3"], rest_joints: Float[Tensor, "*#batch 16 3"]
 ) -> Float[Tensor, "*batch 16 4 4"]:
     """M_k of every joint. About its own rest position c a joint turns by [R | c - R c], and these motions compose.
 
@@ -136,6 +129,19 @@ def _posed_from_rest(
     return torch.cat([wrist, torch.stack([base, middle, distal], dim=-3).flatten(-4, -3)], dim=-3)
 
 
+def transformed(
+    motions: Float[Tensor, "*batch point 4 4"], points: Float[Tensor, "*#batch point 3"]
+) -> Float[Tensor, "*batch point 3"]:
+    """Each point moved by its own rigid motion or blend of motions."""
+    return (motions[..., :3, :3] @ points[..., None]).squeeze(-1) + motions[..., :3, 3]
+
+
+def _blend(
+    directions: Float[Tensor, "vertex 3 coefficient"], coefficients: Float[Tensor, "*batch coefficient"]
+) -> Float[Tensor, "*batch vertex 3"]:
+    return (coefficients @ directions.flatten(0, 1).mT).unflatten(-1, (-1, 3))
+
+
 def _rigid(rotation: Float[Tensor, "*batch 3 3"], shift: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4 4"]:
     last_row = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=rotation.dtype, device=rotation.device)
     upper = torch.cat([rotation, shift[..., None]], dim=-1)
@@ -146,8 +152,3 @@ def _translated(motions: Float[Tensor, "*batch 16 4 4"], shift: Float[Tensor, "*
     rotation, origin = motions[..., :3, :3], motions[..., :3, 3]
     return _rigid(rotation, origin + shift[..., None, :])
 
-
-def _transformed(
-    motions: Float[Tensor, "*batch point 4 4"], points: Float[Tensor, "*batch point 3"]
-) -> Float[Tensor, "*batch point 3"]:
-    return (motions[..., :3, :3] @ points[..., None]).squeeze(-1) + motions[..., :3, 3]

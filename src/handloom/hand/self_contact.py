@@ -1,0 +1,119 @@
+"""How deep the parts of a hand lie in each other, measured with spheres that fill them, and how to part them."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import roma
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from handloom.hand.anatomy import Anatomy
+from handloom.hand.mano import HandModel, posed_from_rest, rest_joints_m, transformed
+from handloom.hand.open_hand import open_hand, open_hand_anatomy
+
+SOFTNESS_M = 0.0015
+"""How far two pads of flesh may press into each other."""
+_SLICES = (0.2, 0.5, 0.8)
+_STEP_PER_M2 = 60.0
+"""Step of the descent: about 1 / (2 lever^2) for a lever of 5 cm and a few spheres in contact."""
+
+
+@dataclass(frozen=True)
+class FillingSpheres:
+    """Spheres in the rest pose that fill the fingers and the palm, each moving with one of the 16 joints."""
+
+    centres_m: Float[Tensor, "sphere 3"]
+    joints: Int[Tensor, "sphere"]
+    least_distance_m: Float[Tensor, "sphere sphere"]
+    """The distance that each pair must keep, zero where the pair may not be compared."""
+
+
+@cache
+def filling_spheres() -> FillingSpheres:
+    """The spheres of the embedded hand: three slices of every finger bone and of every bone of the palm."""
+    model = open_hand()
+    joints = rest_joints_m(model, torch.zeros(model.shape_count))
+    fingers = [_spheres_along(model, bone, *ends) for bone, ends in _finger_bones(model, joints)]
+    palm = [_spheres_along(model, 0, 0.35 * joints[base] + 0.65 * joints[0], joints[base]) for base in (1, 4, 7, 10)]
+    centres, radii, owners = (torch.cat(parts) for parts in zip(*fingers, *palm, strict=True))
+
+    at_rest = torch.cdist(centres, centres)
+    touching = radii[:, None] + radii - SOFTNESS_M
+    least = torch.minimum(touching, 0.9 * at_rest) * _comparable(owners)
+    return FillingSpheres(centres, owners, least)
+
+
+def penetration_m(
+    anatomy: Anatomy, angles_rad: Float[Tensor, "*batch 15 3"]
+) -> Float[Tensor, "*batch sphere sphere"]:
+    """How much closer than allowed each pair of spheres lies, in metres; zero where they keep apart."""
+    spheres = filling_spheres()
+    model = open_hand()
+    wrist = angles_rad.new_zeros(*angles_rad.shape[:-2], 1, 3)
+    rotations = roma.rotvec_to_rotmat(torch.cat([wrist, anatomy.pose_from_angles(angles_rad)], dim=-2))
+    motions = posed_from_rest(rotations, rest_joints_m(model, torch.zeros(model.shape_count)))
+    centres = transformed(motions[..., spheres.joints, :, :], spheres.centres_m)
+    offsets = centres[..., :, None, :] - centres[..., None, :, :]
+    distance = (offsets.square().sum(-1) + 1e-12).sqrt()
+    return (spheres.least_distance_m - distance).clamp(min=0.0)
+
+
+def parted(
+    anatomy: Anatomy, angles_rad: Float[Tensor, "batch 15 3"], freedom: Float[Tensor, "15 3"], steps: int = 25
+) -> Float[Tensor, "batch 15 3"]:
+    """The angles moved a little, where `freedom` is not zero, until fingers that lay in each other part.
+
+    Gradient descent on the sum of squared penetrations; poses without penetration do not change.
+    """
+    angles = angles_rad.detach().clone()
+    deep = torch.arange(len(angles))
+    for _ in range(steps):
+        moving = angles[deep].requires_grad_()
+        depth = penetration_m(anatomy, moving)
+        (slope,) = torch.autograd.grad(depth.square().sum(), moving)
+        angles[deep] = (moving - _STEP_PER_M2 * slope * freedom).detach()
+        deep = deep[depth.detach().flatten(1).amax(1) > 0.0]
+        if not len(deep):
+            break
+    return angles
+
+
+def _finger_bones(
+    model: HandModel, joints: Float[Tensor, "16 3"]
+) -> list[tuple[int, tuple[Float[Tensor, "3"], Float[Tensor, "3"]]]]:
+    """Each bone's joint, and its two ends in the rest pose; the last bone of a finger ends at the tip."""
+    thumb, index, middle, ring, pinky = model.v_template[list(model.tip_vertices)]
+    tips = {3: index, 6: middle, 9: pinky, 12: ring, 15: thumb}
+    return [(bone, (joints[bone], tips[bone] if bone in tips else joints[bone + 1])) for bone in range(1, 16)]
+
+
+def _spheres_along(
+    model: HandModel, joint: int, start: Float[Tensor, "3"], end: Float[Tensor, "3"]
+) -> tuple[Float[Tensor, "slice 3"], Float[Tensor, "slice"], Int[Tensor, "slice"]]:
+    """Spheres at slices of the flesh around a bone: the centroid of each slice, and its mean distance from it."""
+    length = torch.linalg.vector_norm(end - start)
+    direction = (end - start) / length
+    offset = model.v_template - start
+    along = offset @ direction
+    aside = torch.linalg.vector_norm(offset - along[:, None] * direction, dim=1)
+    own = (model.weights[:, joint] > 0.5) & (aside < 0.02)
+    centres, radii = [], []
+    for place in _SLICES:
+        flesh = model.v_template[own & ((along / length - place).abs() < 0.15)]
+        centre = flesh.mean(0)
+        spokes = flesh - centre
+        spokes = spokes - (spokes @ direction)[:, None] * direction
+        centres.append(centre)
+        radii.append(torch.linalg.vector_norm(spokes, dim=1).mean())
+    return torch.stack(centres), torch.stack(radii), torch.full((len(_SLICES),), joint)
+
+
+def _comparable(owners: Int[Tensor, "sphere"]) -> Bool[Tensor, "sphere sphere"]:
+    """Each pair once, and none of parts that always touch: a bone and the next one, the palm and what grows from it."""
+    finger, place = (owners - 1).div(3, rounding_mode="floor"), (owners - 1).remainder(3)
+    palm = owners == 0
+    neighbours = (finger[:, None] == finger) & ((place[:, None] - place).abs() <= 1)
+    rooted = palm[:, None] & (palm | (place == 0))
+    each_once = torch.ones(len(owners), len(owners)).triu(1).bool()
+    return each_once & ~(neighbours | rooted | rooted.mT)

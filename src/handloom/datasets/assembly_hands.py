@@ -4,7 +4,7 @@ Layout (facts/s2dhand.md 2.2), below the data set's root::
 
     annotations/{split}/assemblyhands_{split}_ego_data_{version}.json      images and hand boxes (COCO style)
     annotations/{split}/assemblyhands_{split}_ego_calib_{version}.json     intrinsics, extrinsics (millimetres)
-    annotations/{split}/assemblyhands_{split}_ego_joint_3d_{version}.json  42 world joints (millimetres) a frame
+    annotations/{split}/assemblyhands_{split}_joint_3d_{version}.json      42 world joints (millimetres) a frame
     images/<file_name>
 """
 
@@ -147,7 +147,7 @@ def annotation_files(dataset: AssemblyHandsSettings, split: str) -> AnnotationFi
     return AnnotationFiles(
         data=folder / f"{stem}_data_{dataset.version}.json",
         calibration=folder / f"{stem}_calib_{dataset.version}.json",
-        joints=folder / f"{stem}_joint_3d_{dataset.version}.json",
+        joints=folder / f"assemblyhands_{split}_joint_3d_{dataset.version}.json",
         invalid=folder / f"invalid_{split}_ego.txt",
     )
 

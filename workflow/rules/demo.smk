@@ -34,7 +34,7 @@ if RUN.demo is not None:
         output:
             data=f"{DATASETS.assembly_hands.root}/annotations/{{split}}/assemblyhands_{{split}}_ego_data_{DATASETS.assembly_hands.version}.json",
             calibration=f"{DATASETS.assembly_hands.root}/annotations/{{split}}/assemblyhands_{{split}}_ego_calib_{DATASETS.assembly_hands.version}.json",
-            joints=f"{DATASETS.assembly_hands.root}/annotations/{{split}}/assemblyhands_{{split}}_ego_joint_3d_{DATASETS.assembly_hands.version}.json",
+            joints=f"{DATASETS.assembly_hands.root}/annotations/{{split}}/assemblyhands_{{split}}_joint_3d_{DATASETS.assembly_hands.version}.json",
         log:
             "logs/gather_assembly_split/{split}.log",
         benchmark:

@@ -13,6 +13,21 @@ from handloom.datasets.crops import squares_around
 from handloom.datasets.invalid_list import list_invalid, read_invalid
 from handloom.datasets.views import ViewSamples, crop_views, load_views, pair_samples
 from handloom.estimators.detnet.targets import delta_target, key_point_heat_maps, location_target
+from handloom.evaluation.alignment import AlignedPoses, place_on_ground_truth
+from handloom.evaluation.pose_metrics import (
+    PCK_THRESHOLDS_MM,
+    auc,
+    dual_m,
+    euler_angles,
+    joint_errors,
+    mean_per_joint,
+    median_m,
+    merge_views,
+    mono_m,
+    pck_curve,
+)
+from handloom.evaluation.reference_log import calc_metrics, read_log, write_log
+from handloom.geometry.rotations import mean_rotation_chordal, mean_rotation_unsigned, rotation_between
 
 from ..datasets.assembly_hands_files import SplitWriter  # noqa: TID252  # tests/ is not on sys.path
 
@@ -129,3 +144,109 @@ def test_targets_from_the_crops_match(c8: Arrays, pairs: PairedViews) -> None:
     np.testing.assert_allclose(location_target(joints, 0).numpy(), c8["out_loc"], atol=1e-5)
     np.testing.assert_allclose(delta_target(joints).numpy(), c8["out_delta"], atol=5e-5)
     np.testing.assert_allclose(location_target(joints, 9)[0].numpy(), c8["out_loc_root9_pair0"], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def c7(golden) -> Arrays:
+    return golden("c7_evaluation")
+
+
+@pytest.fixture(scope="module", params=[0, 9], ids=["root0", "root9"])
+def scored(request: pytest.FixtureRequest, c7: Arrays) -> tuple[Arrays, AlignedPoses]:
+    """The golden numbers of one root joint, and our alignment of the same predictions."""
+    prefix = f"root{request.param}_"
+    expected = {name.removeprefix(prefix): value for name, value in c7.items() if name.startswith(prefix)}
+    mirror = np.where(c7["left"][:, None, None, None] > 0, [-1.0, 1.0, 1.0], 1.0)
+    return expected, place_on_ground_truth(c7["pred_net"] * mirror, c7["gt_m"], request.param)
+
+
+@pytest.fixture
+def own_rotations(c7: Arrays, scored: tuple[Arrays, AlignedPoses]) -> torch.Tensor:
+    """rot() of each pair over the joints valid in both views."""
+    both = torch.from_numpy((c7["valid"][:, 0] * c7["valid"][:, 1] > 0) * 1.0)
+    poses = torch.from_numpy(scored[0]["pred_mm"])
+    return rotation_between(poses[:, 0], poses[:, 1], both, proper=False)
+
+
+def test_alignment_matches(scored: tuple[Arrays, AlignedPoses]) -> None:
+    expected, poses = scored
+    np.testing.assert_allclose(poses.predicted_mm, expected["pred_mm"], atol=2e-4, rtol=0)
+    np.testing.assert_allclose(poses.true_mm, expected["gt_mm"], atol=2e-4, rtol=0)
+
+
+def test_mono_m_matches(c7: Arrays, scored: tuple[Arrays, AlignedPoses]) -> None:
+    expected, poses = scored
+    errors = joint_errors(poses.predicted_mm, poses.true_mm)
+    per_joint, count = mean_per_joint(errors, c7["valid"])
+    np.testing.assert_allclose(per_joint, expected["epe_per_joint"], atol=1e-4, rtol=0)
+    np.testing.assert_array_equal(count, expected["count_per_joint"])
+    assert mono_m(errors, c7["valid"]) == pytest.approx(float(expected["mono_m"]), abs=1e-4)
+    assert median_m(errors, c7["valid"]) == pytest.approx(float(expected["median_m"]), abs=1e-4)
+
+
+def test_pck_and_auc_match(c7: Arrays, scored: tuple[Arrays, AlignedPoses]) -> None:
+    """From the stored millimetres: a threshold between two errors must not hang on the last digit."""
+    expected, _ = scored
+    errors = joint_errors(expected["pred_mm"], expected["gt_mm"])
+    thresholds = expected["thresholds"]
+    np.testing.assert_allclose(PCK_THRESHOLDS_MM, thresholds)
+    np.testing.assert_allclose(pck_curve(errors, c7["valid"], thresholds), expected["pck_curve"], atol=1e-9)
+    assert auc(errors, c7["valid"], thresholds) == pytest.approx(float(expected["auc"]), abs=1e-9)
+
+
+def test_dual_m_matches(c7: Arrays, scored: tuple[Arrays, AlignedPoses]) -> None:
+    expected, poses = scored
+    merged = merge_views(expected["pred_mm"], c7["valid"], c7["R12"])
+    np.testing.assert_allclose(merged[:, 0], expected["merged1"], atol=1e-9)
+    np.testing.assert_allclose(merged[:, 1], expected["merged2"], atol=1e-9)
+    from_stored = dual_m(expected["pred_mm"], expected["gt_mm"], c7["valid"], c7["R12"])
+    assert from_stored == pytest.approx(float(expected["dual_m"]), abs=1e-9)
+    assert dual_m(*poses, c7["valid"], c7["R12"]) == pytest.approx(float(expected["dual_m"]), abs=1e-4)
+
+
+def test_dual_m_with_each_pairs_own_rotation_matches(
+    c7: Arrays, scored: tuple[Arrays, AlignedPoses], own_rotations: torch.Tensor
+) -> None:
+    expected, _ = scored
+    found = dual_m(expected["pred_mm"], expected["gt_mm"], c7["valid"], own_rotations.numpy())
+    assert found == pytest.approx(float(expected["dual_m_per_pair_R"]), abs=1e-7)
+
+
+def test_rotations_of_a_pair_of_cameras_match(
+    c7: Arrays, scored: tuple[Arrays, AlignedPoses], own_rotations: torch.Tensor
+) -> None:
+    expected, _ = scored
+    poses = torch.from_numpy(expected["pred_mm"])
+    over_all = rotation_between(poses[:, 0], poses[:, 1], proper=False).numpy()
+    cameras = c7["cam_rot"].astype(np.float64)
+    true = cameras[:, 0] @ np.swapaxes(cameras[:, 1], -1, -2)
+    np.testing.assert_allclose(euler_angles(over_all) - euler_angles(true), expected["euler_diff"], atol=2e-7)
+    np.testing.assert_allclose(mean_rotation_unsigned(own_rotations).numpy(), expected["R_from_log"], atol=1e-7)
+    both = torch.from_numpy((c7["valid"][:, 0] * c7["valid"][:, 1] > 0) * 1.0)
+    proper = rotation_between(poses[:, 0], poses[:, 1], both)
+    np.testing.assert_allclose(mean_rotation_chordal(proper).numpy(), expected["R_chordal_fixed"], atol=1e-7)
+
+
+def test_the_references_log_gives_its_numbers(c7: Arrays, golden_folder: Path) -> None:
+    log, footer = read_log(golden_folder / "c7_six_pairs.log")
+    assert footer["auc"] == pytest.approx(float(c7["six_auc"]), abs=1e-12)
+    assert footer["epe_mm"] == pytest.approx(float(c7["six_mono_m"]), abs=1e-12)
+    assert log.auc() == pytest.approx(float(c7["six_auc"]), abs=1e-9)
+    assert log.mono_m() == pytest.approx(float(c7["six_mono_m"]), abs=1e-4)
+    metrics = calc_metrics(log, c7["R12"])
+    assert metrics.views == c7["six_num"]
+    assert metrics.dual_m_mm == pytest.approx(float(c7["six_dual_m"]), abs=1e-9)
+    assert metrics.dual_m_own_rotation_mm == pytest.approx(float(c7["six_dual_m_per_pair_R"]), abs=1e-7)
+    np.testing.assert_allclose(metrics.rotation_from_log, c7["six_R_from_log"], atol=1e-7)
+    np.testing.assert_allclose(metrics.euler_difference_rad, c7["six_euler_diff"], atol=2e-7)
+    assert metrics.rotation_euler_error_rad == pytest.approx(float(np.abs(c7["six_euler_diff"]).mean()), abs=1e-6)
+
+
+def test_a_log_is_written_as_the_reference_writes_it(golden_folder: Path, tmp_path: Path) -> None:
+    """Byte for byte, but for the last digits of the footer, which the reference computes in single precision."""
+    golden_log = golden_folder / "c7_six_pairs.log"
+    log, footer = read_log(golden_log)
+    write_log(tmp_path / "ours.log", log)
+    assert (tmp_path / "ours.log").read_text().splitlines()[:-1] == golden_log.read_text().splitlines()[:-1]
+    assert not (tmp_path / "ours.log").read_text().endswith("\n")
+    assert read_log(tmp_path / "ours.log")[1] == pytest.approx(footer, abs=1e-4)

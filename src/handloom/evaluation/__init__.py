@@ -1,0 +1,1 @@
+"""Metrics, scores and tables: reads files that the stages before have written."""

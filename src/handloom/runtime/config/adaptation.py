@@ -49,6 +49,9 @@ class AdaptationSettings(Settings):
         description="eta_R: share of the old rotation kept at each update: a step if faithful, an epoch if fixed.",
     )
     rotation_pairs: int = Field(512, ge=1, description="Estimate the first rotation from at most so many pairs.")
+    rotations: str | None = Field(
+        None, description="File in the layout of the released R_config.json, whose R_pred replace the estimates."
+    )
     confidence_threshold: float = Field(
         0.0, ge=0, le=1, description="fixed mode: a joint is valid where the model's own confidence exceeds this."
     )
@@ -60,4 +63,7 @@ class AdaptationSettings(Settings):
     )
     evaluate: Literal["student", "teacher"] = Field(
         "student", description="The network that is saved and scored; the released code's is the student."
+    )
+    diagnostic_pairs: int = Field(
+        64, ge=0, description="Pairs on which both networks are scored after every epoch, for the curves only."
     )

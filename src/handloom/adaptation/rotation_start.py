@@ -1,0 +1,230 @@
+"""The first rotation R(0) of every camera pair of a headset, from the source network's predictions.
+
+`faithful` averages as the code behind the released R_config.json must have (facts/s2dhand.md 3.3), or reads that file.
+`fixed` fits one proper rotation to all pairs at once, robustly; `synchronised` lets the six pairs correct each other.
+Calibration enters only `rotation_errors`, whose figures are for logs and plots.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from handloom.adaptation.pseudo_labels import Fidelity, align_poses
+from handloom.adaptation.source_prediction import load_source_predictions
+from handloom.datasets.views import ViewSamples, load_views, pair_samples
+from handloom.estimators.detnet.prediction import Predictions
+from handloom.geometry.rotations import angle_deg, mean_rotation_unsigned, nearest_orthogonal, rotation_between
+from handloom.geometry.synchronisation import pair_rotations, synchronise_rotations
+from handloom.runtime.artifacts import read_json, write_json
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.datasets import Headset
+from handloom.runtime.errors import InputError
+
+RotationInit = Literal["single", "synchronised"]
+ROBUST_ITERATIONS = 20
+LEAST_SPREAD_DEG = 1.0
+
+
+class PairRotation(NamedTuple):
+    """A pair's rotation and the median angle of its single-sample rotations to it."""
+
+    rotation_12: Float[Tensor, "3 3"]
+    spread_deg: float
+    samples: int
+
+
+def pooled_rotation(
+    poses_1: Float[Tensor, "pairs 21 3"], poses_2: Float[Tensor, "pairs 21 3"], weights: Float[Tensor, "pairs 21"]
+) -> Float[Tensor, "3 3"]:
+    """The one proper rotation that best takes all poses of view 1 to view 2, joints weighted, outliers discounted.
+
+    Minimises sum w log(1 + |p1 R - p2|^2 / sigma^2) with sigma the median residual, by re-weighted Procrustes fits.
+    The poses of all pairs share one 3x3 product, so a flat hand, whose own rotation is ambiguous, adds only what it
+    knows.
+    """
+    p1, p2, w = poses_1.double(), poses_2.double(), weights.double()
+    if not bool((w > 0).any()):
+        raise InputError("first rotation: no joint is valid in both views of any pair; lower confidence_threshold")
+    robust = torch.ones_like(w)
+    rotation = torch.eye(3, dtype=p1.dtype, device=p1.device)
+    for _ in range(ROBUST_ITERATIONS):
+        product = torch.einsum("bji,bj,bjk->ik", p1, w * robust, p2)
+        rotation = nearest_orthogonal(product)
+        residual = torch.linalg.vector_norm(p1 @ rotation - p2, dim=-1)
+        scale = residual[w > 0].median().clamp_min(1e-9)
+        robust = 1 / (1 + (residual / scale) ** 2)
+    return rotation
+
+
+def estimate_rotation(
+    predictions_1: Predictions,
+    predictions_2: Predictions,
+    *,
+    root_joint: int,
+    fidelity: Fidelity,
+    confidence_threshold: float = 0.0,
+    true_common: Bool[Tensor, "pairs 21"] | None = None,
+) -> PairRotation:
+    """R(0) of one camera pair from the paired predictions of the source network.
+
+    `faithful` needs the annotated joints valid in both views (`true_common`), as the released code used them; `fixed`
+    must not be given them and takes what the network is confident about.
+    """
+    if (fidelity == "faithful") != (true_common is not None):
+        raise ValueError("estimate_rotation: annotated validity belongs to faithful, and only to it")
+    aligned = align_poses(predictions_1.joints.double(), predictions_2.joints.double(), root_joint)
+    if true_common is not None:
+        common = true_common
+        usable = common.sum(-1) >= 3
+        each = rotation_between(aligned.view_1, aligned.view_2, common.double(), proper=False)[usable]
+        rotation = mean_rotation_unsigned(each)
+    else:
+        c1, c2 = predictions_1.confidence, predictions_2.confidence
+        common = (c1 > confidence_threshold) & (c2 > confidence_threshold)
+        usable = common.sum(-1) >= 3
+        rotation = pooled_rotation(aligned.view_1, aligned.view_2, common * c1 * c2)
+        each = rotation_between(aligned.view_1, aligned.view_2, common.double())[usable]
+    if len(each) == 0:
+        raise InputError("first rotation: no pair has 3 joints valid in both views; check the crops or the threshold")
+    return PairRotation(rotation, float(angle_deg(each, rotation).median()), len(each))
+
+
+def synchronise_pairs(singles: Mapping[str, PairRotation], cameras: int) -> dict[str, Float[Tensor, "3 3"]]:
+    """All pairs' rotations made consistent, pair estimates weighted by their inverse squared spread."""
+    edges = torch.tensor([_cameras_of(pair) for pair in singles])
+    rotations = torch.stack([single.rotation_12 for single in singles.values()])
+    spreads = torch.tensor([single.spread_deg for single in singles.values()], dtype=rotations.dtype)
+    camera_rotations = synchronise_rotations(
+        edges, rotations, 1 / spreads.clamp_min(LEAST_SPREAD_DEG) ** 2, cameras=cameras
+    )
+    every = torch.combinations(torch.arange(cameras), 2)
+    return {
+        f"{a + 1}-{b + 1}": rotation
+        for (a, b), rotation in zip(every.tolist(), pair_rotations(camera_rotations, every), strict=True)
+    }
+
+
+def start_rotations(
+    settings: AdaptationSettings,
+    source_predictions: Path,
+    views: Sequence[Path],
+    output: Path,
+    *,
+    root_joint: int,
+    fidelity: Fidelity,
+    headset: Headset,
+) -> None:
+    """Stage: estimate R(0) of all pairs of a headset, single and synchronised, and write them as JSON.
+
+    `estimates` is what adaptation reads; `diagnostics` compares them with the calibration, for plots and logs only.
+    """
+    predictions = load_source_predictions(source_predictions, root_joint)
+    samples = [load_views(path) for path in views]
+    singles: dict[str, PairRotation] = {}
+    for a, b in combinations(range(len(samples)), 2):
+        index_1, index_2 = (rows[: settings.rotation_pairs] for rows in pair_samples(samples[a], samples[b]))
+        leak = _true_common(samples[a], samples[b], index_1, index_2) if fidelity == "faithful" else None
+        singles[f"{a + 1}-{b + 1}"] = estimate_rotation(
+            *(
+                Predictions(*(values[index] for values in predictions[view]))
+                for view, index in ((a, index_1), (b, index_2))
+            ),
+            root_joint=root_joint,
+            fidelity=fidelity,
+            confidence_threshold=settings.confidence_threshold,
+            true_common=leak,
+        )
+    if settings.rotations is not None:
+        given = _released_rotations(Path(settings.rotations), headset, list(singles))
+        singles = {pair: single._replace(rotation_12=given[pair]) for pair, single in singles.items()}
+    synchronised = synchronise_pairs(singles, len(samples))
+    estimates = {
+        pair: {
+            "single": single.rotation_12.tolist(),
+            "synchronised": synchronised[pair].tolist(),
+            "spread_deg": single.spread_deg,
+            "samples": single.samples,
+        }
+        for pair, single in singles.items()
+    }
+    write_json(
+        output,
+        {
+            "headset": headset,
+            "fidelity": fidelity,
+            "estimates": estimates,
+            "diagnostics": {pair: rotation_errors(samples, pair, estimates[pair]) for pair in estimates},
+        },
+    )
+
+
+def read_rotation(path: Path, pair: str, rotation_init: RotationInit) -> Float[Tensor, "3 3"]:
+    """A pair's R(0) in float64; raises InputError when the file lacks it or it is no rotation."""
+    try:
+        values = read_json(path)["estimates"][pair][rotation_init]
+        rotation = torch.tensor(values, dtype=torch.float64).reshape(3, 3)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: has no {rotation_init} 3x3 rotation of pair {pair} ({error}); run the rule that makes it again"
+        ) from error
+    _require_orthogonal(rotation, f"{path}: {rotation_init} rotation of pair {pair}")
+    return rotation
+
+
+def calibrated_rotation(view_1: ViewSamples, view_2: ViewSamples, index_1: np.ndarray, index_2: np.ndarray) -> Tensor:
+    """R12 = R_w2c,1 R_w2c,2^T of the pairs' calibrations, averaged; for measuring only."""
+    r1, r2 = (
+        torch.from_numpy(v.cam_from_world_rotation[i]).double() for v, i in ((view_1, index_1), (view_2, index_2))
+    )
+    return nearest_orthogonal((r1 @ r2.transpose(-1, -2)).mean(0))
+
+
+def rotation_errors(samples: Sequence[ViewSamples], pair: str, estimate: Mapping[str, Any]) -> dict[str, Any]:
+    """Angles between a pair's estimates and its calibrated rotation."""
+    view_1, view_2 = (samples[camera] for camera in _cameras_of(pair))
+    truth = calibrated_rotation(view_1, view_2, *pair_samples(view_1, view_2))
+    return {
+        "calibrated": truth.tolist(),
+        **{
+            f"{name}_error_deg": float(angle_deg(torch.tensor(estimate[name], dtype=truth.dtype), truth))
+            for name in ("single", "synchronised")
+        },
+    }
+
+
+def _cameras_of(pair: str) -> tuple[int, int]:
+    first, second = pair.split("-")
+    return int(first) - 1, int(second) - 1
+
+
+def _true_common(view_1: ViewSamples, view_2: ViewSamples, index_1: np.ndarray, index_2: np.ndarray) -> Tensor:
+    return torch.from_numpy((view_1.joint_valid[index_1] > 0) & (view_2.joint_valid[index_2] > 0))
+
+
+def _released_rotations(path: Path, headset: Headset, pairs: Sequence[str]) -> dict[str, Tensor]:
+    """R_pred of every pair from a file in R_config.json's layout: keys `set{0,1}-{a,b}` with 0-based cameras."""
+    document, found = read_json(path), {}
+    for pair in pairs:
+        a, b = _cameras_of(pair)
+        key = f"set{0 if headset == 'headset1' else 1}-{a},{b}"
+        try:
+            found[pair] = torch.tensor(document[key]["R_pred"], dtype=torch.float64).reshape(3, 3)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: has no 3x3 matrix {key}.R_pred ({error}); name a file in R_config.json's layout in "
+                "adaptation.rotations, or set it to null"
+            ) from error
+        _require_orthogonal(found[pair], f"{path}: {key}.R_pred")
+    return found
+
+
+def _require_orthogonal(rotation: Tensor, what: str) -> None:
+    error = float((rotation.T @ rotation - torch.eye(3, dtype=rotation.dtype)).abs().max())
+    if not (error < 1e-3 and float(torch.linalg.det(rotation)) > 0):
+        raise InputError(f"{what} is not a rotation (orthogonal up to {error:.2g}); expected one; make the file again")

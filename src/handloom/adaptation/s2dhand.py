@@ -1,0 +1,260 @@
+"""S2DHand's training: one camera pair, one source network, no labels (facts/s2dhand.md 3).
+
+`fixed` sees crops and hand sides only; a joint counts as valid where the model itself is confident, and the rotation
+follows the teacher's own poses slowly, epoch by epoch. `faithful` is the released code: it also takes annotated joint
+validity and key points inside the map, moves a rotation that starts anew every epoch, and never uses what it moved.
+"""
+
+import csv
+import io
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from handloom.adaptation.diagnostics import pair_errors, read_truth, rotation_error_deg
+from handloom.adaptation.epoch_notes import EpochNotes
+from handloom.adaptation.pseudo_labels import Fidelity, label_rotation
+from handloom.adaptation.rotation_start import RotationInit, read_rotation
+from handloom.adaptation.source_prediction import predict_view
+from handloom.adaptation.step import adapt_once
+from handloom.adaptation.teacher import make_teacher, momentum_at, parameter_distance
+from handloom.adaptation.unlabelled import ground_truth_leak, unlabelled_pairs
+from handloom.datasets.views import ViewSamples, load_views, pair_samples
+from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
+from handloom.estimators.detnet.network import DetNet
+from handloom.geometry.rotations import momentum_rotation
+from handloom.runtime.artifacts import Header, write_arrays, write_text
+from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.progress import progress
+from handloom.runtime.seeds import torch_generator
+
+Variant = Literal["s2dhand", "s2dhand_sync"]
+ROTATION_OF: dict[Variant, RotationInit] = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
+KIND = "pair_predictions"
+
+
+def adapt(
+    settings: AdaptationSettings,
+    detnet: DetNetSettings,
+    views_1: Path,
+    views_2: Path,
+    source: Path,
+    rotations: Path,
+    pair: str,
+    variant: Variant,
+    weights: Path,
+    predictions: Path,
+    history: Path,
+    *,
+    work: Path,
+    root_joint: int,
+    fidelity: Fidelity,
+    seed: int,
+    device: str = "cpu",
+    threads: int | None = None,
+    code: str = "",
+    checkpoint_seconds: float = 20.0,
+) -> None:
+    """Stage: adapt the source network to a camera pair; write its weights, its predictions of all pairs and the curves.
+
+    Adapts on the first `settings.pairs` pairs, predicts on all. Goes on from the newest checkpoint under `work`, if a
+    job with the same settings, inputs and code was killed, and then ends bit-equal on the CPU.
+    Raises InputError for views without a common hand, an unfit checkpoint or a missing rotation.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    view_1, view_2 = load_views(views_1), load_views(views_2)
+    index_1, index_2 = (torch.from_numpy(index) for index in pair_samples(view_1, view_2))
+    start = read_rotation(rotations, pair, ROTATION_OF[variant])
+    identity = (settings, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist())
+    folder = CheckpointFolder(work, fingerprint(*identity, views_1, views_2, source))
+    job = _Adaptation(
+        settings=settings,
+        detnet=detnet,
+        student=load_checkpoint(source, detnet, root_joint),
+        views=(view_1, view_2),
+        rows=(index_1[: settings.pairs], index_2[: settings.pairs]),
+        start=start,
+        root_joint=root_joint,
+        fidelity=fidelity,
+        generator=torch_generator(seed, "s2dhand", pair),
+        device=device,
+    )
+    saved = folder.load()
+    if saved is not None:
+        job.restore(saved)
+    last_save = time.monotonic()
+    for _ in progress(range(job.epoch, settings.epochs), f"adapt {pair} {variant}"):
+        job.run_epoch()
+        if time.monotonic() - last_save >= checkpoint_seconds and job.epoch < settings.epochs:
+            folder.save(job.epoch, job.state())
+            last_save = time.monotonic()
+
+    adapted = job.student if settings.evaluate == "student" else job.teacher
+    save_checkpoint(weights, adapted, root_joint, seed=seed, code=code)
+    notes = {"root_joint": str(root_joint), "fidelity": fidelity, "pair": pair, "variant": variant}
+    _write_predictions(
+        predictions, adapted, (view_1, view_2), (index_1, index_2), job.rotation_at_test(), notes, seed, code, device
+    )
+    write_text(history, _table(job.history))
+    folder.remove()
+
+
+class _Adaptation:
+    """The two networks, the rotation and the curves, between epochs."""
+
+    def __init__(
+        self,
+        *,
+        settings: AdaptationSettings,
+        detnet: DetNetSettings,
+        student: DetNet,
+        views: tuple[ViewSamples, ViewSamples],
+        rows: tuple[Tensor, Tensor],
+        start: Float[Tensor, "3 3"],
+        root_joint: int,
+        fidelity: Fidelity,
+        generator: torch.Generator,
+        device: str,
+    ) -> None:
+        self.settings, self.root_joint, self.fidelity, self.device = settings, root_joint, fidelity, device
+        self.student = student.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        self.teacher: DetNet = make_teacher(self.student)  # type: ignore[assignment]  # deepcopy keeps the class
+        self.optimiser = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
+        self.pairs = unlabelled_pairs(views[0].image_u8, views[1].image_u8, views[0].is_left, *rows)
+        self.leak = ground_truth_leak(*views, *rows, detnet) if fidelity == "faithful" else None
+        if self.leak is not None:
+            print(
+                "faithful: annotated joint validity and key points enter adaptation, as in the release", file=sys.stderr
+            )
+        self.start, self.rotation_12, self.generator = start, start, generator
+        self.epoch = 0
+        self.views, self.truth = views, read_truth(*views, *rows)
+        shown = torch.linspace(0, len(rows[0]) - 1, min(settings.diagnostic_pairs, len(rows[0]))).round().long()
+        self.shown, self.shown_rows = shown, (rows[0][shown].numpy(), rows[1][shown].numpy())
+        self.history: list[dict[str, float]] = [{"epoch": 0.0, **self._scores()}]
+
+    def run_epoch(self) -> None:
+        """One pass over all pairs in a new order."""
+        settings, notes = self.settings, EpochNotes()
+        count = len(self.pairs.is_left)
+        batches = torch.randperm(count, generator=self.generator).split(settings.batch_size)
+        if self.fidelity == "faithful":
+            self.rotation_12 = self.start
+        for number, rows in enumerate(batches):
+            update = self.epoch * len(batches) + number
+            self._set_learning_rate(update / (settings.epochs * len(batches)))
+            result = adapt_once(
+                self.student,
+                self.teacher,
+                self.optimiser,
+                self.pairs.batch(rows, self.leak, self.device),
+                self.rotation_12.to(self.device),
+                settings,
+                root_joint=self.root_joint,
+                fidelity=self.fidelity,
+                momentum=momentum_at(
+                    update, settings.teacher_momentum, warm_up=settings.teacher_warm_up, warm_up_start=len(batches)
+                ),
+                generator=self.generator,
+            )
+            notes.add(rows, result)
+            if self.fidelity == "faithful":
+                estimate = label_rotation(result.labels).cpu()
+                self.rotation_12 = momentum_rotation(
+                    self.rotation_12, estimate, settings.rotation_momentum, align_signs=False
+                )
+        seen = notes.teacher_rotation().cpu()
+        figures = notes.figures(self.truth, self.rotation_12, self.root_joint)
+        if self.fidelity == "fixed":
+            self.rotation_12 = momentum_rotation(self.rotation_12, seen, settings.rotation_momentum)
+        self.epoch += 1
+        teacher_figures = {"teacher_rotation_error_deg": rotation_error_deg(seen, self.truth)}
+        self.history.append({"epoch": float(self.epoch), **figures, **self._scores(), **teacher_figures})
+
+    def rotation_at_test(self) -> Float[Tensor, "3 3"]:
+        """The rotation of Dual-M: the adapted one; faithful, the first one, since the release forgets what it moved."""
+        return self.start if self.fidelity == "faithful" else self.rotation_12
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        return {
+            "epoch": self.epoch,
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "rotation_12": self.rotation_12,
+            "generator": self.generator.get_state(),
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.epoch, self.rotation_12, self.history = state["epoch"], state["rotation_12"], state["history"]
+        self.student.load_state_dict(state["student"])
+        self.teacher.load_state_dict(state["teacher"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+
+    def _set_learning_rate(self, done: float) -> None:
+        decay = 0.5 * (1 + math.cos(math.pi * done)) if self.settings.learning_rate_decay == "cosine" else 1.0
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * decay
+
+    def _scores(self) -> dict[str, float]:
+        """Both networks on some pairs, the rotation's error and the networks' distance: diagnostics only."""
+        scores = {
+            "rotation_error_deg": rotation_error_deg(self.rotation_12, self.truth),
+            "student_teacher_distance": parameter_distance(self.teacher, self.student),
+        }
+        if len(self.shown) > 0:
+            for name, network in (("student", self.student), ("teacher", self.teacher)):
+                joints = [
+                    predict_view(network, v, i, device=self.device).joints
+                    for v, i in zip(self.views, self.shown_rows, strict=True)
+                ]
+                errors = pair_errors(
+                    torch.stack(joints, 1), self.truth.at(self.shown), self.rotation_12, self.root_joint
+                )
+                scores |= {f"{name}_mono_mm": errors.mono_mm, f"{name}_dual_mm": errors.dual_mm}
+        return scores
+
+
+def _write_predictions(
+    path: Path,
+    network: DetNet,
+    views: tuple[ViewSamples, ViewSamples],
+    rows: tuple[Tensor, Tensor],
+    rotation_12: Tensor,
+    notes: dict[str, str],
+    seed: int,
+    code: str,
+    device: str,
+) -> None:
+    found = [predict_view(network, view, index.numpy(), device=device) for view, index in zip(views, rows, strict=True)]
+    arrays = {
+        "joints": torch.stack([f.joints for f in found], 1).numpy(),
+        "confidence": torch.stack([f.confidence for f in found], 1).numpy(),
+        "index_1": rows[0].numpy(),
+        "index_2": rows[1].numpy(),
+        "rotation_12": rotation_12.numpy(),
+    }
+    header = Header(KIND, units="bone 0-9", frame="camera", joint_order="SNAP", seed=seed, code=code, extra=notes)
+    write_arrays(path, arrays, header)
+
+
+def _table(history: list[dict[str, float]]) -> str:
+    columns = list(dict.fromkeys(name for row in reversed(history) for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
+    return text.getvalue()

@@ -43,6 +43,7 @@ wildcard_constraints:
     seed="[0-9]+",
     rhd_split="training|evaluation",
     sequence="[A-Za-z0-9_-]+",
+    dataset="assembly_hands|rhd|ganerated",
 
 
 def plain(settings):
@@ -91,3 +92,27 @@ def images_of(split, headset):
         if RUN.demo
         else []
     )
+
+
+def headset_views(wildcards):
+    """The crops of the four cameras of a headset."""
+    return collect(
+        "results/s2d/views/{split}/{headset}/camera{camera}.npz",
+        split=SPLIT,
+        headset=wildcards.headset,
+        camera=CAMERAS,
+    )
+
+
+def training_data(wildcards):
+    """What the labelled crops of a data set are cut from."""
+    if wildcards.dataset == "assembly_hands":
+        images = [
+            path
+            for headset in ("headset1", "headset2")
+            for path in images_of("train", headset)
+        ]
+        return annotations_of("train") + images
+    if wildcards.dataset == "rhd":
+        return [f"{DATASETS.rhd.root}/RHD_published_v2/training"]
+    return [f"{DATASETS.ganerated.root}/data"]

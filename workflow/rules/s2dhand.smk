@@ -46,3 +46,85 @@ rule crop_views:
         code=code_digest("handloom.datasets.views"),
     script:
         "../scripts/crop_views.py"
+
+
+rule predict_source:
+    """The source network's pose for every crop of a headset: the baseline, and what the first rotations come from."""
+    input:
+        views=headset_views,
+        source="results/s2d/source/{setting}/detnet.safetensors",
+    output:
+        predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
+    log:
+        "logs/predict_source/{setting}/{headset}.log",
+    benchmark:
+        "benchmarks/predict_source/{setting}/{headset}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=120,
+        gpu=GPUS,
+    params:
+        detnet=plain(RUN.detnet),
+        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
+        device=RUN.device,
+        code=code_digest("handloom.adaptation.source_prediction"),
+    script:
+        "../scripts/predict_source.py"
+
+
+rule start_rotations:
+    """R(0) of all camera pairs of a headset: each pair by itself, and all pairs synchronised over the camera graph."""
+    input:
+        views=headset_views,
+        predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
+    output:
+        rotations="results/s2d/{setting}/{headset}/rotations.json",
+    log:
+        "logs/start_rotations/{setting}/{headset}.log",
+    benchmark:
+        "benchmarks/start_rotations/{setting}/{headset}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        adaptation=plain(RUN.adaptation),
+        fidelity=RUN.fidelity,
+        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
+        code=code_digest("handloom.adaptation.rotation_start"),
+    script:
+        "../scripts/start_rotations.py"
+
+
+rule adapt:
+    """S2DHand on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
+    input:
+        views=pair_views,
+        source="results/s2d/source/{setting}/detnet.safetensors",
+        rotations="results/s2d/{setting}/{headset}/rotations.json",
+    output:
+        network="results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.safetensors",
+        predictions="results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.predictions.npz",
+        history="results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.history.csv",
+    log:
+        "logs/adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}.log",
+    benchmark:
+        "benchmarks/adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=120,
+        gpu=GPUS,
+    params:
+        detnet=plain(RUN.detnet),
+        adaptation=plain(RUN.adaptation),
+        fidelity=RUN.fidelity,
+        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
+        device=RUN.device,
+        code=code_digest("handloom.adaptation.s2dhand"),
+    script:
+        "../scripts/adapt.py"

@@ -35,6 +35,7 @@ class DetNetSettings(Settings):
 class PretrainingSettings(Settings):
     """Supervised training of a source network on labelled data sets."""
 
+    seed: int = Field(1, ge=0, description="Root of the first weights, the order of images and their augmentation.")
     epochs: int = Field(500, ge=1, description="Passes over the training data.")
     batch_size: int = Field(32, ge=1, description="Images per step.")
     learning_rate: float = Field(1e-3, gt=0, description="Of Adam, at the start.")

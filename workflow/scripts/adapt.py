@@ -1,0 +1,16 @@
+"""Adapt a source network to one camera pair."""
+
+from pathlib import Path
+
+from handloom.runtime.job import logged_job
+
+with logged_job(snakemake.log[0], snakemake.threads):
+    from handloom.adaptation.s2dhand import adapt
+    from handloom.runtime.config.adaptation import AdaptationSettings
+    from handloom.runtime.config.detnet import DetNetSettings
+
+    p, names, work = snakemake.params, snakemake.wildcards, Path(snakemake.output.network).parent / "work"
+    settings, detnet = AdaptationSettings.model_validate(p.adaptation), DetNetSettings.model_validate(p.detnet)
+    files = (*map(Path, snakemake.input), names.pair, names.variant, *map(Path, snakemake.output))
+    run = {"root_joint": p.root_joint, "fidelity": p.fidelity, "seed": int(names.seed), "device": p.device}
+    adapt(settings, detnet, *files, work=work, threads=snakemake.threads, code=p.code, **run)

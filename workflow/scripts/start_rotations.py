@@ -1,0 +1,14 @@
+"""Estimate the first rotations of all camera pairs of a headset."""
+
+from pathlib import Path
+
+from handloom.runtime.job import logged_job
+
+with logged_job(snakemake.log[0], snakemake.threads):
+    from handloom.adaptation.rotation_start import start_rotations
+    from handloom.runtime.config.adaptation import AdaptationSettings
+
+    params, views = snakemake.params, [Path(path) for path in snakemake.input.views]
+    settings, headset = AdaptationSettings.model_validate(params.adaptation), snakemake.wildcards.headset
+    run = {"root_joint": params.root_joint, "fidelity": params.fidelity, "headset": headset}
+    start_rotations(settings, Path(snakemake.input.predictions), views, Path(snakemake.output.rotations), **run)

@@ -91,11 +91,10 @@ def _nail_weight() -> Float[np.ndarray, " vertices"]:
 
 _NAIL = _nail_weight()
 _PALMAR = np.clip(-_NORMALS[:, 1], 0, 1) ** 0.7
-_KNUCKLE = (
-    np.exp(-((np.linalg.norm(_HAND[:, None] - _KEYPOINTS[None, [2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]], axis=-1) / 0.011) ** 2)).max(1)
-    * np.clip(_NORMALS[:, 1], 0, 1)
-)
-_CREASE = np.exp(-((np.abs(np.partition(MODEL.weights.numpy(), -2, axis=1)[:, -1] - 0.5)) / 0.06) ** 2)
+_BENDING = [2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]
+_TO_KNUCKLES_M = np.linalg.norm(_HAND[:, None] - _KEYPOINTS[None, _BENDING], axis=-1).min(1)
+_KNUCKLE = np.exp(-((_TO_KNUCKLES_M / 0.011) ** 2)) * np.clip(_NORMALS[:, 1], 0, 1)
+_CREASE = np.exp(-(((np.abs(np.partition(MODEL.weights.numpy(), -2, axis=1)[:, -1] - 0.5)) / 0.06) ** 2))
 
 
 def _skin_pattern(generator: np.random.Generator) -> Float[np.ndarray, "vertices 3"]:

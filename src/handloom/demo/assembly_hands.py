@@ -16,6 +16,8 @@ from handloom.demo.renderer import Scene, View, project
 from handloom.demo.rig import HEADSETS, IMAGE_HEIGHT, IMAGE_WIDTH
 from handloom.demo.sensor import random_monochrome_sensor
 from handloom.demo.sequences import SequencePlan, Split, assembly_sequences
+from handloom.demo.workers import single_threaded
+from handloom.hand.joints import ASSEMBLY_HANDS_FROM_SNAP, FINGERS
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_text
 from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.errors import InputError
@@ -23,20 +25,15 @@ from handloom.runtime.progress import progress
 from handloom.runtime.seeds import numpy_generator
 
 KIND = "demo_assembly_sequence"
-_HIDDEN_BEHIND_M = 0.04
-# Where each of the 21 SNAP joints stands among a hand's 21 joints of AssemblyHands (tips first, wrist last).
-_PLACE_OF_SNAP = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
-_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_HIDDEN_BEHIND_M = 0.05
 
 
 def joints_42(
     right: Float[np.ndarray, "*batch 21 n"], left: Float[np.ndarray, "*batch 21 n"]
 ) -> Float[np.ndarray, "*batch 42 n"]:
     """Both hands in AssemblyHands' order: right 0-20, left 21-41; per hand fingers tip to base, the wrist last."""
-    joints = np.empty((*right.shape[:-2], 42, right.shape[-1]))
-    joints[..., _PLACE_OF_SNAP, :] = right
-    joints[..., 21 + _PLACE_OF_SNAP, :] = left
-    return joints
+    order = list(ASSEMBLY_HANDS_FROM_SNAP)
+    return np.concatenate([right[..., order, :], left[..., order, :]], axis=-2)
 
 
 def render_assembly_sequence(
@@ -47,10 +44,23 @@ def render_assembly_sequence(
     The annotation file (kind `demo_assembly_sequence`, millimetres, world frame) is what `gather_assembly_split` reads.
     Raises InputError for a sequence that the settings do not plan.
     """
-    cv2.setNumThreads(1)
     plan = _planned(settings, split, sequence)
+    with single_threaded(), atomic_folder(images_folder) as folder:
+        arrays = _rendered(numpy_generator(settings.seed, "assembly_hands", split, sequence), plan, folder)
+    header = Header(
+        KIND,
+        units="mm",
+        frame="world",
+        joint_order="assembly_hands",
+        seed=settings.seed,
+        extra={"sequence": sequence, "headset": plan.headset, "split": split},
+    )
+    write_arrays(annotation_npz, arrays, header)
+
+
+def _rendered(stream: np.random.Generator, plan: SequencePlan, folder: Path) -> dict[str, np.ndarray]:
+    """Render all pictures of a recording into the folder; returns the arrays of its annotation file."""
     rig = HEADSETS[plan.headset]
-    stream = numpy_generator(settings.seed, "assembly_hands", split, sequence)
     person = random_person(stream)
     recording = record(stream, len(plan.frames), person)
     room = random_room(stream, grey=True)
@@ -61,40 +71,27 @@ def render_assembly_sequence(
     valid = np.zeros((len(plan.frames), 4, 42))
     boxes = np.full((len(plan.frames), 4, 2, 4), np.nan)
     albedo = person.grey_albedo()
-    with atomic_folder(images_folder) as folder:
-        for name in rig.camera_names:
-            (folder / f"{name}_mono10bit").mkdir()
-        for index, frame in enumerate(progress(plan.frames, f"render {sequence}")):
-            scene = Scene(_meshes(recording, index, albedo, person.gloss), environment)
-            for camera, name in enumerate(rig.camera_names):
-                place = extrinsics[index, camera]
-                intrinsics = rig.intrinsics[camera]
-                view = scene.view(place, intrinsics, IMAGE_WIDTH, IMAGE_HEIGHT)
-                radiance = room.view(place, intrinsics, IMAGE_WIDTH, IMAGE_HEIGHT)
-                window = radiance[view.rows, view.columns]
-                window[view.mask] = view.radiance[view.mask]
-                picture = sensors[camera].expose(radiance, stream)[..., 0]
-                _write_jpeg(folder / f"{name}_mono10bit" / f"{frame:06d}.jpg", picture)
-                valid[index, camera], boxes[index, camera] = _annotate(joints[index], place, intrinsics, view)
-    write_arrays(
-        annotation_npz,
-        {
-            "frames": np.array(plan.frames),
-            "joints_world_mm": 1000 * joints,
-            "joint_valid": valid,
-            "boxes_px": boxes,
-            "intrinsics": rig.intrinsics,
-            "camera_from_world_mm": extrinsics * [1.0, 1.0, 1.0, 1000.0],
-        },
-        Header(
-            KIND,
-            units="mm",
-            frame="world",
-            joint_order="assembly_hands",
-            seed=settings.seed,
-            extra={"sequence": sequence, "headset": plan.headset, "split": split},
-        ),
-    )
+    for name in rig.camera_names:
+        (folder / f"{name}_mono10bit").mkdir()
+    for index, frame in enumerate(progress(plan.frames, f"render {plan.name}")):
+        scene = Scene(_meshes(recording, index, albedo, person.gloss), environment)
+        for camera, name in enumerate(rig.camera_names):
+            place, intrinsics = extrinsics[index, camera], rig.intrinsics[camera]
+            view = scene.view(place, intrinsics, IMAGE_WIDTH, IMAGE_HEIGHT)
+            radiance = room.view(place, intrinsics, IMAGE_WIDTH, IMAGE_HEIGHT)
+            window = radiance[view.rows, view.columns]
+            window[view.mask] = view.radiance[view.mask]
+            picture = sensors[camera].expose(radiance, stream)[..., 0]
+            _write_jpeg(folder / f"{name}_mono10bit" / f"{frame:06d}.jpg", picture)
+            valid[index, camera], boxes[index, camera] = _annotate(joints[index], place, intrinsics, view)
+    return {
+        "frames": np.array(plan.frames),
+        "joints_world_mm": 1000 * joints,
+        "joint_valid": valid,
+        "boxes_px": boxes,
+        "intrinsics": rig.intrinsics,
+        "camera_from_world_mm": extrinsics * [1.0, 1.0, 1.0, 1000.0],
+    }
 
 
 def _planned(settings: DemoSettings, split: Split, sequence: str) -> SequencePlan:
@@ -127,7 +124,7 @@ def _annotate(
 ) -> tuple[Float[np.ndarray, "42"], Float[np.ndarray, "2 4"]]:
     """Validity as an annotator would give it, and a box per hand (right, left), NaN where too little of it is seen.
 
-    A joint is valid inside the image and at most 4 cm behind the surface seen there, so that joints inside or just
+    A joint is valid inside the image and at most 5 cm behind the surface seen there, so that joints inside or just
     behind a finger or a thin object still count. A box needs six joints inside the image.
     """
     pixels, camera = project(joints_m, camera_from_world, intrinsics)
@@ -195,13 +192,13 @@ def gather_assembly_split(
                         "joint_valid": arrays["joint_valid"][index, camera].astype(int).tolist(),
                     }
                 )
-    with atomic_folder(folder) as target:
-        for kind, content in (
-            ("ego_data", {"images": images, "annotations": annotations}),
-            ("ego_calib", {"calibration": calibration}),
-            ("joint_3d", {"annotations": joints}),
-        ):
-            (target / f"assemblyhands_{split}_{kind}_{version}.json").write_text(json.dumps(content, allow_nan=False))
+    for kind, content in (
+        ("ego_data", {"images": images, "annotations": annotations}),
+        ("ego_calib", {"calibration": calibration}),
+        ("joint_3d", {"annotations": joints}),
+    ):
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        write_text(folder / f"assemblyhands_{split}_{kind}_{version}.json", text)
 
 
 def _box(corners: np.ndarray) -> list[float] | None:
@@ -212,7 +209,7 @@ def write_skeleton(path: Path) -> None:
     """Write `skeleton.txt`: name, number and parent of the 42 joints."""
     lines = ["# name id parent"]
     for side, start in (("right", 0), ("left", 21)):
-        for finger, name in enumerate(_FINGERS):
+        for finger, name in enumerate(FINGERS):
             for place in range(4):
                 number = start + 4 * finger + place
                 parent = number + 1 if place < 3 else start + 20

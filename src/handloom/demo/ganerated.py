@@ -47,7 +47,7 @@ def _render_picture(seed: int, folder: Path, number: int) -> None:
     depth = generator.uniform(0.35, 0.7)
     pixel = np.array([generator.uniform(220, 420), generator.uniform(170, 310), 1.0])
     palm = depth * (np.linalg.inv(INTRINSICS) @ pixel)
-    hand = pose_hand(generator, person, is_left=True, palm_m=palm, holds=bool(number % 2))
+    hand = pose_hand(generator, person, seed=seed, is_left=True, palm_m=palm, holds=bool(number % 2))
     joints = hand.track.keypoints_m[0]
     full, _ = project(joints, CAMERA_FROM_WORLD, INTRINSICS)
     extent = (full.max(0) - full.min(0)).max() * generator.uniform(1.3, 2.1)

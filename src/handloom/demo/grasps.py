@@ -32,23 +32,16 @@ class Grasp:
     centre_m: Float[np.ndarray, "3"]
 
 
-def closed_fingers(
-    closing: Float[np.ndarray, "poses 5"], spread_rad: Float[np.ndarray, "poses 5"] | float = 0.0
-) -> Float[np.ndarray, "poses 15 3"]:
-    """Pose of a right hand whose fingers (thumb first) are closed by 0 (straight) to 1 (a fist).
-
-    `spread_rad` turns the fingers' bases sideways, positive towards the thumb.
-    """
+def closed_fingers(closing: Float[np.ndarray, "poses 5"]) -> Float[np.ndarray, "poses 15 3"]:
+    """Pose of a right hand whose fingers (thumb first) are closed by 0 (straight) to 1 (a fist)."""
     angles = np.zeros((len(closing), 15, 3))
-    spread = np.broadcast_to(spread_rad, closing.shape)
     for finger, joints in enumerate(FINGER_JOINTS):
         start, end = (_THUMB_OPEN, _THUMB_CLOSED) if finger == 0 else (_OPEN, _CLOSED)
         columns = [joint - 1 for joint in joints]
         angles[:, columns, FLEXION] = start + closing[:, finger, None] * (end - start)
-        angles[:, columns[0], RADIAL] = spread[:, finger]
     thumb = FINGER_JOINTS[0][0] - 1
-    angles[:, thumb, RADIAL] += _THUMB_OPPOSITION * closing[:, 0]
-    angles[:, thumb, TWIST] += _THUMB_TWIST * closing[:, 0]
+    angles[:, thumb, RADIAL] = _THUMB_OPPOSITION * closing[:, 0]
+    angles[:, thumb, TWIST] = _THUMB_TWIST * closing[:, 0]
     return _ANATOMY.pose_from_angles(torch.from_numpy(angles).float()).double().numpy()
 
 
@@ -63,7 +56,9 @@ def grasp(generator: np.random.Generator, thing: HeldObject, shape: Float[np.nda
         # Small things are held between thumb and fingertips rather than in the fist.
         centre += np.array([-0.022, -0.018, 0.012])
     tilt = Rotation.from_rotvec(generator.normal(0, 1, 3) * [0.25, 0.35, 0.0])
-    spin = Rotation.from_euler("z", generator.uniform(-np.pi, np.pi) if thing.kind != "box" else generator.normal(0, 0.2))
+    spin = Rotation.from_euler(
+        "z", generator.uniform(-np.pi, np.pi) if thing.kind != "box" else generator.normal(0, 0.2)
+    )
     wrist_from_object = (tilt * spin).as_matrix()
     levels = np.linspace(0, 1, _LEVELS)
     _, keypoints = pose_right_hand(closed_fingers(np.repeat(levels[:, None], 5, axis=1)), shape)

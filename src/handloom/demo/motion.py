@@ -11,6 +11,7 @@ from handloom.demo.appearance import Person
 from handloom.demo.grasps import Grasp, closed_fingers, grasp
 from handloom.demo.hands import HandTrack, place_hand
 from handloom.demo.objects import HeldObject, random_object
+from handloom.demo.poses import moving_fingers
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 _CLEARANCE_M = 0.024
@@ -46,26 +47,17 @@ def smooth_noise(
     return smooth[16 : 16 + frames] * scale
 
 
-def free_fingers(generator: np.random.Generator, frames: int) -> Float[np.ndarray, "frames 15 3"]:
-    """Fingers of a hand that holds nothing: opening, closing, pointing, spreading."""
-    common = smooth_noise(generator, frames, 1)
-    own = smooth_noise(generator, frames, 5)
-    closing = np.clip(0.35 + 0.25 * common + 0.22 * own, -0.15, 0.95)
-    spread = np.radians([0.0, 6.0, 0.0, -6.0, -12.0]) * smooth_noise(generator, frames, 1) ** 2
-    return closed_fingers(closing, spread + 0.06 * smooth_noise(generator, frames, 5))
-
-
-def record(generator: np.random.Generator, frames: int, people: Person) -> Recording:
+def record(generator: np.random.Generator, frames: int, person: Person) -> Recording:
     """A recording of one person's two hands at work, with a new object every few seconds."""
-    grasps, objects = _segments(generator, frames, people.shape)
+    grasps, objects = _segments(generator, frames, person.shape)
     centre = np.array([0.0, 0.0, 0.17]) + smooth_noise(generator, frames, 3, frames_apart=3.0) * [0.04, 0.04, 0.03]
     tracks = []
     for side in (0, 1):
-        finger_pose = free_fingers(generator, frames)
+        finger_pose = moving_fingers(generator, frames)
         for held, chosen in grasps[side]:
             closing = chosen.closing + 0.03 * smooth_noise(generator, frames, 5)
             finger_pose[held] = closed_fingers(closing)[held]
-        tracks.append(_place(generator, finger_pose, centre, people, side == 1))
+        tracks.append(_place(generator, finger_pose, centre, person, side == 1))
     hands, rotations = _apart(tracks, objects, grasps)
     held_objects = []
     for side in (0, 1):
@@ -114,7 +106,7 @@ def _place(
     palm = palm + np.array([0.075, 0.0, 0.0]) + smooth_noise(generator, frames, 3) * [0.03, 0.035, 0.03]
     wrist = palm - rotation @ np.array([-0.09, -0.01, 0.0])
     elbow = np.array([0.34, -0.42, 0.04]) + smooth_noise(generator, frames, 3) * 0.03
-    elbow = wrist + _limited(elbow - wrist, rotation[:, :, 0], np.radians(60))
+    elbow = wrist + _limited(elbow - wrist, rotation[:, :, 0], np.radians(48))
     track = place_hand(
         finger_pose=finger_pose,
         shape=person.shape,

@@ -115,9 +115,7 @@ def _box(half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     grid = np.linspace(-1, 1, 5)
     first, second = (axis.reshape(-1) for axis in np.meshgrid(grid, grid, indexing="ij"))
     cell = (np.arange(4)[:, None] * 5 + np.arange(4)[None]).reshape(-1)
-    square = np.concatenate(
-        [np.stack([cell, cell + 5, cell + 6], -1), np.stack([cell, cell + 6, cell + 1], -1)]
-    )
+    square = np.concatenate([np.stack([cell, cell + 5, cell + 6], -1), np.stack([cell, cell + 6, cell + 1], -1)])
     vertices, faces, uvs = [], [], []
     for axis in range(3):
         for sign in (-1.0, 1.0):

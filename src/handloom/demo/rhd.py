@@ -14,6 +14,7 @@ from handloom.demo.folders import atomic_folder
 from handloom.demo.renderer import project
 from handloom.demo.third_person import CAMERA_FROM_WORLD, PosedHand, person_for_picture, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
+from handloom.hand.joints import RHD_FROM_SNAP
 from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import numpy_generator
@@ -22,8 +23,6 @@ RhdSplit = Literal["training", "evaluation"]
 IMAGE_PX = 320
 _VISIBLE_MARGIN_M = 0.025
 _CLEARANCE_M = 0.03
-# Where each of the 21 SNAP joints stands in RHD's order (wrist, then fingers tip to base).
-_PLACE_OF_SNAP = np.array([0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17])
 
 
 @dataclass(frozen=True)
@@ -59,29 +58,36 @@ def _render_picture(seed: int, split: RhdSplit, folder: Path, index: int) -> Rhd
     generator = numpy_generator(seed, "rhd", split, index)
     focal = generator.uniform(250, 330)
     intrinsics = np.array([[focal, 0.0, IMAGE_PX / 2], [0.0, focal, IMAGE_PX / 2], [0.0, 0.0, 1.0]])
-    left, right = _both_hands(generator, intrinsics)
+    left, right = _both_hands(generator, seed, intrinsics)
     picture, view = photograph_hands(generator, [left, right], intrinsics, IMAGE_PX)
     mask = np.zeros((IMAGE_PX, IMAGE_PX), np.uint8)
     mask[view.rows, view.columns] = view.label
     _write_png(folder / "color" / f"{index:05d}.png", picture[..., ::-1])
     _write_png(folder / "mask" / f"{index:05d}.png", mask)
-    xyz = np.empty((42, 3))
-    xyz[_PLACE_OF_SNAP] = left.track.keypoints_m[0]
-    xyz[21 + _PLACE_OF_SNAP] = right.track.keypoints_m[0]
+    xyz = np.concatenate([hand.track.keypoints_m[0][list(RHD_FROM_SNAP)] for hand in (left, right)])
     pixels, camera = project(xyz, CAMERA_FROM_WORLD, intrinsics)
     inside = ((pixels >= 0) & (pixels <= IMAGE_PX - 1)).all(1) & (camera[:, 2] > 0.05)
     visible = inside & (camera[:, 2] < view.depth_at(pixels) + _VISIBLE_MARGIN_M)
     return RhdAnnotation(np.concatenate([pixels, visible[:, None]], axis=1), xyz, intrinsics)
 
 
-def _both_hands(generator: np.random.Generator, intrinsics: Float[np.ndarray, "3 3"]) -> tuple[PosedHand, PosedHand]:
+def _both_hands(
+    generator: np.random.Generator, seed: int, intrinsics: Float[np.ndarray, "3 3"]
+) -> tuple[PosedHand, PosedHand]:
     """A main hand in view and the other somewhere beside it, moved away until they do not touch."""
     person = person_for_picture(generator)
     main_is_left = bool(generator.random() < 0.5)
     depth = generator.uniform(0.35, 0.85)
     pixel = np.array([*generator.uniform(0.28, 0.72, 2) * IMAGE_PX, 1.0])
     palm = depth * (np.linalg.inv(intrinsics) @ pixel)
-    main = pose_hand(generator, person, is_left=main_is_left, palm_m=palm, holds=bool(generator.random() < 0.3))
+    main = pose_hand(
+        generator,
+        person,
+        seed=seed,
+        is_left=main_is_left,
+        palm_m=palm,
+        holds=bool(generator.random() < 0.3),
+    )
     side = np.array([1.0 if main_is_left else -1.0, *generator.normal(0, 0.5, 2)])
     side /= np.linalg.norm(side)
     state = generator.bit_generator.state
@@ -90,7 +96,7 @@ def _both_hands(generator: np.random.Generator, intrinsics: Float[np.ndarray, "3
         generator.bit_generator.state = state  # the same hand again, farther away
         other_palm = palm + distance * side
         other_palm[2] = max(other_palm[2], 0.3)
-        other = pose_hand(generator, person, is_left=not main_is_left, palm_m=other_palm, holds=False)
+        other = pose_hand(generator, person, seed=seed, is_left=not main_is_left, palm_m=other_palm, holds=False)
         gap = np.linalg.norm(main.track.keypoints_m[0][:, None] - other.track.keypoints_m[0][None], axis=-1).min()
         if gap > _CLEARANCE_M:
             break

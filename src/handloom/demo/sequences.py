@@ -40,4 +40,7 @@ def assembly_sequences(settings: DemoSettings, split: Split) -> tuple[SequencePl
 def _train_name(number: int) -> tuple[str, str]:
     user, toy = 9101 + number, f"{'abc'[number % 3]}{3 + 2 * number:02d}{'abcd'[number % 4]}"
     headset = "headset1" if number % 2 == 0 else "headset2"
-    return f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_2021-03-{1 + number % 28:02d}_1012{10 + number % 50}", headset
+    return (
+        f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_2021-03-{1 + number % 28:02d}_1012{10 + number % 50}",
+        headset,
+    )

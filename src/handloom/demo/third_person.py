@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 from handloom.demo.appearance import Person, random_environment, random_person
 from handloom.demo.grasps import closed_fingers, grasp
 from handloom.demo.hands import HandTrack, place_hand
-from handloom.demo.motion import free_fingers
 from handloom.demo.objects import random_object
+from handloom.demo.poses import still_fingers
 from handloom.demo.renderer import Mesh, Scene, View
 from handloom.demo.sensor import random_colour_sensor
 from handloom.demo.textures import photograph_patch, surface_texture
@@ -33,12 +33,16 @@ def pose_hand(
     generator: np.random.Generator,
     person: Person,
     *,
+    seed: int,
     is_left: bool,
     palm_m: Float[np.ndarray, "3"],
     holds: bool,
 ) -> PosedHand:
-    """A hand whose palm lies at `palm_m` (camera frame), turned any way, free or around an object."""
-    fingers = free_fingers(generator, 1)
+    """A hand whose palm lies at `palm_m` (camera frame), turned any way, free or around an object.
+
+    `seed` is the data set's; it names the bank of poses.
+    """
+    fingers = still_fingers(generator, seed)
     rotation = Rotation.random(rng=generator).as_matrix()
     mirror = np.array([-1.0, 1.0, 1.0]) if is_left else np.ones(3)
     wrist = palm_m * mirror - rotation @ np.array([-0.09, -0.01, 0.0])

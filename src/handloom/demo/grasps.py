@@ -56,9 +56,8 @@ def grasp(generator: np.random.Generator, thing: HeldObject, shape: Float[np.nda
         # Small things are held between thumb and fingertips rather than in the fist.
         centre += np.array([-0.022, -0.018, 0.012])
     tilt = Rotation.from_rotvec(generator.normal(0, 1, 3) * [0.25, 0.35, 0.0])
-    spin = Rotation.from_euler(
-        "z", generator.uniform(-np.pi, np.pi) if thing.kind != "box" else generator.normal(0, 0.2)
-    )
+    turn = generator.normal(0, 0.2) if thing.kind == "box" else generator.uniform(-np.pi, np.pi)
+    spin = Rotation.from_euler("z", turn)
     wrist_from_object = (tilt * spin).as_matrix()
     levels = np.linspace(0, 1, _LEVELS)
     _, keypoints = pose_right_hand(closed_fingers(np.repeat(levels[:, None], 5, axis=1)), shape)

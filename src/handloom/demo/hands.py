@@ -53,7 +53,7 @@ def _boundary_loop(faces: np.ndarray) -> np.ndarray:
 
 
 class HandTopology:
-    """Triangles of the hand with a forearm of `RINGS` rings and a cap on its open edge, and labels as in RHD's masks."""
+    """Triangles of the hand with a capped forearm of `RINGS` rings on its open edge, and labels as in RHD's masks."""
 
     def __init__(self) -> None:
         self.loop = _boundary_loop(FACES)

@@ -37,10 +37,8 @@ class Recording:
     head_position_m: Float[np.ndarray, "frames 3"]
 
 
-def smooth_noise(
-    generator: np.random.Generator, frames: int, *shape: int, frames_apart: float = 1.4
-) -> Float[np.ndarray, "frames *shape"]:
-    """Gaussian noise of unit variance over frames that is correlated over about `frames_apart` frames."""
+def smooth_noise(generator: np.random.Generator, frames: int, *shape: int, frames_apart: float = 1.4) -> np.ndarray:
+    """Gaussian noise (frames, *shape) of unit variance that is correlated over about `frames_apart` frames."""
     padded = generator.standard_normal((frames + 32, *shape))
     smooth = gaussian_filter1d(padded, frames_apart, axis=0, mode="reflect")
     scale = np.sqrt(2 * frames_apart * np.sqrt(np.pi))
@@ -122,7 +120,7 @@ def _place(
 def _limited(
     direction: Float[np.ndarray, "frames 3"], axis: Float[np.ndarray, "frames 3"], largest: float
 ) -> Float[np.ndarray, "frames 3"]:
-    """The vectors turned towards their axes until the angle between them is at most `largest` (a wrist bends no more)."""
+    """The vectors turned towards their axes until the angle between them is at most `largest`: a wrist's limit."""
     length = np.linalg.norm(direction, axis=-1, keepdims=True)
     unit = direction / length
     cosine = np.clip((unit * axis).sum(-1, keepdims=True), -1, 1)

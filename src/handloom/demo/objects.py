@@ -116,7 +116,9 @@ def _box(half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first, second = (axis.reshape(-1) for axis in np.meshgrid(grid, grid, indexing="ij"))
     cell = (np.arange(4)[:, None] * 5 + np.arange(4)[None]).reshape(-1)
     square = np.concatenate([np.stack([cell, cell + 5, cell + 6], -1), np.stack([cell, cell + 6, cell + 1], -1)])
-    vertices, faces, uvs = [], [], []
+    vertices: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
+    uvs: list[np.ndarray] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
             side = np.zeros((25, 3))

@@ -31,5 +31,5 @@ def still_fingers(generator: np.random.Generator, seed: int) -> Float[np.ndarray
 
 @cache
 def _pose_bank(seed: int) -> torch.Tensor:
-    """Joint angles of many poses. Parting fingers costs the same for one pose as for hundreds, so they are made at once."""
+    """Joint angles of many poses, made at once: parting fingers costs the same for one pose as for hundreds."""
     return sample_angles(torch_generator(seed, "demo", "pose bank"), _BANK_SIZE, open_hand_anatomy())

@@ -108,8 +108,8 @@ class Scene:
 
     def _collect_textures(self) -> None:
         counts = [len(mesh.labels) for mesh in self.meshes]
-        textured = [mesh for mesh in self.meshes if mesh.texture is not None]
-        self._textures = np.stack([mesh.texture for mesh in textured]).astype(np.float32) if textured else None
+        textures = [mesh.texture for mesh in self.meshes if mesh.texture is not None]
+        self._textures = np.stack(textures).astype(np.float32) if textures else None
         layers = np.cumsum([mesh.texture is not None for mesh in self.meshes]) - 1
         self._layer = np.repeat(
             [layer if mesh.texture is not None else -1 for mesh, layer in zip(self.meshes, layers, strict=True)], counts

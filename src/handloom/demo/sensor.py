@@ -33,10 +33,10 @@ class Sensor:
             row = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
             column = np.linspace(-1, 1, width, dtype=np.float32)[None]
             light = light * (1 - np.float32(self.vignetting / 2) * (row**2 + column**2))[..., None]
-        light = cv2.GaussianBlur(light, (0, 0), self.blur_px).reshape(height, width, channels)
+        blurred = cv2.GaussianBlur(light, (0, 0), self.blur_px).reshape(height, width, channels)
         noise = generator.standard_normal((height, width, channels), dtype=np.float32)
-        sigma = np.sqrt(np.maximum(light, 0) / np.float32(self.electrons) + np.float32(self.read_noise**2))
-        bright = np.clip(light + sigma * noise, 0, 1)
+        sigma = np.sqrt(np.maximum(blurred, 0) / np.float32(self.electrons) + np.float32(self.read_noise**2))
+        bright = np.clip(blurred + sigma * noise, 0, 1)
         # A table of 1024 steps is what a 10-bit sensor has, and far faster than a power.
         curve = (np.linspace(0, 1, 1024) ** (1 / self.gamma) * 255 + 0.5).astype(np.uint8)
         return curve[(bright * 1023).astype(np.int32)]

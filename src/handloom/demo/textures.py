@@ -41,7 +41,7 @@ def object_texture(generator: np.random.Generator, size: int = SIZE) -> Texture:
     if kind == 0:
         mix = smooth_noise_map(generator, size, int(generator.integers(2, 8)))
     elif kind == 1:
-        angle, count = generator.uniform(0, np.pi), generator.integers(3, 12)
+        angle, count = generator.uniform(0, np.pi), int(generator.integers(3, 12))
         mix = (np.sin(2 * np.pi * count * (np.cos(angle) * row + np.sin(angle) * column)) > 0).astype(np.float32)
     elif kind == 2:
         count = int(generator.integers(2, 8))

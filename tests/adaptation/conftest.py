@@ -1,6 +1,7 @@
 """A tiny rig: two cameras, random crops, and a network that answers with a hand wherever it looks."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,15 @@ from handloom.runtime.config.detnet import DetNetSettings
 
 PAIRS = 24
 ROOT_JOINT = 0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads on a busy machine wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Rig(NamedTuple):

@@ -18,7 +18,13 @@ from handloom.runtime.errors import InputError
 from .conftest import PAIRS, ROOT_JOINT, Rig
 
 SETTINGS = AdaptationSettings(
-    pairs=20, batch_size=8, epochs=4, learning_rate=3e-3, teacher_momentum=0.8, teacher_warm_up=False, diagnostic_pairs=8
+    pairs=20,
+    batch_size=8,
+    epochs=4,
+    learning_rate=1e-2,
+    teacher_momentum=0.5,
+    teacher_warm_up=False,
+    diagnostic_pairs=8,
 )
 
 
@@ -26,9 +32,7 @@ def run(rig: Rig, name: str, settings: AdaptationSettings = SETTINGS, **changes:
     """Adapt; returns weights, predictions and history."""
     outputs = tuple(rig.folder / f"{name}{suffix}" for suffix in (".safetensors", ".predictions.npz", ".history.csv"))
     arguments = {"fidelity": "fixed", "seed": 1, "root_joint": ROOT_JOINT, "work": rig.folder / "work", **changes}
-    s2dhand.adapt(
-        settings, rig.detnet, *rig.views, rig.source, rig.rotations, "1-2", "s2dhand", *outputs, **arguments
-    )
+    s2dhand.adapt(settings, rig.detnet, *rig.views, rig.source, rig.rotations, "1-2", "s2dhand", *outputs, **arguments)
     return outputs
 
 
@@ -38,10 +42,10 @@ def rows(history: Path) -> list[dict[str, float]]:
 
 
 def test_adaptation_makes_the_views_agree(rig: Rig) -> None:
-    weights, predictions, history = run(rig, "plain", SETTINGS.model_copy(update={"epochs": 8}))
+    weights, predictions, history = run(rig, "plain", SETTINGS.model_copy(update={"epochs": 12}))
     curve = rows(history)
-    assert [row["epoch"] for row in curve] == list(range(9))
-    assert curve[-1]["label_disagreement"] < 0.8 * curve[1]["label_disagreement"]
+    assert [row["epoch"] for row in curve] == list(range(13))
+    assert curve[-1]["label_disagreement"] < 0.85 * curve[1]["label_disagreement"]
     assert curve[0]["student_teacher_distance"] == 0 < curve[1]["student_teacher_distance"]
     assert weights.stat().st_size > 0
     arrays, header = read_arrays(predictions, "pair_predictions")
@@ -108,8 +112,8 @@ def test_a_killed_job_ends_bit_equal(rig: Rig, evaluate: str, monkeypatch: pytes
             raise Killed
         run_epoch(job)
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(s2dhand._Adaptation, "run_epoch", killed_in_epoch_3)
+    monkeypatch.setattr(s2dhand._Adaptation, "run_epoch", killed_in_epoch_3)
+    with pytest.raises(Killed):
         run(rig, "resumed", settings, checkpoint_seconds=0.0)
     assert not (rig.folder / "resumed.safetensors").exists()
     epochs_run = []

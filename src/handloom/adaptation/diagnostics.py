@@ -44,7 +44,7 @@ def read_truth(view_1: ViewSamples, view_2: ViewSamples, index_1: Tensor, index_
 def pair_errors(
     poses: Float[Tensor, "pairs 2 21 3"], truth: Truth, rotation_12: Float[Tensor, "3 3"], root_joint: int
 ) -> PairErrors:
-    """Mono-M (mean of the joints' means) and Dual-M (views merged by `rotation_12`), poses in network units (4.1 to 4.3)."""
+    """Mono-M (mean of the joints' means) and Dual-M (views merged by `rotation_12`) of poses in network units."""
     predicted_mm, true_mm = _placed_mm(poses.double(), truth.joints_m, root_joint)
     rotation = rotation_12.double()
     weights = truth.valid.double()

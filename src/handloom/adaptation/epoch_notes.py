@@ -34,7 +34,7 @@ class EpochNotes:
         return pooled_rotation(aligned.view_1, aligned.view_2, torch.cat(weights))
 
     def figures(self, truth: Truth, rotation_12: Tensor, root_joint: int) -> dict[str, float]:
-        """Mean losses of both views, the labels' error, the views' disagreement, and how many pairs were not refined."""
+        """Mean losses of both views, the labels' error, the views' disagreement, and how many pairs were unrefined."""
         labels = torch.cat([torch.stack([s.labels.view_1, s.labels.view_2], 1) for s in self.steps]).cpu()
         sizes = torch.tensor([len(rows) for rows in self.rows], dtype=torch.float64)
         losses = torch.tensor(

@@ -40,10 +40,8 @@ def merge_weights(
         if ties == "add":
             return raw_1, raw_2
     elif mode == "soft":
-        # The larger confidence is subtracted first, so that no sharpness overflows.
-        top = torch.maximum(confidence_1, confidence_2)
-        raw_1 = seen_1 * torch.exp(sharpness * (confidence_1 - top))
-        raw_2 = seen_2 * torch.exp(sharpness * (confidence_2 - top))
+        logits = sharpness * torch.stack([confidence_1, confidence_2])
+        raw_1, raw_2 = logits.masked_fill(~torch.stack([seen_1, seen_2]), -torch.inf).softmax(0)
     else:
         raw_1, raw_2 = seen_1.to(confidence_1.dtype), seen_2.to(confidence_1.dtype)
     total = raw_1 + raw_2

@@ -1,0 +1,156 @@
+"""The table of S2DHand as the paper prints it: a block per headset, cameras across, methods down, the best in bold."""
+
+from collections.abc import Callable, Hashable
+from html import escape
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+METHODS = (
+    ("Baseline", "baseline_mm", "no_spread"),  # one network, so no spread over seeds
+    ("S2DHand", "s2dhand_mm", "s2dhand_std_mm"),
+    ("S2DHand, synchronised R", "s2dhand_sync_mm", "s2dhand_sync_std_mm"),
+)
+REDUCTIONS = (("S2DHand reduces by", "reduction_pct"), ("synchronised R by", "s2dhand_sync_reduction_pct"))
+PUBLISHED = (("paper: Baseline", "paper_baseline_mm"), ("paper: S2DHand", "paper_s2dhand_mm"))
+METRIC_NAMES = {"mono_m": "Mono-M", "dual_m": "Dual-M"}
+SETTING_NAMES = {"in": "in-dataset", "cross": "cross-dataset"}
+ABSENT = "n/a"
+
+_STYLE = """
+body { font-family: system-ui, sans-serif; margin: 2em; color: #222; }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding: 1.2em 0 .4em; }
+th, td { padding: .25em .6em; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+thead tr:last-child th { border-bottom: 1.5px solid #222; font-weight: normal; }
+thead tr:first-child th { border-top: 1.5px solid #222; text-align: center; }
+tbody tr:last-child td { border-bottom: 1.5px solid #222; }
+tr.published td { color: #777; }
+tr.reduction td { color: #0a5a8a; }
+.spread { color: #777; font-size: 85%; }
+"""
+
+
+class Cell(NamedTuple):
+    """A printed value, its spread over seeds, and whether it is the best of its column."""
+
+    text: str
+    spread: str = ""
+    best: bool = False
+
+
+class PrintedRow(NamedTuple):
+    """A line of a block: its name, its kind (method, reduction, published) and its cells, column by column."""
+
+    name: str
+    kind: str
+    cells: list[Cell]
+
+
+def printed_rows(block: pd.DataFrame) -> list[PrintedRow]:
+    """The lines of one headset's block; `block` has one row per column of the print."""
+    columns = block.to_dict("records")
+    methods = [
+        PrintedRow(name, "method", [_method_cell(column, mean, deviation) for column in columns])
+        for name, mean, deviation in METHODS
+    ]
+    reductions = [
+        PrintedRow(name, "reduction", [Cell(_percent(column[key])) for column in columns]) for name, key in REDUCTIONS
+    ]
+    published = [
+        PrintedRow(name, "published", [Cell(_number(column[key])) for column in columns]) for name, key in PUBLISHED
+    ]
+    return methods + reductions + published
+
+
+def _method_cell(column: dict[Hashable, Any], mean: str, deviation: str) -> Cell:
+    """One method's value in one column; it is the best if no other method's looks lower as printed."""
+    printed = [round(column[key], 2) for _, key, _ in METHODS if pd.notna(column[key])]
+    value, spread = column[mean], column.get(deviation)
+    best = pd.notna(value) and round(value, 2) == min(printed)
+    return Cell(_number(value), "" if pd.isna(spread) else f" ± {spread:.2f}", bool(best))
+
+
+def as_markdown(table: pd.DataFrame, setting: str) -> str:
+    """The table in Markdown."""
+    lines = [f"# S2DHand, {SETTING_NAMES[setting]}", "", _explanation(table, lambda text: f"`{text}`"), ""]
+    for headset, block in table.groupby("headset", sort=False):
+        heads = [f"{_column(row.pair)} {METRIC_NAMES[str(row.metric)]}" for row in block.itertuples()]
+        lines += [f"## {_headset(str(headset))}", "", "| mm | " + " | ".join(heads) + " |"]
+        lines += ["|---|" + "---:|" * len(heads)]
+        for row in printed_rows(block):
+            shown = [f"**{cell.text}**{cell.spread}" if cell.best else cell.text + cell.spread for cell in row.cells]
+            name = f"*{row.name}*" if row.kind == "published" else row.name
+            lines.append(f"| {name} | " + " | ".join(shown) + " |")
+        lines.append("")
+    lines += [f"- {need}" for need in _needs(table)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_html(table: pd.DataFrame, setting: str) -> str:
+    """The table as one HTML file that needs nothing else."""
+    blocks = []
+    for headset, block in table.groupby("headset", sort=False):
+        pairs = list(dict.fromkeys(block["pair"]))
+        top = "".join(f'<th colspan="2">{_column(pair)}</th>' for pair in pairs)
+        second = "".join(f"<th>{METRIC_NAMES[metric]}</th>" for metric in block["metric"])
+        body = "".join(
+            f'<tr class="{row.kind}"><td>{escape(row.name)}</td>{"".join(map(_html_cell, row.cells))}</tr>\n'
+            for row in printed_rows(block)
+        )
+        blocks.append(
+            f"<table>\n<caption>{_headset(str(headset))}, mm</caption>\n<thead><tr><th></th>{top}</tr>\n"
+            f"<tr><th></th>{second}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
+        )
+    needs = "".join(f"<li>{escape(need)}</li>" for need in _needs(table))
+    title = f"S2DHand, {SETTING_NAMES[setting]}"
+    explanation = _explanation(table, lambda text: f"<code>{escape(text)}</code>")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+        f"</head>\n<body>\n<h1>{title}</h1>\n<p>{explanation}</p>\n"
+        + "".join(blocks)
+        + (f"<ul>{needs}</ul>\n" if needs else "")
+        + "</body>\n</html>\n"
+    )
+
+
+def _html_cell(cell: Cell) -> str:
+    value = f"<b>{cell.text}</b>" if cell.best else cell.text
+    spread = f'<span class="spread">{cell.spread}</span>' if cell.spread else ""
+    return f"<td>{value}{spread}</td>"
+
+
+def _explanation(table: pd.DataFrame, code: Callable[[str], str]) -> str:
+    seeds = int(table["seeds"].max())
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    return (
+        f"Lower is better; the best of each column is bold. {spread.capitalize()}; Overall is the unweighted mean over "
+        f"the pairs. Preset {code(str(table['preset'].iloc[0]))}, fidelity {code(str(table['fidelity'].iloc[0]))}. The "
+        "paper's numbers belong to the paper's data; only on these can the two be compared."
+    )
+
+
+def _needs(table: pd.DataFrame) -> list[str]:
+    """Every distinct reason for an empty cell, with the rows that it concerns."""
+    rows = table[table["needs"] != ""]
+    return [
+        f"{headset}, {', '.join(dict.fromkeys(group['pair']))}: {need}"
+        for (headset, need), group in rows.groupby(["headset", "needs"], sort=False)
+    ]
+
+
+def _column(pair: object) -> str:
+    return "Overall" if pair == "overall" else f"Cam {str(pair).replace('-', ',')}"
+
+
+def _headset(name: str) -> str:
+    return f"Headset {name.removeprefix('headset')}"
+
+
+def _number(value: float) -> str:
+    return ABSENT if pd.isna(value) else f"{value:.2f}"
+
+
+def _percent(value: float) -> str:
+    return ABSENT if pd.isna(value) else f"{value:.1f} %"

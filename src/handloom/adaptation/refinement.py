@@ -18,7 +18,6 @@ import numpy as np
 import roma
 import torch
 from jaxtyping import Bool, Float
-from scipy.optimize import minimize
 from torch import Tensor
 
 from handloom.geometry.rotations import rotation_between
@@ -198,6 +197,8 @@ def refine_bfgs(
     gradient is about ten times faster and ends within 2e-4 of it. Samples with fewer than three common joints stay
     unchanged (the released code is degenerate or fails there).
     """
+    from scipy.optimize import minimize  # slow to import, and only the reference needs it
+
     rotation = rotation_12.double().cpu().numpy()
     refined_1, refined_2 = poses_1.double().cpu().numpy().copy(), poses_2.double().cpu().numpy().copy()
     masks = common.cpu().numpy()

@@ -4,7 +4,7 @@ Points in full images have pixel centres at whole numbers; points in crops are i
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -32,6 +32,7 @@ class LabelledHand:
     is_left: bool
 
 
+@runtime_checkable
 class LabelledHands(Protocol):
     """A data set whose images are read one hand at a time."""
 

@@ -48,6 +48,12 @@ def read_annotations(path: Path) -> RhdAnnotations:
         raise InputError(
             f"{path}: holds {type(annotations).__name__}, but a dict from image index to labels was expected"
         )
+    strange = [key for key, labels in annotations.items() if not (isinstance(key, int) and isinstance(labels, Mapping))]
+    if strange:
+        raise InputError(
+            f"{path}: entry {strange[0]!r} is a {type(annotations[strange[0]]).__name__}, but an image index and a dict of "
+            "its labels were expected"
+        )
     index = np.array(sorted(annotations), dtype=np.int64)
     uv_vis = _stacked(path, annotations, "uv_vis", index)
     xyz = _stacked(path, annotations, "xyz", index)

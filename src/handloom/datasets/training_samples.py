@@ -44,7 +44,7 @@ class TrainingSamples:
     The network sees the middle `crop_px / FIELD_MARGIN` pixels, more or less, depending on the augmentation.
     """
 
-    image_u8: UInt8[np.ndarray, "samples px px channels"]
+    image_u8: UInt8[np.ndarray, "rows px px channels"]
     keypoints_px: Float[np.ndarray, "samples 21 2"]  # in [0, px], pixel centres at halves
     joints_m: Float[np.ndarray, "samples 21 3"]
     joint_valid: Float[np.ndarray, "samples 21"]
@@ -87,7 +87,7 @@ class AssemblyHandsTraining:
         return LabelledHand(
             image_u8=self._read(self._hands.image_path(row)),
             centre_px=(low + high) / 2,
-            side_px=max(BOX_MARGIN * float((high - low).max()), SMALLEST_SIDE_PX),
+            side_px=float(max(BOX_MARGIN * (high - low).max(), SMALLEST_SIDE_PX)),
             keypoints_px=self._keypoints_px[row],
             joints_cam_m=self._joints_cam_m[row],
             joint_valid=(self._hands.joint_valid[row] > 0) * 1.0,

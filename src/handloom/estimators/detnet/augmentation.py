@@ -1,8 +1,9 @@
 """What a training image may look like (facts/s2dhand.md 2.5), drawn and applied for a whole batch at once.
 
 A draw is a function of the generator alone. Shift, scale and a turn about the optical axis move the square that the
-network sees; the turn also turns the joints. Blur and colours change the image only. Unlike the published code, colours
-are clipped once at the end, and hue turns the chroma plane of YIQ instead of the hue angle of HSV.
+network sees; the turn also turns the joints. Blur and colours change the image only. Unlike the published code, hue
+turns the chroma plane of YIQ instead of the hue angle of HSV, and colours are clipped once at the end: without clipping
+the colour changes commute, so their order need not be drawn.
 """
 
 import math
@@ -40,18 +41,15 @@ class Augmentation(NamedTuple):
     brightness: Float[Tensor, " batch"]
     contrast: Float[Tensor, " batch"]
     saturation: Float[Tensor, " batch"]
+    """0 where the image turns grey."""
     hue_rad: Float[Tensor, " batch"]
-    grey: Float[Tensor, " batch"]
-    """1 where the image loses its colours."""
-    order: Float[Tensor, "batch 4"]
-    """Brightness, contrast, saturation and hue are applied in rising order of these numbers."""
 
 
 def draw(count: int, generator: torch.Generator, grey_probability: float = 0.0) -> Augmentation:
     """Draw for `count` images; the same generator state gives the same draws on every device."""
-    uniform = torch.rand(count, 13, generator=generator)
+    uniform = torch.rand(count, 9, generator=generator)
     normal = torch.randn(count, generator=generator)
-    shift, (angle, blur, brightness, contrast, saturation, hue, grey) = uniform[:, :2], uniform[:, 2:9].unbind(1)
+    shift, (angle, blur, brightness, contrast, saturation, hue, grey) = uniform[:, :2], uniform[:, 2:].unbind(1)
     return Augmentation(
         shift=SHIFT * (2 * shift - 1),
         scale=(1 + SCALE_DEVIATION * normal).clamp(1 - SCALE_DEVIATION, 1 + SCALE_DEVIATION),
@@ -59,17 +57,15 @@ def draw(count: int, generator: torch.Generator, grey_probability: float = 0.0) 
         blur_px=LARGEST_BLUR_PX * blur,
         brightness=1 + BRIGHTNESS * (2 * brightness - 1),
         contrast=1 + CONTRAST * (2 * contrast - 1),
-        saturation=1 + SATURATION * (2 * saturation - 1),
+        saturation=(1 + SATURATION * (2 * saturation - 1)) * (grey >= grey_probability),
         hue_rad=2 * math.pi * HUE * (2 * hue - 1),
-        grey=(grey < grey_probability).to(torch.float32),
-        order=uniform[:, 9:],
     )
 
 
 def no_augmentation(count: int) -> Augmentation:
     """The draw that changes nothing: the middle of the stored crop as it is."""
     zero, one = torch.zeros(count), torch.ones(count)
-    return Augmentation(torch.zeros(count, 2), one, zero, zero, one, one, one, zero, zero, torch.zeros(count, 4))
+    return Augmentation(torch.zeros(count, 2), one, zero, zero, one, one, one, zero)
 
 
 def sample_images(
@@ -128,43 +124,24 @@ def _blurred(
 
 
 def _recoloured(images: Float[Tensor, "batch 3 px px"], augmentation: Augmentation) -> Float[Tensor, "batch 3 px px"]:
-    """Brightness, contrast, saturation and hue in each image's own order, then grey: one affine map of RGB, clipped."""
-    matrix, offset = _colour_map(images.mean(dim=(2, 3)), Augmentation(*(value.to(images) for value in augmentation)))
-    recoloured = torch.baddbmm(offset[:, :, None], matrix, images.flatten(2))
-    return recoloured.clamp(0, 1).view_as(images)
+    """Hue, saturation, contrast and brightness as one affine map of RGB, clipped to [0, 1].
 
-
-def _colour_map(
-    mean: Float[Tensor, "batch 3"], augmentation: Augmentation
-) -> tuple[Float[Tensor, "batch 3 3"], Float[Tensor, "batch 3"]]:
-    luma = mean.new_tensor(LUMA)
-    identity, to_grey = torch.eye(3).to(mean), luma.expand(3, 3)
-
-    def scaled(factor: Tensor) -> Tensor:
-        return factor[:, None, None] * identity
-
-    saturation = scaled(augmentation.saturation) + (1 - augmentation.saturation)[:, None, None] * to_grey
-    steps = torch.stack(
-        [scaled(augmentation.brightness), scaled(augmentation.contrast), saturation, _hue_turn(augmentation.hue_rad)], 1
+    Contrast is about the image's mean grey, which hue and saturation keep.
+    """
+    brightness, contrast, saturation, hue_rad = (
+        value.to(images)
+        for value in (augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue_rad)
     )
-    order = augmentation.order.argsort(dim=1)
-    matrix, offset = identity.expand(len(mean), 3, 3), torch.zeros_like(mean)
-    for place in range(4):
-        step = order[:, place]
-        change = steps[torch.arange(len(mean), device=mean.device), step]
-        # Contrast keeps the image's mean grey, whatever the steps before have made of it.
-        mean_grey = (torch.einsum("bij,bj->bi", matrix, mean) + offset) @ luma
-        kept = torch.where(step == 1, (1 - augmentation.contrast) * mean_grey, 0.0)
-        matrix, offset = change @ matrix, (change @ offset[..., None])[..., 0] + kept[:, None]
-    grey = augmentation.grey[:, None, None]
-    final = grey * to_grey + (1 - grey) * identity
-    return final @ matrix, (final @ offset[..., None])[..., 0]
+    mean_grey = images.mean(dim=(2, 3)) @ images.new_tensor(LUMA)
+    matrix = (brightness * contrast)[:, None, None] * _chroma_map(saturation, hue_rad)
+    offset = (brightness * (1 - contrast) * mean_grey)[:, None, None]
+    return torch.baddbmm(offset, matrix, images.flatten(2)).clamp(0, 1).view_as(images)
 
 
-def _hue_turn(angle_rad: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
-    """Turn of the chroma plane of YIQ, in RGB; grey stays grey."""
-    yiq_from_rgb = angle_rad.new_tensor(YIQ_FROM_RGB)
-    zero, one = torch.zeros_like(angle_rad), torch.ones_like(angle_rad)
-    cos, sin = angle_rad.cos(), angle_rad.sin()
+def _chroma_map(saturation: Float[Tensor, " batch"], hue_rad: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
+    """Scaling and turn of the chroma plane of YIQ, in RGB; every colour's grey stays."""
+    yiq_from_rgb = saturation.new_tensor(YIQ_FROM_RGB)
+    zero, one = torch.zeros_like(saturation), torch.ones_like(saturation)
+    cos, sin = saturation * hue_rad.cos(), saturation * hue_rad.sin()
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
     return torch.linalg.inv(yiq_from_rgb) @ turn @ yiq_from_rgb

@@ -79,7 +79,7 @@ def pretrain(
 
     steps_per_epoch = len(pool.batch_order(settings.batch_size, seed, 0))
     last_checkpoint = time.monotonic()
-    for epoch in range(step // steps_per_epoch, settings.epochs):
+    for epoch in range(len(history), settings.epochs):
         network.train()
         batches = pool.batch_order(settings.batch_size, seed, epoch)
         started, trained_images = time.monotonic(), 0
@@ -101,7 +101,7 @@ def pretrain(
         _check_finite(losses_of_epoch, epoch, settings)
         held_out = _evaluate(network, pool, settings, root_joint, device)
         rate = learning_rate(settings, step - 1, steps_per_epoch)
-        history.append([epoch + 1, rate, *(losses_of_epoch / steps_per_epoch).tolist(), *held_out])
+        history.append([float(epoch + 1), rate, *(losses_of_epoch / steps_per_epoch).tolist(), *held_out])
         losses_of_epoch = torch.zeros_like(losses_of_epoch)
         print(
             f"epoch {epoch + 1}: loss {history[-1][2]:.2f}, held-out loss {held_out[0]:.2f}, "

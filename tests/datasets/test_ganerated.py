@@ -1,0 +1,49 @@
+"""GANerated Hands' layout: text files, millimetres, left hands."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handloom.datasets.ganerated import GaneratedHands
+from handloom.runtime.config.datasets import ImageSetSettings
+from handloom.runtime.errors import InputError
+
+KEYPOINTS = np.stack([100 + np.arange(21.0), 80 + 3 * np.arange(21.0)], axis=1)
+JOINTS_MM = np.arange(63.0).reshape(21, 3)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for kind in ("withObject", "noObject"):
+        folder = tmp_path / "data" / kind / "0001"
+        folder.mkdir(parents=True)
+        Image.fromarray(np.zeros((256, 256, 3), np.uint8)).save(folder / "0001_color_composed.png")
+        (folder / "0001_joint2D.txt").write_text(",".join(f"{value:.3f}" for value in KEYPOINTS.ravel()) + "\n")
+        (folder / "0001_joint_pos_global.txt").write_text(",".join(f"{value:.3f}" for value in JOINTS_MM.ravel()))
+    return tmp_path
+
+
+def test_a_hand_is_left_in_metres_and_in_snap_order(root):
+    hands = GaneratedHands(ImageSetSettings(root=str(root)))
+    assert len(hands) == 2
+    hand = hands.hand(0)
+    assert hand.is_left
+    np.testing.assert_allclose(hand.joints_cam_m, JOINTS_MM / 1000)
+    np.testing.assert_allclose(hand.keypoints_px, KEYPOINTS)
+    assert hand.side_px == 2 * 60
+    assert hand.centre_px.tolist() == [110, 110]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("1,2,3", "holds 3 values, but 63 finite"), ("x," * 63, "cannot be read"), ("nan," * 63, "63 finite numbers")],
+)
+def test_unusable_text_files_are_named(root, content, words):
+    (root / "data" / "noObject" / "0001" / "0001_joint_pos_global.txt").write_text(content)
+    with pytest.raises(InputError, match=rf"0001_joint_pos_global\.txt: .*{words}"):
+        GaneratedHands(ImageSetSettings(root=str(root))).hand(0)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"found no .*datasets\.ganerated\.root"):
+        GaneratedHands(ImageSetSettings(root=str(tmp_path)))

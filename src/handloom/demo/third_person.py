@@ -20,6 +20,10 @@ CAMERA_FROM_WORLD = np.eye(3, 4)
 """A single picture needs no world of its own: its world is the camera's frame."""
 
 
+OWNERS_SIDE = np.array([0.65, -0.05, 0.76])
+"""Where a hand is mostly seen from, in its wrist's frame: from behind (x) and from the thumb's side (z)."""
+
+
 @dataclass(frozen=True)
 class PosedHand:
     """A hand in the camera's frame with what it holds."""
@@ -38,12 +42,12 @@ def pose_hand(
     palm_m: Float[np.ndarray, "3"],
     holds: bool,
 ) -> PosedHand:
-    """A hand whose palm lies at `palm_m` (camera frame), turned any way, free or around an object.
+    """A hand whose palm lies at `palm_m` (camera frame), turned by chance, free or around an object.
 
     `seed` is the data set's; it names the bank of poses.
     """
     fingers = still_fingers(generator, seed)
-    rotation = Rotation.random(rng=generator).as_matrix()
+    rotation = _camera_from_wrist(generator)
     mirror = np.array([-1.0, 1.0, 1.0]) if is_left else np.ones(3)
     wrist = palm_m * mirror - rotation @ np.array([-0.09, -0.01, 0.0])
     bend = Rotation.from_rotvec(generator.normal(0, 0.3, 3)).as_matrix()
@@ -67,6 +71,18 @@ def pose_hand(
         sleeve=person.sleeve,
     )
     return PosedHand(track, track.mesh(0, person.albedo, person.gloss), held)
+
+
+def _camera_from_wrist(generator: np.random.Generator) -> Float[np.ndarray, "3 3"]:
+    """A turn of the hand: any roll, seen from anywhere, but oftener from its owner's side and the thumb's.
+
+    The viewing direction is a normal vector moved by one along that side: half lie within 55 degrees of it. People see
+    and photograph hands that way, and all directions alike would take far more pictures to learn.
+    """
+    towards_camera = generator.normal(size=3) + OWNERS_SIDE
+    roll = Rotation.from_rotvec([0.0, 0.0, generator.uniform(-np.pi, np.pi)])
+    to_camera, _ = Rotation.align_vectors(np.array([[0.0, 0.0, -1.0]]), towards_camera[None])
+    return np.asarray((roll * to_camera).as_matrix())
 
 
 def photograph_hands(

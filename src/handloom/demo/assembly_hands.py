@@ -112,7 +112,7 @@ def _meshes(recording: Recording, index: int, albedo: np.ndarray, gloss: float) 
 
 
 def _write_jpeg(path: Path, picture: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 92]):
+    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 88]):
         raise InputError(f"{path}: the picture could not be written; check free space and permissions")
 
 

@@ -50,7 +50,7 @@ def _render_picture(seed: int, folder: Path, number: int) -> None:
     hand = pose_hand(generator, person, seed=seed, is_left=True, palm_m=palm, holds=bool(number % 2))
     joints = hand.track.keypoints_m[0]
     full, _ = project(joints, CAMERA_FROM_WORLD, INTRINSICS)
-    extent = (full.max(0) - full.min(0)).max() * generator.uniform(1.3, 2.1)
+    extent = (full.max(0) - full.min(0)).max() * generator.uniform(1.8, 2.8)
     corner = (full.max(0) + full.min(0)) / 2 - extent / 2 + generator.uniform(-0.06, 0.06, 2) * extent
     scale = IMAGE_PX / extent
     crop = np.array([[scale, 0.0, -corner[0] * scale], [0.0, scale, -corner[1] * scale], [0.0, 0.0, 1.0]])

@@ -11,10 +11,12 @@ from jaxtyping import Float, UInt8
 class Sensor:
     """A camera's optics and electronics; noise is shot noise (electrons at white) plus read noise.
 
-    Its automatic exposure brings the mean of the linear picture to `mean_level`, within `largest_gain` either way.
+    Its automatic exposure brings the mean of the linear picture to `mean_level`, within `largest_gain` either way,
+    unless that would burn out the brightest parts (lit hands, mostly) beyond `highlight_level`.
     """
 
     mean_level: float
+    highlight_level: float
     gamma: float
     vignetting: float
     blur_px: float
@@ -27,7 +29,9 @@ class Sensor:
     ) -> UInt8[np.ndarray, "height width channels"]:
         """The 8-bit picture of a linear image."""
         height, width, channels = radiance.shape
-        gain = self.mean_level / max(float(radiance[::8, ::8].mean()), 1e-3)
+        metered = radiance[::8, ::8]
+        wanted = self.mean_level / max(float(metered.mean()), 1e-3)
+        gain = min(wanted, self.highlight_level / max(float(np.quantile(metered, 0.98)), 1e-3))
         light = radiance * np.float32(np.clip(gain, 1 / self.largest_gain, self.largest_gain))
         if self.vignetting > 0:
             row = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -46,6 +50,7 @@ def random_monochrome_sensor(generator: np.random.Generator) -> Sensor:
     """A head-mounted tracking camera: small, a little soft, vignetted and noisy."""
     return Sensor(
         mean_level=float(generator.uniform(0.12, 0.26)),
+        highlight_level=float(generator.uniform(0.5, 0.9)),
         gamma=float(generator.uniform(1.5, 2.2)),
         vignetting=float(generator.uniform(0.2, 0.5)),
         blur_px=float(generator.uniform(0.5, 0.9)),
@@ -58,9 +63,10 @@ def random_colour_sensor(generator: np.random.Generator) -> Sensor:
     """A colour camera: from a clean renderer-like picture to a dim phone picture."""
     return Sensor(
         mean_level=float(generator.uniform(0.12, 0.42)),
+        highlight_level=float(generator.uniform(0.6, 1.3)),
         gamma=float(generator.uniform(1.8, 2.4)),
         vignetting=float(generator.uniform(0.0, 0.2)),
         blur_px=float(generator.uniform(0.35, 0.8)),
-        electrons=float(generator.uniform(800, 8000)),
-        read_noise=float(generator.uniform(0.001, 0.008)),
+        electrons=float(10 ** generator.uniform(3.3, 5.0)),
+        read_noise=float(10 ** generator.uniform(-3.5, -2.4)),
     )

@@ -10,7 +10,7 @@ Split = Literal["train", "val"]
 SAMPLED_EVERY = 10
 """Frame numbers grow by so many: a 30 Hz recording annotated at 3 Hz, without near-duplicates."""
 
-_VAL = (
+_VAL: tuple[tuple[str, Headset], ...] = (
     ("nusar-2021_action_both_9081-c11b_9081_user_id_2021-02-12_161433", "headset1"),
     ("nusar-2021_action_both_9012-c07c_9012_user_id_2021-02-01_164345", "headset2"),
 )
@@ -34,13 +34,11 @@ def assembly_sequences(settings: DemoSettings, split: Split) -> tuple[SequencePl
         count = settings.assembly_hands_train_frames
         names = tuple(_train_name(number) for number in range(settings.assembly_hands_train_sequences))
     frames = tuple(200 + SAMPLED_EVERY * index for index in range(count))
-    return tuple(SequencePlan(name, headset, frames) for name, headset in names)  # type: ignore[arg-type]  # literals
+    return tuple(SequencePlan(name, headset, frames) for name, headset in names)
 
 
-def _train_name(number: int) -> tuple[str, str]:
+def _train_name(number: int) -> tuple[str, Headset]:
     user, toy = 9101 + number, f"{'abc'[number % 3]}{3 + 2 * number:02d}{'abcd'[number % 4]}"
-    headset = "headset1" if number % 2 == 0 else "headset2"
-    return (
-        f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_2021-03-{1 + number % 28:02d}_1012{10 + number % 50}",
-        headset,
-    )
+    day = f"2021-03-{1 + number % 28:02d}"
+    name = f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_{day}_1012{10 + number % 50}"
+    return name, "headset1" if number % 2 == 0 else "headset2"

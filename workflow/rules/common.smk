@@ -57,9 +57,14 @@ def pair_views(wildcards):
     return [f"{folder}/camera{camera}.npz" for camera in wildcards.pair.split("-")]
 
 
+def part(settings, *names):
+    """The named settings only, so that another one does not run this again; the rest keep their defaults."""
+    return {name: value for name, value in plain(settings).items() if name in names}
+
+
 def demo_part(*names):
-    """The demo's seed and the named sizes only, so that another size does not run this again."""
-    return {name: getattr(RUN.demo, name) for name in ("seed", *names)}
+    """The demo's seed and the named sizes."""
+    return part(RUN.demo, "seed", *names)
 
 
 def assembly_demo(wildcards):

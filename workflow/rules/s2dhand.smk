@@ -91,7 +91,9 @@ rule start_rotations:
         mem_mb=2000,
         runtime=30,
     params:
-        adaptation=plain(RUN.adaptation),
+        adaptation=part(
+            RUN.adaptation, "rotation_pairs", "confidence_threshold", "rotations"
+        ),
         fidelity=RUN.fidelity,
         root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
         code=code_digest("handloom.adaptation.rotation_start"),

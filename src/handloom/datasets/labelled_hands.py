@@ -64,7 +64,7 @@ def training_crop(hand: LabelledHand, crop_px: int) -> TrainingCrop:
     """
     _check(hand)
     side = max(round(FIELD_MARGIN * hand.side_px), 2)
-    corner = np.round(hand.centre_px + 0.5 - side / 2).astype(np.int64)
+    corner = np.floor(hand.centre_px - side / 2).astype(np.int64)
     square = _square(hand.image_u8, corner, side)
     interpolation = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
     image = cv2.resize(square, (crop_px, crop_px), interpolation=interpolation).reshape(crop_px, crop_px, -1)

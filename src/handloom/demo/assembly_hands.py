@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
@@ -12,6 +11,7 @@ from handloom.demo.appearance import random_environment, random_person
 from handloom.demo.backdrop import random_room
 from handloom.demo.folders import atomic_folder
 from handloom.demo.motion import Recording, record
+from handloom.demo.pictures import write_grey_jpeg
 from handloom.demo.renderer import Scene, View, project
 from handloom.demo.rig import HEADSETS, IMAGE_HEIGHT, IMAGE_WIDTH
 from handloom.demo.sensor import random_monochrome_sensor
@@ -82,7 +82,7 @@ def _rendered(stream: np.random.Generator, plan: SequencePlan, folder: Path) -> 
             window = radiance[view.rows, view.columns]
             window[view.mask] = view.radiance[view.mask]
             picture = sensors[camera].expose(radiance, stream)[..., 0]
-            _write_jpeg(folder / f"{name}_mono10bit" / f"{frame:06d}.jpg", picture)
+            write_grey_jpeg(folder / f"{name}_mono10bit" / f"{frame:06d}.jpg", picture)
             valid[index, camera], boxes[index, camera] = _annotate(joints[index], place, intrinsics, view)
     return {
         "frames": np.array(plan.frames),
@@ -109,11 +109,6 @@ def _meshes(recording: Recording, index: int, albedo: np.ndarray, gloss: float) 
         if track.held[index]:
             meshes.append(track.thing.mesh(track.world_from_object[index], track.centre_m[index], grey=True))
     return meshes
-
-
-def _write_jpeg(path: Path, picture: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 88]):
-        raise InputError(f"{path}: the picture could not be written; check free space and permissions")
 
 
 def _annotate(

@@ -78,7 +78,7 @@ def random_room(generator: np.random.Generator, *, grey: bool) -> Room:
     sides = [surface_texture(generator) for _ in range(6)]
     for index in (0, 1, 2, 3):
         sides[index] = cluttered(generator, sides[index], int(generator.integers(4, 14)))
-    table = surface_texture(generator, 512)
+    table = surface_texture(generator, 512, photographs=False)
     table = cluttered(generator, table, int(generator.integers(6, 22)))
     small = [cv2.resize(side, (512, 512), interpolation=cv2.INTER_LINEAR) for side in sides]
     brightness = generator.uniform(0.25, 0.9, 7)[:, None, None, None]

@@ -3,15 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from handloom.demo.folders import atomic_folder
+from handloom.demo.pictures import write_colour_png
 from handloom.demo.renderer import project
 from handloom.demo.third_person import CAMERA_FROM_WORLD, person_for_picture, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
 from handloom.runtime.config.datasets import DemoSettings
-from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import numpy_generator
 
 IMAGE_PX = 256
@@ -55,9 +54,7 @@ def _render_picture(seed: int, folder: Path, number: int) -> None:
     scale = IMAGE_PX / extent
     crop = np.array([[scale, 0.0, -corner[0] * scale], [0.0, scale, -corner[1] * scale], [0.0, 0.0, 1.0]])
     picture, _ = photograph_hands(generator, [hand], crop @ INTRINSICS, IMAGE_PX)
-    path = stem.with_name(f"{stem.name}_color_composed.png")
-    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-        raise InputError(f"{path}: the picture could not be written; check free space and permissions")
+    write_colour_png(stem.with_name(f"{stem.name}_color_composed.png"), picture)
     relative = (joints - joints[9]) / np.linalg.norm(joints[9] - joints[0])
     for name, values in (
         ("joint2D", (full - corner) * scale),

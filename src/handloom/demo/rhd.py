@@ -6,17 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
 from handloom.demo.folders import atomic_folder
+from handloom.demo.pictures import write_colour_png, write_mask_png
 from handloom.demo.renderer import project
 from handloom.demo.third_person import CAMERA_FROM_WORLD, PosedHand, person_for_picture, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
 from handloom.hand.joints import RHD_FROM_SNAP
 from handloom.runtime.config.datasets import DemoSettings
-from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import numpy_generator
 
 RhdSplit = Literal["training", "evaluation"]
@@ -62,8 +61,8 @@ def _render_picture(seed: int, split: RhdSplit, folder: Path, index: int) -> Rhd
     picture, view = photograph_hands(generator, [left, right], intrinsics, IMAGE_PX)
     mask = np.zeros((IMAGE_PX, IMAGE_PX), np.uint8)
     mask[view.rows, view.columns] = view.label
-    _write_png(folder / "color" / f"{index:05d}.png", picture[..., ::-1])
-    _write_png(folder / "mask" / f"{index:05d}.png", mask)
+    write_colour_png(folder / "color" / f"{index:05d}.png", picture)
+    write_mask_png(folder / "mask" / f"{index:05d}.png", mask)
     xyz = np.concatenate([hand.track.keypoints_m[0][list(RHD_FROM_SNAP)] for hand in (left, right)])
     pixels, camera = project(xyz, CAMERA_FROM_WORLD, intrinsics)
     inside = ((pixels >= 0) & (pixels <= IMAGE_PX - 1)).all(1) & (camera[:, 2] > 0.05)
@@ -102,8 +101,3 @@ def _both_hands(
             break
         distance += 0.04
     return (main, other) if main_is_left else (other, main)
-
-
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-        raise InputError(f"{path}: the picture could not be written; check free space and permissions")

@@ -49,8 +49,8 @@ class Sensor:
 def random_monochrome_sensor(generator: np.random.Generator) -> Sensor:
     """A head-mounted tracking camera: small, a little soft, vignetted and noisy."""
     return Sensor(
-        mean_level=float(generator.uniform(0.12, 0.26)),
-        highlight_level=float(generator.uniform(0.5, 0.9)),
+        mean_level=float(generator.uniform(0.15, 0.30)),
+        highlight_level=float(generator.uniform(0.75, 1.15)),
         gamma=float(generator.uniform(1.5, 2.2)),
         vignetting=float(generator.uniform(0.2, 0.5)),
         blur_px=float(generator.uniform(0.5, 0.9)),

@@ -73,9 +73,9 @@ def _print(generator: np.random.Generator, size: int) -> Float[np.ndarray, "size
     return image
 
 
-def surface_texture(generator: np.random.Generator, size: int = 256) -> Texture:
-    """A table, wall or floor: wood, plaster, tiles, cloth, or a material photograph, tinted."""
-    kind = generator.integers(5)
+def surface_texture(generator: np.random.Generator, size: int = 256, *, photographs: bool = True) -> Texture:
+    """A table, wall or floor, tinted: wood, plaster, tiles, cloth, or (where allowed) a photographed material."""
+    kind = generator.integers(5 if photographs else 4)
     row, column = np.mgrid[0:size, 0:size].astype(np.float32) / size
     if kind == 0:
         warp = smooth_noise_map(generator, size, 3)

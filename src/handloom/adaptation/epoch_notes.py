@@ -8,7 +8,7 @@ from torch import Tensor
 
 from handloom.adaptation.diagnostics import Truth, disagreement, pose_error_mm
 from handloom.adaptation.pseudo_labels import AlignedPoses
-from handloom.adaptation.rotation_start import pooled_rotation
+from handloom.adaptation.rotation_start import consensus_rotation
 from handloom.adaptation.step import StepResult
 from handloom.estimators.detnet.loss import DetNetLoss
 
@@ -31,7 +31,7 @@ class EpochNotes:
         """The rotation that the teacher's own poses of this epoch show, joints weighted by both views' confidence."""
         aligned = self._aligned()
         weights = [s.labels.common * s.teacher.confidence_1 * s.teacher.confidence_2 for s in self.steps]
-        return pooled_rotation(aligned.view_1, aligned.view_2, torch.cat(weights))
+        return consensus_rotation(aligned.view_1, aligned.view_2, torch.cat(weights)).rotation_12
 
     def figures(self, truth: Truth, rotation_12: Tensor, root_joint: int) -> dict[str, float]:
         """Mean losses of both views, the labels' error, the views' disagreement, and how many pairs were unrefined."""

@@ -1,7 +1,7 @@
 """The first rotation R(0) of every camera pair of a headset, from the source network's predictions.
 
 `faithful` averages as the code behind the released R_config.json must have (facts/s2dhand.md 3.3), or reads that file.
-`fixed` fits one proper rotation to all pairs at once, robustly; `synchronised` lets the six pairs correct each other.
+`fixed` takes a robust mean of proper rotations; `synchronised` lets the six pairs correct each other.
 Calibration enters only `rotation_errors`, whose figures are for logs and plots.
 """
 
@@ -15,11 +15,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.adaptation.pseudo_labels import Fidelity, align_poses
+from handloom.adaptation.pseudo_labels import AlignedPoses, Fidelity, align_poses
+from handloom.adaptation.refinement import LEAST_COMMON_JOINTS
 from handloom.adaptation.source_prediction import load_source_predictions
 from handloom.datasets.views import ViewSamples, load_views, pair_samples
 from handloom.estimators.detnet.prediction import Predictions
-from handloom.geometry.rotations import angle_deg, mean_rotation_unsigned, nearest_orthogonal, rotation_between
+from handloom.geometry.rotations import (
+    angle_deg,
+    mean_rotation_robust,
+    mean_rotation_unsigned,
+    nearest_orthogonal,
+    rotation_between,
+)
 from handloom.geometry.synchronisation import pair_rotations, synchronise_rotations
 from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.config.adaptation import AdaptationSettings
@@ -27,7 +34,6 @@ from handloom.runtime.config.datasets import Headset
 from handloom.runtime.errors import InputError
 
 RotationInit = Literal["single", "synchronised"]
-ROBUST_ITERATIONS = 20
 LEAST_SPREAD_DEG = 1.0
 
 
@@ -39,27 +45,27 @@ class PairRotation(NamedTuple):
     samples: int
 
 
-def pooled_rotation(
+def consensus_rotation(
     poses_1: Float[Tensor, "pairs 21 3"], poses_2: Float[Tensor, "pairs 21 3"], weights: Float[Tensor, "pairs 21"]
-) -> Float[Tensor, "3 3"]:
-    """The one proper rotation that best takes all poses of view 1 to view 2, joints weighted, outliers discounted.
+) -> PairRotation:
+    """The proper rotation that most pairs of poses agree on: the geodesic-L1 mean of the pairs' own rotations.
 
-    Minimises sum w log(1 + |p1 R - p2|^2 / sigma^2) with sigma the median residual, by re-weighted Procrustes fits.
-    The poses of all pairs share one 3x3 product, so a flat hand, whose own rotation is ambiguous, adds only what it
-    knows.
+    Poses are centred on their weighted mean first, since the root joint's error would move all joints; a pair weighs as
+    much as its joints together. Pairs with fewer than three weighted joints or unfinite poses do not count.
+    Raises InputError when none counts.
     """
     p1, p2, w = poses_1.double(), poses_2.double(), weights.double()
-    if not bool((w > 0).any()):
-        raise InputError("first rotation: no joint is valid in both views of any pair; lower confidence_threshold")
-    robust = torch.ones_like(w)
-    rotation = torch.eye(3, dtype=p1.dtype, device=p1.device)
-    for _ in range(ROBUST_ITERATIONS):
-        product = torch.einsum("bji,bj,bjk->ik", p1, w * robust, p2)
-        rotation = nearest_orthogonal(product)
-        residual = torch.linalg.vector_norm(p1 @ rotation - p2, dim=-1)
-        scale = residual[w > 0].median().clamp_min(1e-9)
-        robust = 1 / (1 + (residual / scale) ** 2)
-    return rotation
+    usable = ((w > 0).sum(-1) >= LEAST_COMMON_JOINTS) & (p1 + p2).isfinite().all(-1).all(-1)
+    if not bool(usable.any()):
+        raise InputError(
+            f"rotation of a camera pair: none of {len(w)} pairs of poses is finite and has {LEAST_COMMON_JOINTS} "
+            "joints valid in both views; check the crops, or lower adaptation.confidence_threshold or the learning rate"
+        )
+    p1, p2, w = p1[usable], p2[usable], w[usable]
+    share = (w / w.sum(-1, keepdim=True)).unsqueeze(-1)
+    each = rotation_between(p1 - (share * p1).sum(1, keepdim=True), p2 - (share * p2).sum(1, keepdim=True), w)
+    rotation = mean_rotation_robust(each, w.sum(-1))
+    return PairRotation(rotation, float(angle_deg(each, rotation).median()), len(each))
 
 
 def estimate_rotation(
@@ -80,18 +86,18 @@ def estimate_rotation(
         raise ValueError("estimate_rotation: annotated validity belongs to faithful, and only to it")
     aligned = align_poses(predictions_1.joints.double(), predictions_2.joints.double(), root_joint)
     if true_common is not None:
-        common = true_common
-        usable = common.sum(-1) >= 3
-        each = rotation_between(aligned.view_1, aligned.view_2, common.double(), proper=False)[usable]
-        rotation = mean_rotation_unsigned(each)
-    else:
-        c1, c2 = predictions_1.confidence, predictions_2.confidence
-        common = (c1 > confidence_threshold) & (c2 > confidence_threshold)
-        usable = common.sum(-1) >= 3
-        rotation = pooled_rotation(aligned.view_1, aligned.view_2, common * c1 * c2)
-        each = rotation_between(aligned.view_1, aligned.view_2, common.double())[usable]
+        return _released_estimate(aligned, true_common)
+    c1, c2 = predictions_1.confidence, predictions_2.confidence
+    common = (c1 > confidence_threshold) & (c2 > confidence_threshold)
+    return consensus_rotation(aligned.view_1, aligned.view_2, common * c1 * c2)
+
+
+def _released_estimate(aligned: AlignedPoses, common: Tensor) -> PairRotation:
+    each = rotation_between(aligned.view_1, aligned.view_2, common.double(), proper=False)
+    each = each[common.sum(-1) >= LEAST_COMMON_JOINTS]
     if len(each) == 0:
-        raise InputError("first rotation: no pair has 3 joints valid in both views; check the crops or the threshold")
+        raise InputError("rotation of a camera pair: no pair has 3 joints annotated as valid in both views")
+    rotation = mean_rotation_unsigned(each)
     return PairRotation(rotation, float(angle_deg(each, rotation).median()), len(each))
 
 

@@ -1,0 +1,30 @@
+"""The curves' figures are the evaluation's figures."""
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from handloom.adaptation.diagnostics import Truth, pair_errors, pose_error_mm
+from handloom.evaluation import pose_metrics
+from handloom.evaluation.alignment import place_on_ground_truth
+
+
+@pytest.mark.parametrize("root_joint", [0, 9])
+def test_mono_and_dual_are_those_of_the_evaluation(root_joint: int) -> None:
+    g = torch.Generator().manual_seed(root_joint)
+    joints = torch.randn(7, 2, 21, 3, generator=g, dtype=torch.float64) * 0.05
+    poses = joints * 9 + 0.1 * torch.randn(joints.shape, generator=g, dtype=torch.float64)
+    valid = torch.rand(7, 2, 21, generator=g) < 0.6
+    valid[:, :, 13] = False
+    rotation = roma.rotvec_to_rotmat(torch.randn(3, generator=g, dtype=torch.float64))
+    truth = Truth(joints, valid, rotation)
+    found = pair_errors(poses, truth, rotation, root_joint)
+
+    placed = place_on_ground_truth(poses.numpy(), joints.numpy(), root_joint)
+    seen = valid.numpy().astype(float)
+    errors = pose_metrics.joint_errors(placed.predicted_mm, placed.true_mm)
+    assert found.mono_mm == pytest.approx(pose_metrics.mono_m(errors, seen), rel=1e-9)
+    assert pose_error_mm(poses, truth, root_joint) == pytest.approx(errors[valid.numpy()].mean(), rel=1e-9)
+    dual = pose_metrics.dual_m(placed.predicted_mm, placed.true_mm, seen, rotation.numpy())
+    assert found.dual_mm == pytest.approx(float(np.asarray(dual)), rel=1e-9)

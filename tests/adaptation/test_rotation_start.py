@@ -1,0 +1,168 @@
+"""The first rotation: right for every pair, robust, refused when it cannot be had, calibration kept apart."""
+
+import json
+import math
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import roma
+import torch
+from torch import Tensor
+
+from handloom.adaptation.rotation_start import (
+    consensus_rotation,
+    estimate_rotation,
+    read_rotation,
+    start_rotations,
+)
+from handloom.adaptation.source_prediction import load_source_predictions, predict_source
+from handloom.datasets.views import load_views, save_views
+from handloom.estimators.detnet.prediction import Predictions
+from handloom.geometry.rotations import angle_deg
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.errors import InputError
+
+from .conftest import PAIRS, ROOT_JOINT, Rig, make_view, open_hand
+
+PAIR_NAMES = ["1-2", "1-3", "1-4", "2-3", "2-4", "3-4"]
+
+
+def camera_rotations() -> Tensor:
+    """Four cameras about as far apart as a headset's: up to 150 degrees."""
+    vectors = torch.tensor([[0.0, 0, 0], [0.2, 2.6, 0.1], [0.3, 1.4, -0.2], [-0.4, 1.2, 0.3]], dtype=torch.float64)
+    return roma.rotvec_to_rotmat(vectors)
+
+
+def noisy_predictions(noise: Tensor, seed: int = 0) -> list[Predictions]:
+    """The same hands seen by the cameras, each with its own noise."""
+    g = torch.Generator().manual_seed(seed)
+    turns = roma.rotvec_to_rotmat(torch.randn(PAIRS, 3, generator=g, dtype=torch.float64))
+    hands = torch.from_numpy(open_hand() / 0.1) @ turns
+    return [
+        Predictions(
+            hands @ rotation.T + sigma * torch.randn(hands.shape, generator=g, dtype=torch.float64),
+            0.5 + 0.5 * torch.rand(PAIRS, 21, generator=g, dtype=torch.float64),
+        )
+        for rotation, sigma in zip(camera_rotations(), noise, strict=True)
+    ]
+
+
+@pytest.fixture
+def headset(tmp_path: Path) -> tuple[list[Path], Path]:
+    """The four cameras' views and source predictions as files."""
+    views, arrays = [], {}
+    predictions = noisy_predictions(torch.tensor([0.2, 0.1, 0.05, 0.05]))
+    for number, (rotation, found) in enumerate(zip(camera_rotations(), predictions, strict=True), start=1):
+        view = make_view(f"camera{number}", rotation.numpy(), np.random.default_rng(number), 32)
+        views.append(tmp_path / f"camera{number}.npz")
+        save_views(views[-1], view)
+        arrays[f"joints_camera{number}"] = found.joints.float().numpy()
+        arrays[f"confidence_camera{number}"] = found.confidence.float().numpy()
+    header = Header("source_predictions", extra={"root_joint": str(ROOT_JOINT), "cameras": "4"})
+    write_arrays(tmp_path / "source_predictions.npz", arrays, header)
+    return views, tmp_path / "source_predictions.npz"
+
+
+def start(headset: tuple[list[Path], Path], fidelity: str = "fixed", **changes: object) -> Path:
+    views, predictions = headset
+    output = predictions.with_name(f"rotations_{fidelity}.json")
+    settings = AdaptationSettings(**changes)
+    start_rotations(settings, predictions, views, output, root_joint=ROOT_JOINT, fidelity=fidelity, headset="headset2")
+    return output
+
+
+@pytest.mark.parametrize("fidelity", ["fixed", "faithful"])
+def test_all_pairs_are_estimated_and_compared_with_the_calibration(
+    headset: tuple[list[Path], Path], fidelity: str
+) -> None:
+    output = start(headset, fidelity)
+    document = json.loads(output.read_text())
+    assert list(document["estimates"]) == PAIR_NAMES == list(document["diagnostics"])
+    cameras = camera_rotations()
+    for pair, (a, b) in zip(PAIR_NAMES, combinations(range(4), 2), strict=True):
+        truth = cameras[a] @ cameras[b].T
+        torch.testing.assert_close(
+            torch.tensor(document["diagnostics"][pair]["calibrated"]).double(), truth, atol=1e-6, rtol=0
+        )
+        for init in ("single", "synchronised"):
+            error = float(angle_deg(read_rotation(output, pair, init), truth))
+            assert error == pytest.approx(document["diagnostics"][pair][f"{init}_error_deg"], abs=1e-4)
+            if fidelity == "fixed":
+                assert error < 6
+    synchronised = [read_rotation(output, pair, "synchronised") for pair in ("1-2", "2-3", "1-3")]
+    torch.testing.assert_close(synchronised[0] @ synchronised[1], synchronised[2], atol=1e-6, rtol=0)
+
+
+def test_estimates_do_not_depend_on_annotations_in_fixed_mode(headset: tuple[list[Path], Path]) -> None:
+    before = json.loads(start(headset).read_text())["estimates"]
+    for path in headset[0]:
+        view = load_views(path)
+        view.joint_valid[:] = 0
+        view.joints_cam_m[:] = 7
+        view.cam_from_world_rotation[:] = np.eye(3)
+        save_views(path, view)
+    assert json.loads(start(headset).read_text())["estimates"] == before
+
+
+def test_released_rotations_replace_the_estimates(headset: tuple[list[Path], Path], tmp_path: Path) -> None:
+    given = {pair: roma.random_rotmat().double() for pair in PAIR_NAMES}
+    keys = {f"set1-{int(p[0]) - 1},{int(p[2]) - 1}": {"R_pred": r.tolist()} for p, r in given.items()}
+    file = tmp_path / "R_config.json"
+    file.write_text(json.dumps(keys))
+    output = start(headset, rotations=str(file))
+    for pair, rotation in given.items():
+        torch.testing.assert_close(read_rotation(output, pair, "single"), rotation)
+    del keys["set1-0,2"]
+    file.write_text(json.dumps(keys))
+    with pytest.raises(InputError, match=r"set1-0,2\.R_pred"):
+        start(headset, rotations=str(file))
+    keys["set1-0,2"] = {"R_pred": torch.diag(torch.tensor([1.0, 1.0, -1.0])).tolist()}
+    file.write_text(json.dumps(keys))
+    with pytest.raises(InputError, match="is not a rotation"):
+        start(headset, rotations=str(file))
+
+
+def test_consensus_survives_wrong_hands_and_flat_ones() -> None:
+    """A third of the pairs show unrelated poses; flat hands alone would often give reflections (3.2)."""
+    first, second = (noisy_predictions(torch.full((4,), 0.25), seed=5)[camera].joints for camera in (0, 1))
+    flat = torch.tensor([1.0, 1.0, 0.05], dtype=torch.float64)
+    second = second.clone()
+    second[::3] = torch.randn(second[::3].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    truth = camera_rotations()[0] @ camera_rotations()[1].T
+    found = consensus_rotation(first, second, torch.ones(PAIRS, 21, dtype=torch.float64))
+    assert float(angle_deg(found.rotation_12, truth)) < 8
+    assert float(torch.linalg.det(found.rotation_12)) == pytest.approx(1)
+    flat_hands = consensus_rotation(first * flat, first * flat @ truth, torch.ones(PAIRS, 21, dtype=torch.float64))
+    assert float(angle_deg(flat_hands.rotation_12, truth)) < 1e-4
+
+
+def test_nothing_to_estimate_from_is_said() -> None:
+    poses = torch.full((3, 21, 3), math.nan, dtype=torch.float64)
+    with pytest.raises(InputError, match="none of 3 pairs of poses is finite"):
+        consensus_rotation(poses, poses, torch.ones(3, 21, dtype=torch.float64))
+    sure, unsure = (Predictions(torch.randn(3, 21, 3), torch.full((3, 21), value)) for value in (0.9, 0.1))
+    with pytest.raises(InputError, match="confidence_threshold"):
+        estimate_rotation(sure, unsure, root_joint=0, fidelity="fixed", confidence_threshold=0.5)
+
+
+def test_annotated_validity_is_refused_in_fixed_mode() -> None:
+    found = Predictions(torch.randn(3, 21, 3), torch.rand(3, 21))
+    with pytest.raises(ValueError, match="belongs to faithful"):
+        estimate_rotation(found, found, root_joint=0, fidelity="fixed", true_common=torch.ones(3, 21, dtype=torch.bool))
+
+
+def test_source_predictions_are_unmirrored_and_remember_their_root(rig: Rig) -> None:
+    output = rig.folder / "source_predictions.npz"
+    predict_source(rig.detnet, rig.source, rig.views, output, root_joint=ROOT_JOINT)
+    first, _ = load_source_predictions(output, ROOT_JOINT)
+    is_left = torch.from_numpy(load_views(rig.views[0]).is_left)
+    assert first.joints.shape == (PAIRS, 21, 3)
+    # The thumb points to the other side on left hands.
+    thumb_x = first.joints[:, 4, 0]
+    assert bool((thumb_x[is_left] > 0).all())
+    assert bool((thumb_x[~is_left] < 0).all())
+    with pytest.raises(InputError, match="was made with root joint 0, expected 9"):
+        load_source_predictions(output, 9)

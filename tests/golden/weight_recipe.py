@@ -1,4 +1,4 @@
-"""Network weights from a seed, as golden/README.md describes them: nothing but names, shapes and generators."""
+"""Network weights from a seed, as s2d/README.md describes them: nothing but names, shapes and generators."""
 
 import json
 import math

@@ -159,4 +159,5 @@ def errors_by_hand(
         "frame": view_1.frame[row_1],
         "is_left": view_1.is_left[row_1],
         **{f"{name}_{view + 1}_mm": means[name][:, view] for name in means for view in range(2)},
+        **{f"valid_{view + 1}": seen[:, view].astype(np.int64) for view in range(2)},
     }

@@ -1,0 +1,76 @@
+"""How all figures look: colours that colour-blind readers can tell apart, font sizes, and how a figure is saved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from handloom.hand.joints import FINGERS
+from handloom.runtime.artifacts import atomic_path
+
+# Okabe and Ito's palette.
+ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    *("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+)
+GREY, INK, FAINT = "#8A8A8A", "#222222", "#D9D9D9"
+
+FINGER_COLOURS = dict(zip(FINGERS, (VERMILION, ORANGE, GREEN, SKY, PURPLE), strict=True))
+VARIANT_COLOURS = {"source": GREY, "s2dhand": BLUE, "s2dhand_sync": ORANGE}
+VARIANT_NAMES = {"source": "baseline", "s2dhand": "S2DHand", "s2dhand_sync": "S2DHand, synchronised R"}
+SETTING_NAMES = {"in": "in-dataset", "cross": "cross-dataset"}
+DOTS_PER_INCH = 160
+
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 1.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+}
+
+
+@contextmanager
+def drawn(path: Path, width_in: float, height_in: float) -> Iterator[Figure]:
+    """A figure of the given size in inches that is written to `path` whole, or not at all if the block fails.
+
+    The file holds no date and no version, so equal figures are equal files.
+    """
+    with rc_context(_SETTINGS):
+        figure = Figure(figsize=(width_in, height_in))
+        yield figure
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata={"Software": None})
+
+
+def headset_name(headset: str) -> str:
+    """`headset1` as it is printed."""
+    return f"Headset {headset.removeprefix('headset')}"
+
+
+def hide_frame(axes: Axes) -> None:
+    """Leave nothing of the axes but what is drawn in them."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

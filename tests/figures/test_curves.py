@@ -1,0 +1,90 @@
+"""Curves: what is averaged, and what the files must hold."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from handloom.figures.curves import (
+    PANELS,
+    draw_adaptation_curves,
+    draw_pretraining_curves,
+    mean_curve,
+    read_history,
+)
+from handloom.runtime.errors import InputError
+
+
+def history(folder: Path, pair: str, seed: int, start: float, variant: str = "s2dhand") -> Path:
+    """Three epochs whose values fall by 1 each; epoch 0 has no label error, as before the first step."""
+    path = folder / "cross" / "headset1" / pair / variant / f"seed{seed}.history.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {panel.column for panel in PANELS} | {panel.dashed for panel in PANELS if panel.dashed}
+    table = pd.DataFrame({"epoch": [0.0, 1, 2], **{name: [start, start - 1, start - 2] for name in sorted(columns)}})
+    table.loc[0, "label_error_mm"] = None
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_seeds_are_averaged_before_pairs_are_compared(tmp_path: Path) -> None:
+    """Pair 1-2 has two seeds around 20, pair 1-3 one at 40: the mean is 30, not 26.7, and pairs deviate by 10."""
+    paths = [history(tmp_path, "1-2", 1, 18), history(tmp_path, "1-2", 2, 22), history(tmp_path, "1-3", 1, 40)]
+    table = pd.concat([read_history(path) for path in paths])
+    curve = mean_curve(table, "student_mono_mm", since_start=False)
+    assert curve["mean"].tolist() == [30, 29, 28]
+    assert curve["deviation"].tolist() == [10, 10, 10]
+    change = mean_curve(table, "student_mono_mm", since_start=True)
+    assert change["mean"].tolist() == [0, -1, -2]
+    assert change["deviation"].tolist() == [0, 0, 0]
+
+
+def test_epochs_without_a_value_are_left_out(tmp_path: Path) -> None:
+    table = read_history(history(tmp_path, "1-2", 1, 18))
+    assert mean_curve(table, "label_error_mm", since_start=False).index.tolist() == [1, 2]
+
+
+def test_a_history_is_named_by_its_path(tmp_path: Path) -> None:
+    table = read_history(history(tmp_path, "2-4", 7, 10, variant="s2dhand_sync"))
+    row = table.iloc[0]
+    assert (row["setting"], row["headset"], row["pair"], row["variant"], row["seed"]) == (
+        "cross", "headset1", "2-4", "s2dhand_sync", 7,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["history.csv", "cross/headset1/1-2/s2dhand/last.history.csv"])
+def test_other_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="its curves cannot be named"):
+        read_history(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [None, "", "epoch,total_loss\n0,1\n"])
+def test_broken_histories_are_named(tmp_path: Path, content: str | None) -> None:
+    path = history(tmp_path, "1-2", 1, 18)
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=r"seed1.history.csv"):
+        read_history(path)
+
+
+@pytest.mark.slow
+def test_both_figures_are_drawn(tmp_path: Path) -> None:
+    paths = [history(tmp_path, pair, 1, 20, v) for pair in ("1-2", "1-3") for v in ("s2dhand", "s2dhand_sync")]
+    draw_adaptation_curves(paths, tmp_path / "curves.png")
+    losses = {f"{part}_{name}": [2.0, 1.0] for part in ("train", "held_out") for name in LOSSES}
+    table = pd.DataFrame({"epoch": [1, 2], "learning_rate": 1e-3, "held_out_error_mm": [30.0, 20.0], **losses})
+    table.to_csv(tmp_path / "history.csv", index=False)
+    draw_pretraining_curves({"in": tmp_path / "history.csv"}, tmp_path / "pretraining.png")
+    for name in ("curves.png", "pretraining.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.width > 1500
+
+
+LOSSES = ("total", "heat", "delta", "location")
+
+
+def test_pretraining_curves_need_their_columns(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,train_total\n1,2\n")
+    with pytest.raises(InputError, match=r"history.csv: lacks the columns .*held_out_error_mm"):
+        draw_pretraining_curves({"in": tmp_path / "history.csv"}, tmp_path / "pretraining.png")

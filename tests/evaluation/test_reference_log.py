@@ -3,10 +3,22 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from handloom.evaluation.reference_log import HEADER, ReferenceLog, calc_metrics, read_log, write_log
+from handloom.evaluation.pair_predictions import load_pair_predictions
+from handloom.evaluation.reference_log import (
+    HEADER,
+    ReferenceLog,
+    calc_metrics,
+    read_log,
+    write_log,
+    write_pair_log,
+)
+from handloom.evaluation.scores import score_headset
 from handloom.runtime.errors import InputError
+
+from .headset_files import PAIRS, write_headset
 
 
 @pytest.fixture
@@ -87,3 +99,23 @@ def test_names_with_spaces_cannot_be_written(log: ReferenceLog, tmp_path: Path) 
     spaced = ReferenceLog(**{**log.__dict__, "sequence": np.full((3, 2), "my sequence")})
     with pytest.raises(InputError, match="'my sequence' holds a space"):
         write_log(tmp_path / "x.log", spaced)
+
+
+def test_the_log_of_a_pair_gives_its_scores(tmp_path: Path) -> None:
+    """What `calc_metrics` makes of our log is what our own scores say."""
+    files = write_headset(tmp_path)
+    score_headset(
+        files.views, files.source_predictions, files.rotations, files.predictions,
+        tmp_path / "scores.csv", tmp_path / "samples.npz",
+        setting="in", headset="headset1", pairs=PAIRS, root_joint=0,
+    )  # fmt: skip
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    row = scores[(scores["pair"] == "2-4") & (scores["variant"] == "s2dhand") & (scores["seed"] == 2)].iloc[0]
+    path = tmp_path / "2-4" / "s2dhand" / "seed2.predictions.npz"
+    write_pair_log((files.views[1], files.views[3]), path, tmp_path / "10-set0-1,3.log", root_joint=0)
+    log, footer = read_log(tmp_path / "10-set0-1,3.log")
+    assert footer["epe_mm"] == pytest.approx(row["mono_m_mm"], abs=1e-9)
+    metrics = calc_metrics(log, load_pair_predictions(path, 0).rotation_12)
+    assert metrics.dual_m_mm == pytest.approx(row["dual_m_mm"], abs=1e-9)
+    np.testing.assert_allclose(log.predicted_placed_mm - log.predicted_mm, log.true_placed_mm - log.true_mm, atol=1e-9)
+    assert log.is_left[:, 0].tolist() == [False, True, False, True]

@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from annotated_types import Len
 from jaxtyping import Bool, Float, Int
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
@@ -101,7 +100,7 @@ class _Image(TypedDict):
 class _Annotation(TypedDict):
     image_id: int
     bbox: _Boxes
-    joint_valid: Annotated[list[float], Len(42, 42)] | None
+    joint_valid: Annotated[list[float], Field(min_length=42, max_length=42)] | None
 
 
 class _Data(TypedDict):
@@ -123,7 +122,7 @@ class _Calibration(TypedDict):
 
 
 class _FrameJoints(TypedDict):
-    world_coord: Annotated[list[_Row3], Len(42, 42)]
+    world_coord: Annotated[list[_Row3], Field(min_length=42, max_length=42)]
 
 
 class _Joints(TypedDict):

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from handloom.datasets.views import ViewSamples
+from handloom.datasets.views import ViewSamples, load_views
 from handloom.evaluation.alignment import MM_PER_M, AlignedPoses
+from handloom.evaluation.pair_predictions import align, load_pair_predictions, pair_truth
 from handloom.evaluation.pose_metrics import auc, dual_m, euler_angles, joint_errors, mono_m
 from handloom.geometry.rotations import mean_rotation_unsigned, rotation_between
 from handloom.runtime.artifacts import write_text
@@ -91,6 +92,14 @@ def log_of_pair(
         predicted_placed_mm=poses.predicted_mm + true_placed_mm[:, :, [root_joint]],
         true_placed_mm=true_placed_mm,
     )
+
+
+def write_pair_log(views: tuple[Path, Path], predictions: Path, output: Path, *, root_joint: int) -> None:
+    """Stage: the log of one camera pair from its crops and a `pair_predictions` artifact."""
+    samples = (load_views(views[0]), load_views(views[1]))
+    found = load_pair_predictions(predictions, root_joint)
+    poses = align(found, pair_truth(samples, found.rows), root_joint)
+    write_log(output, log_of_pair(samples, found.rows, poses, root_joint))
 
 
 def write_log(path: Path, log: ReferenceLog) -> None:

@@ -121,11 +121,8 @@ def _cells(
 def _by_seed(scores: pd.DataFrame, variant: str, pairs: Sequence[str], metric: str) -> np.ndarray:
     """The unweighted mean over the pairs, for every seed that has all of them."""
     rows = scores[(scores["variant"] == variant) & scores["pair"].isin(pairs)]
-    wide = rows.assign(seed=rows["seed"].fillna(-1)).pivot_table(
-        index="seed", columns="pair", values=f"{metric}_mm", dropna=False
-    )
-    complete = wide.reindex(columns=list(pairs)).dropna()
-    return complete.to_numpy(dtype=float).mean(axis=1) if len(pairs) else np.empty(0)
+    of_seed = rows.groupby(rows["seed"].fillna(-1))[f"{metric}_mm"]
+    return of_seed.mean()[of_seed.count() == len(pairs)].to_numpy(dtype=float)
 
 
 def _mean(by_seed: np.ndarray) -> float:

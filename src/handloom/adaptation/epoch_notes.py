@@ -33,6 +33,12 @@ class EpochNotes:
         weights = [s.labels.common * s.teacher.confidence_1 * s.teacher.confidence_2 for s in self.steps]
         return consensus_rotation(aligned.view_1, aligned.view_2, torch.cat(weights)).rotation_12
 
+    def teacher_poses(self, pairs: Tensor) -> Float[Tensor, "pairs 2 21 3"]:
+        """The teacher's poses of the given pairs, as it answered when their batch came."""
+        order = torch.cat(self.rows).argsort()
+        poses = torch.cat([torch.stack([s.teacher.poses_1, s.teacher.poses_2], 1) for s in self.steps])
+        return poses.cpu()[order[pairs]]
+
     def figures(self, truth: Truth, rotation_12: Tensor, root_joint: int) -> dict[str, float]:
         """Mean losses of both views, the labels' error, the views' disagreement, and how many pairs were unrefined."""
         labels = torch.cat([torch.stack([s.labels.view_1, s.labels.view_2], 1) for s in self.steps]).cpu()

@@ -177,8 +177,9 @@ class _Adaptation:
         if self.fidelity == "fixed":
             self.rotation_12 = momentum_rotation(self.rotation_12, seen, settings.rotation_momentum)
         self.epoch += 1
-        teacher_figures = {"teacher_rotation_error_deg": rotation_error_deg(seen, self.truth)}
-        self.history.append({"epoch": float(self.epoch), **figures, **self._scores(), **teacher_figures})
+        figures["teacher_rotation_error_deg"] = rotation_error_deg(seen, self.truth)
+        scores = self._scores(notes.teacher_poses(self.shown))
+        self.history.append({"epoch": float(self.epoch), **scores, **figures})
 
     def rotation_at_test(self) -> Float[Tensor, "3 3"]:
         """The rotation of Dual-M: the adapted one; faithful, the first one, since the release forgets what it moved."""
@@ -209,21 +210,19 @@ class _Adaptation:
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * decay
 
-    def _scores(self) -> dict[str, float]:
-        """Both networks on some pairs, the rotation's error and the networks' distance: diagnostics only."""
+    def _scores(self, teacher_poses: Tensor | None = None) -> dict[str, float]:
+        """Diagnostics: the student on some pairs, the teacher as it answered there, the rotation, their distance."""
         scores = {
             "rotation_error_deg": rotation_error_deg(self.rotation_12, self.truth),
             "student_teacher_distance": parameter_distance(self.teacher, self.student),
         }
         if len(self.shown) > 0:
-            for name, network in (("student", self.student), ("teacher", self.teacher)):
-                joints = [
-                    predict_view(network, v, i, device=self.device).joints
-                    for v, i in zip(self.views, self.shown_rows, strict=True)
-                ]
-                errors = pair_errors(
-                    torch.stack(joints, 1), self.truth.at(self.shown), self.rotation_12, self.root_joint
-                )
+            rows = zip(self.views, self.shown_rows, strict=True)
+            joints = [predict_view(self.student, view, index, device=self.device).joints for view, index in rows]
+            student_poses = torch.stack(joints, 1)
+            poses = {"student": student_poses, "teacher": student_poses if teacher_poses is None else teacher_poses}
+            for name, answer in poses.items():
+                errors = pair_errors(answer, self.truth.at(self.shown), self.rotation_12, self.root_joint)
                 scores |= {f"{name}_mono_mm": errors.mono_mm, f"{name}_dual_mm": errors.dual_mm}
         return scores
 

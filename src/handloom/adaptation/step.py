@@ -104,7 +104,9 @@ def adapt_once(
         augmentation = draw_augmentation(len(images), settings.augmentation, generator)
         images = augment_images(images, augmentation, generator)
         heat, taught = augment_heat_maps(heat, augmentation), augment_joints(taught, augmentation)
-    maps = student(images)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        maps = student(images)
+    maps = DetNetMaps(*(m.float() for m in maps))
     loss_1, loss_2 = _losses(maps, heat, taught, batch, settings, root_joint, fidelity)
     optimiser.zero_grad()
     (loss_1.total + loss_2.total).backward()

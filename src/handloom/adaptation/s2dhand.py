@@ -180,6 +180,8 @@ class _Adaptation:
         figures["teacher_rotation_error_deg"] = rotation_error_deg(seen, self.truth)
         scores = self._scores(notes.teacher_poses(self.shown))
         self.history.append({"epoch": float(self.epoch), **scores, **figures})
+        told = ", ".join(f"{name} {value:.4g}" for name, value in self.history[-1].items())
+        print(told, file=sys.stderr, flush=True)
 
     def rotation_at_test(self) -> Float[Tensor, "3 3"]:
         """The rotation of Dual-M: the adapted one; faithful, the first one, since the release forgets what it moved."""

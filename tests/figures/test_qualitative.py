@@ -40,8 +40,17 @@ def test_the_same_hand_is_not_shown_twice() -> None:
 
 
 def test_hands_of_which_little_is_seen_are_not_shown() -> None:
-    with pytest.raises(InputError, match="no hand with at least 15 valid joints"):
-        choose_cases(errors([1.0, 2], [1.0, 2], valid=14), seed=1)
+    table = errors([30.0, 31, 32, 90], [29.0, 30, 31, 80])
+    table.loc[table["row_1"] == 3, "valid_2"] = 14
+    assert 3 not in {case.row_1 for case in choose_cases(table, seed=1)}
+
+
+def test_where_no_hand_is_seen_well_the_best_seen_are_shown() -> None:
+    table = errors([30.0, 31, 32, 90], [29.0, 30, 31, 80], valid=12)
+    table.loc[table["row_1"] == 3, "valid_2"] = 11
+    assert {case.row_1 for case in choose_cases(table, seed=1)} == {0, 1, 2}
+    with pytest.raises(InputError, match="no hand with valid joints in both views"):
+        choose_cases(errors([1.0], [1.0], valid=0), seed=1)
 
 
 def test_a_seed_that_was_not_scored_is_refused() -> None:

@@ -87,18 +87,20 @@ def draw_qualitative(
 def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
     """The worst, the typical and the most improved pair of hands by S2DHand's mean Mono error of both views.
 
-    Typical is nearest to the median in both error and improvement. Only hands with 15 valid joints in both views count.
+    Typical is nearest to the median in both error and improvement. Only hands with 15 valid joints in both views count,
+    or, where the data have none, those with the most.
     """
     key = ["pair", "row_1", "row_2"]
-    shown = errors[(errors["valid_1"] >= FEWEST_JOINTS) & (errors["valid_2"] >= FEWEST_JOINTS)]
+    joints = errors[["valid_1", "valid_2"]].min(axis=1)
+    shown = errors[(joints > 0) & (joints >= min(FEWEST_JOINTS, joints.max()))]
     shown = shown.assign(error=(shown["mono_1_mm"] + shown["mono_2_mm"]) / 2)
     before = shown[shown["variant"] == "source"].set_index(key)["error"]
     after = shown[(shown["variant"] == "s2dhand") & (shown["seed"] == seed)].set_index(key)["error"]
     table = pd.DataFrame({"before": before, "after": after}).dropna()
     if table.empty:
         raise InputError(
-            f"sample errors hold no hand with at least {FEWEST_JOINTS} valid joints in both views, of the baseline and "
-            f"of S2DHand (seed {seed}); score with that seed, or show another"
+            f"sample errors hold no hand with valid joints in both views, of the baseline and of S2DHand "
+            f"(seed {seed}); score with that seed, or show another"
         )
     gain = table["before"] - table["after"]
     from_median = (table["after"].rank(pct=True) - 0.5).abs() + (gain.rank(pct=True) - 0.5).abs()

@@ -6,7 +6,6 @@ thumb is at zero in the rest pose.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import roma
@@ -30,21 +29,25 @@ class Anatomy:
     """The anatomical angles of the rest pose."""
 
     def pose_from_angles(self, angles_rad: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 15 3"]:
-        """The pose, rotation vectors relative to the rest pose, that brings the joints to the given angles.
+        """The pose, rotation vectors relative to the rest pose, that brings the joints to the given angles."""
+        return roma.rotmat_to_rotvec(self.rotations_from_angles(angles_rad))
+
+    def rotations_from_angles(self, angles_rad: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 15 3 3"]:
+        """The same as rotation matrices.
 
         With B a joint's frame at rest, Q(a) = R_radial R_flexion R_twist its turn from zero and a_0 the angles at rest,
         the rotation about its parent is R = B Q(a_0)^T Q(a) B^T.
         """
         frames = self.rest_frames
         turn = _turn(self.rest_angles_rad).mT @ _turn(angles_rad)
-        return roma.rotmat_to_rotvec(frames @ turn @ frames.mT)
+        return frames @ turn @ frames.mT
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields as named arrays, for the hand's file."""
         return {"rest_frames": self.rest_frames.numpy(), "rest_angles_rad": self.rest_angles_rad.numpy()}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Anatomy":
         """The anatomy held by the named arrays of a hand's file."""
         return cls(torch.from_numpy(arrays["rest_frames"]), torch.from_numpy(arrays["rest_angles_rad"]))
 
@@ -61,7 +64,16 @@ def pose_for_side(pose_rotvec: Float[Tensor, "*batch joint 3"], side: Side) -> F
 
 def _turn(angles_rad: Float[Tensor, "*batch joint 3"]) -> Float[Tensor, "*batch joint 3 3"]:
     """Q(a), in the joint's own axes."""
-    flexion, radial, twist = (
-        roma.rotvec_to_rotmat(angles_rad[..., axis, None] * torch.eye(3).to(angles_rad)[axis]) for axis in range(3)
-    )
+    cosine, sine = angles_rad.cos().unbind(-1), angles_rad.sin().unbind(-1)
+    one, zero = torch.ones_like(cosine[0]), torch.zeros_like(cosine[0])
+
+    def matrix(*entries: Tensor) -> Tensor:
+        return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+
+    (c, s) = cosine[FLEXION], sine[FLEXION]
+    flexion = matrix(one, zero, zero, zero, c, -s, zero, s, c)
+    (c, s) = cosine[RADIAL], sine[RADIAL]
+    radial = matrix(c, zero, s, zero, one, zero, -s, zero, c)
+    (c, s) = cosine[TWIST], sine[TWIST]
+    twist = matrix(c, -s, zero, s, c, zero, zero, zero, one)
     return radial @ flexion @ twist

@@ -1,12 +1,12 @@
-"""Poses that hands take: grasps, pinches, gestures; the angles in degrees, written by hand and checked by eye.
+"""Poses that hands take: grasps, pinches, gestures; the angles in whole degrees, written by hand and checked by eye.
 
 A row per finger: flexion of the base, radial deviation of the base, flexion of the middle joint (the last joint
 follows with two thirds). The thumb has flexion, radial deviation (away from the palm) and twist of its base, then the
 flexion of its two other joints.
 """
 
+from dataclasses import dataclass
 from math import pi
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,11 +15,12 @@ from torch import Tensor
 from handloom.hand.anatomy import FLEXION, RADIAL
 from handloom.hand.limits import BASES, COUPLING, DISTALS, MIDDLES
 
-Finger = tuple[float, float, float]
-Thumb = tuple[float, float, float, float, float]
+Finger = tuple[int, int, int]
+Thumb = tuple[int, int, int, int, int]
 
 
-class KeyPose(NamedTuple):
+@dataclass(frozen=True)
+class KeyPose:
     """One pose: index, middle, ring and pinky finger (base flexion, base deviation, middle flexion), and the thumb."""
 
     index: Finger

@@ -12,29 +12,32 @@ _DEGREE = pi / 180.0
 BASES, MIDDLES, DISTALS = [0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]
 """Rows of the base, middle and distal joints of index, middle, pinky and ring finger; the thumb has rows 12 to 14."""
 
-_FINGER_BENDS = (((-20, 90),), ((-2, 105),), ((-5, 75),))
-_SPREADS = {"index": (-8, 25), "middle": (-12, 12), "pinky": (-32, 6), "ring": (-20, 6)}
-_THUMB = (((-25, 45), (-30, 25), (-20, 35)), ((-8, 55), (0, 0), (0, 0)), ((-15, 80), (0, 0), (0, 0)))
-
 COUPLING = 2.0 / 3.0
 """The tendons bend a finger's last joint by about two thirds of the middle one's angle."""
 COUPLING_PLAY_RAD = 15.0 * _DEGREE
 _SPREAD_LOST_IN_FIST = 0.8
 
 
-def _limits_deg() -> list[list[tuple[int, int]]]:
-    still = (0, 0)
-    fingers = [
-        [bend[0], spread if bend is _FINGER_BENDS[0] else still, still]
-        for spread in _SPREADS.values()
-        for bend in _FINGER_BENDS
-    ]
-    return [*fingers, *(list(joint) for joint in _THUMB)]
+Range = tuple[int, int]
+_STILL: Range = (0, 0)
 
 
+def _finger(spread: Range) -> tuple[tuple[Range, Range, Range], ...]:
+    return ((-20, 90), spread, _STILL), ((-2, 105), _STILL, _STILL), ((-5, 75), _STILL, _STILL)
+
+
+_LIMITS_DEG = (
+    *_finger(spread=(-8, 25)),  # index
+    *_finger(spread=(-12, 12)),  # middle
+    *_finger(spread=(-32, 6)),  # pinky
+    *_finger(spread=(-20, 6)),  # ring
+    ((-25, 45), (-30, 25), (-20, 35)),  # thumb
+    ((-8, 55), _STILL, _STILL),
+    ((-15, 80), _STILL, _STILL),
+)
 LOWER_RAD: Float[Tensor, "15 3"]
 UPPER_RAD: Float[Tensor, "15 3"]
-LOWER_RAD, UPPER_RAD = (torch.tensor(_limits_deg(), dtype=torch.float32) * _DEGREE).unbind(-1)
+LOWER_RAD, UPPER_RAD = (torch.tensor(_LIMITS_DEG, dtype=torch.float32) * _DEGREE).unbind(-1)
 """Least and greatest flexion, radial deviation and twist of each joint, in radians."""
 FREEDOM = (UPPER_RAD > LOWER_RAD).float()
 """One for the angles that can change, zero for the others."""

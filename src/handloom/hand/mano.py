@@ -1,7 +1,7 @@
 """A hand model in MANO's format and its skinning (Romero et al., "Embodied Hands", SIGGRAPH Asia 2017)."""
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple
 
 import roma
 import torch
@@ -44,15 +44,13 @@ class HandModel:
         """How many shape coefficients the model takes."""
         return self.shapedirs.shape[-1]
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "HandModel":
         """The same model on another device, its real numbers in another precision."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {
-            name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
-            for name, tensor in tensors.items()
-            if isinstance(tensor, Tensor)
-        }
-        return replace(self, **moved)
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                values[name] = value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+        return replace(self, **values)
 
 
 class SkinnedHand(NamedTuple):
@@ -94,14 +92,15 @@ def skin(
     rest_joints = model.J_regressor @ shaped
     rotations = roma.rotvec_to_rotmat(pose_rotvec)
 
-    motions = _translated(posed_from_rest(rotations, rest_joints), translation_m)
+    motions = posed_from_rest(rotations, rest_joints)
+    # The translation follows the blend: weights sum to one only nearly.
+    skinning = _translated((model.weights @ motions.flatten(-2)).unflatten(-1, (4, 4)), translation_m)
+    motions = _translated(motions, translation_m)
     joints = transformed(motions, rest_joints)
 
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     bend = (rotations[..., _TAIL, :, :] - identity).flatten(-3)
-    corrected = shaped + _blend(model.posedirs, bend)
-    skinning = (model.weights @ motions.flatten(-2)).unflatten(-1, (4, 4))
-    vertices = transformed(skinning, corrected)
+    vertices = transformed(skinning, shaped + _blend(model.posedirs, bend))
 
     tips = vertices[..., list(model.tip_vertices), :]
     keypoints = torch.cat([joints, tips], dim=-2)[..., list(SNAP_FROM_MANO21), :]
@@ -148,7 +147,8 @@ def _rigid(rotation: Float[Tensor, "*batch 3 3"], shift: Float[Tensor, "*batch 3
     return torch.cat([upper, last_row.expand(*upper.shape[:-2], 1, 4)], dim=-2)
 
 
-def _translated(motions: Float[Tensor, "*batch 16 4 4"], shift: Float[Tensor, "*batch 3"]) -> Tensor:
-    rotation, origin = motions[..., :3, :3], motions[..., :3, 3]
-    return _rigid(rotation, origin + shift[..., None, :])
-
+def _translated(
+    motions: Float[Tensor, "*batch motion 4 4"], shift: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch motion 4 4"]:
+    """The motions followed by a shift; exactly rigid at the last row, whatever the weights of a blend sum to."""
+    return _rigid(motions[..., :3, :3], motions[..., :3, 3] + shift[..., None, :])

@@ -12,12 +12,13 @@ from handloom.hand.joints import Side
 from handloom.hand.key_poses import KEY_POSES, key_pose_angles
 from handloom.hand.limits import BASES, DISTALS, FREEDOM, MIDDLES, within_limits
 from handloom.hand.open_hand import open_hand_anatomy
-from handloom.hand.self_contact import parted
+from handloom.hand.self_contact import parted, penetration_m
 
 _DEGREE = pi / 180.0
 _FINGER_NOISE_DEG = 7.0
 _SPREAD_NOISE_DEG = 2.5
 _THUMB_NOISE_DEG = 4.0
+_SPARE = 0.1
 _OPENING = 0.4
 _PARTING_ROUNDS = 2
 _SMOOTHING_FRAMES = 2.5
@@ -43,9 +44,15 @@ def smooth_motion(
 
 
 def sample_angles(generator: Generator, count: int, anatomy: Anatomy) -> Float[Tensor, "{count} 15 3"]:
-    """Joint angles of random poses in radians: a mixture of two key poses, varied, within limits, fingers parted."""
-    angles = key_pose_mixtures(generator, count)
-    return within_limits(parted(anatomy, angles, FREEDOM))
+    """Joint angles of random poses in radians: a mixture of two key poses, varied, within limits, fingers parted.
+
+    A tenth more are drawn than needed, and those that stay deepest in themselves are left out.
+    """
+    drawn = key_pose_mixtures(generator, count + ceil(_SPARE * count))
+    angles = within_limits(parted(anatomy, drawn, FREEDOM))
+    depth = penetration_m(anatomy, angles).amax(1)
+    kept = depth.argsort(stable=True)[:count].sort().values
+    return angles[kept]
 
 
 def motion_angles(

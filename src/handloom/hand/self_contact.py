@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from functools import cache
 
-import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handloom.hand.anatomy import Anatomy
 from handloom.hand.mano import HandModel, posed_from_rest, rest_joints_m, transformed
-from handloom.hand.open_hand import open_hand, open_hand_anatomy
+from handloom.hand.open_hand import open_hand
 
 SOFTNESS_M = 0.0015
 """How far two pads of flesh may press into each other."""
@@ -21,40 +20,40 @@ _STEP_PER_M2 = 60.0
 
 @dataclass(frozen=True)
 class FillingSpheres:
-    """Spheres in the rest pose that fill the fingers and the palm, each moving with one of the 16 joints."""
+    """Spheres in the rest pose that fill the fingers and the palm, each moving with one of the 16 joints.
+
+    Pairs of spheres that may come into contact have to keep a distance.
+    """
 
     centres_m: Float[Tensor, "sphere 3"]
-    joints: Int[Tensor, "sphere"]
-    least_distance_m: Float[Tensor, "sphere sphere"]
-    """The distance that each pair must keep, zero where the pair may not be compared."""
+    joints: Int[Tensor, " sphere"]
+    pairs: Int[Tensor, "2 pair"]
+    least_distance_m: Float[Tensor, " pair"]
 
 
 @cache
 def filling_spheres() -> FillingSpheres:
     """The spheres of the embedded hand: three slices of every finger bone and of every bone of the palm."""
     model = open_hand()
-    joints = rest_joints_m(model, torch.zeros(model.shape_count))
+    joints = _rest_joints()
     fingers = [_spheres_along(model, bone, *ends) for bone, ends in _finger_bones(model, joints)]
     palm = [_spheres_along(model, 0, 0.35 * joints[base] + 0.65 * joints[0], joints[base]) for base in (1, 4, 7, 10)]
     centres, radii, owners = (torch.cat(parts) for parts in zip(*fingers, *palm, strict=True))
 
-    at_rest = torch.cdist(centres, centres)
-    touching = radii[:, None] + radii - SOFTNESS_M
-    least = torch.minimum(touching, 0.9 * at_rest) * _comparable(owners)
-    return FillingSpheres(centres, owners, least)
+    pairs = _comparable(owners).nonzero().mT
+    at_rest = torch.linalg.vector_norm(centres[pairs[0]] - centres[pairs[1]], dim=-1)
+    touching = radii[pairs].sum(0) - SOFTNESS_M
+    return FillingSpheres(centres, owners, pairs, torch.minimum(touching, 0.9 * at_rest))
 
 
-def penetration_m(
-    anatomy: Anatomy, angles_rad: Float[Tensor, "*batch 15 3"]
-) -> Float[Tensor, "*batch sphere sphere"]:
+def penetration_m(anatomy: Anatomy, angles_rad: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch pair"]:
     """How much closer than allowed each pair of spheres lies, in metres; zero where they keep apart."""
     spheres = filling_spheres()
-    model = open_hand()
-    wrist = angles_rad.new_zeros(*angles_rad.shape[:-2], 1, 3)
-    rotations = roma.rotvec_to_rotmat(torch.cat([wrist, anatomy.pose_from_angles(angles_rad)], dim=-2))
-    motions = posed_from_rest(rotations, rest_joints_m(model, torch.zeros(model.shape_count)))
+    fingers = anatomy.rotations_from_angles(angles_rad)
+    wrist = torch.eye(3).to(fingers).expand(*fingers.shape[:-3], 1, 3, 3)
+    motions = posed_from_rest(torch.cat([wrist, fingers], dim=-3), _rest_joints())
     centres = transformed(motions[..., spheres.joints, :, :], spheres.centres_m)
-    offsets = centres[..., :, None, :] - centres[..., None, :, :]
+    offsets = centres[..., spheres.pairs[0], :] - centres[..., spheres.pairs[1], :]
     distance = (offsets.square().sum(-1) + 1e-12).sqrt()
     return (spheres.least_distance_m - distance).clamp(min=0.0)
 
@@ -73,10 +72,16 @@ def parted(
         depth = penetration_m(anatomy, moving)
         (slope,) = torch.autograd.grad(depth.square().sum(), moving)
         angles[deep] = (moving - _STEP_PER_M2 * slope * freedom).detach()
-        deep = deep[depth.detach().flatten(1).amax(1) > 0.0]
+        deep = deep[depth.detach().amax(1) > 0.0]
         if not len(deep):
             break
     return angles
+
+
+@cache
+def _rest_joints() -> Float[Tensor, "16 3"]:
+    model = open_hand()
+    return rest_joints_m(model, torch.zeros(model.shape_count))
 
 
 def _finger_bones(
@@ -90,7 +95,7 @@ def _finger_bones(
 
 def _spheres_along(
     model: HandModel, joint: int, start: Float[Tensor, "3"], end: Float[Tensor, "3"]
-) -> tuple[Float[Tensor, "slice 3"], Float[Tensor, "slice"], Int[Tensor, "slice"]]:
+) -> tuple[Float[Tensor, "slice 3"], Float[Tensor, " slice"], Int[Tensor, " slice"]]:
     """Spheres at slices of the flesh around a bone: the centroid of each slice, and its mean distance from it."""
     length = torch.linalg.vector_norm(end - start)
     direction = (end - start) / length
@@ -109,7 +114,7 @@ def _spheres_along(
     return torch.stack(centres), torch.stack(radii), torch.full((len(_SLICES),), joint)
 
 
-def _comparable(owners: Int[Tensor, "sphere"]) -> Bool[Tensor, "sphere sphere"]:
+def _comparable(owners: Int[Tensor, " sphere"]) -> Bool[Tensor, "sphere sphere"]:
     """Each pair once, and none of parts that always touch: a bone and the next one, the palm and what grows from it."""
     finger, place = (owners - 1).div(3, rounding_mode="floor"), (owners - 1).remainder(3)
     palm = owners == 0

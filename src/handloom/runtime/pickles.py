@@ -30,6 +30,12 @@ _ARRAYS: Mapping[Global, Any] = {
     ("numpy._core.multiarray", "scalar"): _REBUILD_SCALAR,
 }
 
+_DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+"""What the unpickler raises for bytes that are no pickle, or claim sizes that no memory holds."""
+
 
 def _latin1_bytes(text: str, encoding: str) -> bytes:
     """What protocol 2 uses to store bytes: only this encoding occurs, and other codecs are not offered."""
@@ -61,7 +67,7 @@ def load_pickle(path: Path, allowed: Mapping[Global, Callable[..., Any]] | None 
         return _AllowListUnpickler(path.read_bytes(), allowed or {}).load()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the folder that the configuration names") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"{path}: is no pickle of numbers and arrays ({error or type(error).__name__}); fetch it again"
         ) from error

@@ -1,0 +1,171 @@
+"""The user's own MANO files, `MANO_RIGHT.pkl` and `MANO_LEFT.pkl`, converted once to handloom's npz artifact.
+
+The originals are pickles of Python 2 that hold objects of the package chumpy. They are read through the allow-list of
+`runtime.pickles`, with inert records in place of chumpy's and scipy's classes: nothing of either is run.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_matrix
+
+from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS, Side
+from handloom.hand.mano import HandModel
+from handloom.hand.model_file import model_from_arrays, read_hand_model, write_hand_model
+from handloom.runtime.errors import InputError
+from handloom.runtime.pickles import Global, load_pickle
+
+MANO_VERTEX_COUNT = 778
+_HOME = "https://mano.is.tue.mpg.de (mano_v1_2.zip, folder models)"
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "v_template": (MANO_VERTEX_COUNT, 3),
+    "shapedirs": (MANO_VERTEX_COUNT, 3, None),
+    "posedirs": (MANO_VERTEX_COUNT, 3, 135),
+    "J_regressor": (16, MANO_VERTEX_COUNT),
+    "weights": (MANO_VERTEX_COUNT, 16),
+    "f": (None, 3),
+    "kintree_table": (2, 16),
+    "hands_mean": (45,),
+    "hands_components": (None, 45),
+}
+_NOTES = {"licence": "MANO licence, https://mano.is.tue.mpg.de/license.html; not to be passed on", "tips": "smplx"}
+
+
+def convert_mano(folder: Path, output_folder: Path, fix_left_shapes: bool = True) -> None:
+    """Convert `MANO_RIGHT.pkl` and `MANO_LEFT.pkl` of a folder to `mano_right.npz` and `mano_left.npz`.
+
+    In the published left hand the x components of the shape directions are those of the right hand, not mirrored, so
+    that a shape widens one hand and narrows the other (smplx issue 48). They change sign here where they are so;
+    `fix_left_shapes=False` keeps the file as published. Raises InputError when a file is missing, damaged or no MANO.
+    """
+    right = read_mano_pickle(folder / "MANO_RIGHT.pkl")
+    left = read_mano_pickle(folder / "MANO_LEFT.pkl")
+    if fix_left_shapes:
+        left = {**left, "shapedirs": _mirrored_like_right(left["shapedirs"], right["shapedirs"])}
+    hands: tuple[tuple[Side, dict[str, np.ndarray]], ...] = (("right", right), ("left", left))
+    for side, arrays in hands:
+        model = model_from_arrays({**arrays, "tip_vertices": np.array(MANO_FINGERTIPS_SMPLX), "side": np.array(side)})
+        write_hand_model(_converted(output_folder, side), model, {}, _NOTES)
+
+
+def mano_hand(folder: Path, side: Side = "right") -> HandModel:
+    """The converted MANO hand of a folder that `convert_mano` wrote."""
+    return read_hand_model(_converted(folder, side))[0]
+
+
+def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a published MANO file, without chumpy.
+
+    Raises InputError when it is missing or damaged, asks to run anything, or does not hold a hand of 778 vertices.
+    """
+    content = load_pickle(path, _allowed())
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{path}: holds a {type(content).__name__}, but MANO's dict of arrays was expected; see {_HOME}"
+        )
+    missing = sorted(_SHAPES.keys() - content.keys())
+    if missing:
+        raise InputError(f"{path}: lacks {missing}; a MANO hand was expected, from {_HOME}")
+    arrays = {name: _checked(path, name, content[name]) for name in _SHAPES}
+    # The root's parent is stored as the largest unsigned number.
+    if tuple(arrays["kintree_table"][0, 1:].astype(np.int64)) != MANO_PARENTS[1:]:
+        raise InputError(f"{path}: its joints do not form MANO's tree; a MANO hand was expected, from {_HOME}")
+    if not 0 <= arrays["f"].min() <= arrays["f"].max() < MANO_VERTEX_COUNT:
+        raise InputError(f"{path}: its triangles name vertices that it lacks; fetch it again from {_HOME}")
+    return arrays
+
+
+def _converted(folder: Path, side: Side) -> Path:
+    return folder / f"mano_{side}.npz"
+
+
+def _mirrored_like_right(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Left shape directions with x as a mirror image has it: the opposite of the right hand's."""
+    if left.shape != right.shape:
+        return left
+    as_right = np.abs(left[:, 0] - right[:, 0]).sum()
+    as_mirrored = np.abs(left[:, 0] + right[:, 0]).sum()
+    return left * np.array([-1.0, 1.0, 1.0])[:, None] if as_right < as_mirrored else left
+
+
+def _checked(path: Path, name: str, value: object) -> np.ndarray:
+    wanted = _SHAPES[name]
+    try:
+        array = _as_array(value)
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
+        raise InputError(f"{path}: {name} cannot be put together ({error}); fetch it again from {_HOME}") from error
+    fits = array.ndim == len(wanted) and all(
+        size in (None, found) for size, found in zip(wanted, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise InputError(
+            f"{path}: {name} is {array.dtype} of shape {array.shape}, but finite numbers of shape {wanted} were "
+            f"expected (None is any size); fetch it again from {_HOME}"
+        )
+    return array
+
+
+def _as_array(value: object) -> np.ndarray:
+    """The numbers that a record stands for; an array that cannot be is given as objects, which no check accepts."""
+    match value:
+        case _Chumpy():
+            return _as_array(value.state.get("x"))
+        case _Selection():
+            chosen = _as_array(value.state.get("a")).ravel()[_as_array(value.state.get("idxs")).astype(np.int64)]
+            return chosen.reshape(value.state.get("preferred_shape", -1))
+        case _SparseColumns():
+            parts = tuple(_as_array(value.state.get(name)) for name in ("data", "indices", "indptr"))
+            return csc_matrix(parts, shape=value.state.get("_shape")).toarray()
+        case np.ndarray():
+            return value
+        case _:
+            return np.array(value, dtype=object)
+
+
+class _Record:
+    """Keeps what a pickle says of an object and does nothing with it."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: dict[str, Any] = {}
+
+    def __setstate__(self, state: object) -> None:
+        self.state = dict(state) if isinstance(state, Mapping) else {}
+
+
+class _Chumpy(_Record):
+    """chumpy.Ch: an array `x`."""
+
+
+class _Selection(_Record):
+    """chumpy.reordering.Select: entries `idxs` of the array `a`, in `preferred_shape`."""
+
+
+class _SparseColumns(_Record):
+    """scipy's csc_matrix."""
+
+
+def _rebuilt(record: type, *_: object) -> _Record:
+    """What `copy_reg._reconstructor(class, base, state)` gives, for records only."""
+    if not (isinstance(record, type) and issubclass(record, _Record)):
+        raise ValueError(f"asks to rebuild {record!r}")
+    return record()
+
+
+def _allowed() -> dict[Global, Callable[..., Any]]:
+    """The further names a MANO file may ask for; classes made anew, so that no file can change those of the next."""
+    chumpy, selection, sparse = (type(kind.__name__, (kind,), {}) for kind in (_Chumpy, _Selection, _SparseColumns))
+    allowed: dict[Global, Callable[..., Any]] = {
+        ("chumpy.ch", "Ch"): chumpy,
+        ("chumpy", "Ch"): chumpy,
+        ("chumpy.reordering", "Select"): selection,
+        ("copy_reg", "_reconstructor"): _rebuilt,
+        ("copyreg", "_reconstructor"): _rebuilt,
+    }
+    allowed |= {(f"scipy.sparse.{module}", "csc_matrix"): sparse for module in ("csc", "_csc")}
+    allowed |= {(module, name): kind for module in ("__builtin__", "builtins") for name, kind in _PLAIN.items()}
+    return allowed
+
+
+_PLAIN: dict[str, type] = {"object": object, "set": set}

@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES) results/tables/s2d_cross.csv results/tables/s2d_in.csv
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(CORES) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check src tests tools
@@ -24,7 +24,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-clean:
+clean: # your own data/ stays
 	rm -rf .snakemake resources logs benchmarks report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find results -mindepth 1 ! -path results/README.md -delete
 

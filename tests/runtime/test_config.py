@@ -51,7 +51,8 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
         ({"adaptation": {"learning_rat": 1.0}}, r"adaptation\.learning_rat: no such setting"),
         ({"adaptation": {"learning_rate": "fast"}}, r"adaptation\.learning_rate: .*number.*found 'fast'"),
         ({"adaptation": {"epochs": 2.5}}, r"adaptation\.epochs: .*integer"),
-        ({"adaptation": {"epochs": "3"}}, r"adaptation\.epochs: .*integer"),
+        ({"adaptation": {"epochs": "three"}}, r"adaptation\.epochs: .*integer"),
+        ({"preset": 3}, r"preset: .*string"),
         ({"adaptation": {"consensus_weight": 1.5}}, r"adaptation\.consensus_weight: .*less than or equal to 1"),
         ({"pairs": ["1-2", "2-1"]}, r"pairs\.1: .*'1-2'.*found '2-1'"),
         ({"pairs": []}, r"pairs: .*at least 1"),
@@ -69,6 +70,11 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
 def test_what_cannot_be_is_refused_with_its_path(overlay: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         settings_from(changed(**overlay))
+
+
+def test_numbers_may_come_as_text_as_the_command_line_hands_them_over() -> None:
+    settings = settings_from(changed(adaptation={"epochs": "3", "learning_rate": "5e-4"}, pretrain="true"))
+    assert (settings.adaptation.epochs, settings.adaptation.learning_rate, settings.pretrain) == (3, 5e-4, True)
 
 
 def test_every_problem_is_told_at_once() -> None:

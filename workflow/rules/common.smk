@@ -22,11 +22,7 @@ GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
 SOURCES = {"in": RUN.sources.in_, "cross": RUN.sources.cross}
-TRAINED = [
-    name
-    for name, source in SOURCES.items()
-    if RUN.pretrain or source.checkpoint is None
-]
+TRAINED = [name for name, source in SOURCES.items() if RUN.pretrain or source.checkpoint is None]
 SETTINGS = list(SOURCES)
 VARIANTS = ["s2dhand", "s2dhand_sync"]
 CAMERAS = [1, 2, 3, 4]
@@ -70,11 +66,7 @@ def demo_part(*names):
 def assembly_demo(wildcards):
     """What a split of the demo's AssemblyHands depends on."""
     frames = f"assembly_hands_{wildcards.split}_frames"
-    return (
-        demo_part("assembly_hands_train_sequences", frames)
-        if wildcards.split == "train"
-        else demo_part(frames)
-    )
+    return demo_part("assembly_hands_train_sequences", frames) if wildcards.split == "train" else demo_part(frames)
 
 
 def annotations_of(split):
@@ -92,11 +84,7 @@ def demo_sequences(split, headset=None):
 def images_of(split, headset):
     """The image folders that the demo renders for a headset; real images are too many to be watched one by one."""
     folder = f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{split}"
-    return (
-        [f"{folder}/{name}" for name in demo_sequences(split, headset)]
-        if RUN.demo
-        else []
-    )
+    return [f"{folder}/{name}" for name in demo_sequences(split, headset)] if RUN.demo else []
 
 
 def headset_views(wildcards):
@@ -112,11 +100,7 @@ def headset_views(wildcards):
 def training_data(wildcards):
     """What the labelled crops of a data set are cut from."""
     if wildcards.dataset == "assembly_hands":
-        images = [
-            path
-            for headset in ("headset1", "headset2")
-            for path in images_of("train", headset)
-        ]
+        images = [path for headset in ("headset1", "headset2") for path in images_of("train", headset)]
         return annotations_of("train") + images
     if wildcards.dataset == "rhd":
         return [f"{DATASETS.rhd.root}/RHD_published_v2/training"]

@@ -5,9 +5,7 @@ if RUN.demo is not None:
     rule render_assembly_sequence:
         """One recording of AssemblyHands-ego: the images of its headset's four cameras, and what is in them."""
         output:
-            images=directory(
-                f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{{split}}/{{sequence}}"
-            ),
+            images=directory(f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{{split}}/{{sequence}}"),
             annotations=f"{DATASETS.assembly_hands.root}/sequences/{{split}}/{{sequence}}.npz",
         log:
             "logs/render_assembly_sequence/{split}/{sequence}.log",

@@ -91,9 +91,7 @@ rule start_rotations:
         mem_mb=2000,
         runtime=30,
     params:
-        adaptation=part(
-            RUN.adaptation, "rotation_pairs", "confidence_threshold", "rotations"
-        ),
+        adaptation=part(RUN.adaptation, "rotation_pairs", "confidence_threshold", "rotations"),
         fidelity=RUN.fidelity,
         root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
         code=code_digest("handloom.adaptation.rotation_start"),

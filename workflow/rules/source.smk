@@ -60,9 +60,7 @@ rule pretrain_source:
 rule convert_source:
     """A configured checkpoint (released, shipped or your own), checked and written in handloom's format."""
     input:
-        checkpoint=lambda wildcards: str(
-            checkpoint_path(SOURCES[wildcards.setting].checkpoint)
-        ),
+        checkpoint=lambda wildcards: str(checkpoint_path(SOURCES[wildcards.setting].checkpoint)),
     output:
         network="results/s2d/source/{setting}/detnet.safetensors",
     log:

@@ -25,7 +25,9 @@ class ImageSetSettings(Settings):
     """RHD or GANerated Hands in its original layout."""
 
     root: str = Field(description="Folder of the data set, as its authors pack it.")
-    bad_fraction: float = Field(0.02, ge=0, le=1, description="Stop when more than this share of images cannot be read.")
+    bad_fraction: float = Field(
+        0.02, ge=0, le=1, description="Stop when more than this share of images cannot be read."
+    )
 
 
 class DatasetsSettings(Settings):

@@ -1,0 +1,76 @@
+"""Copies of the workflow in a folder of its own, and a way to run snakemake there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+
+from handloom.estimators.detnet.checkpoint import save_checkpoint
+from handloom.estimators.detnet.network import DetNet, initialise
+from handloom.runtime.config.detnet import DetNetSettings
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "config", "config.yaml", "envs", "profiles", "src", "pyproject.toml")
+DETNET = {"input_px": 64, "map_cells": 8, "width": 4, "blocks": [1, 1, 1], "head_width": 8}
+CHECKPOINTS = {"in": "in.safetensors", "cross": "cross.safetensors"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the workflow; `tiny.yaml` makes the smoke preset smaller still and brings untrained networks."""
+
+    folder: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """A snakemake command line with two cores and the tiny preset."""
+        presets = ["--configfile", "config/smoke.yaml", "tiny.yaml"]
+        return [sys.executable, "-m", "snakemake", *arguments, *presets, "--cores", "2"]
+
+    def environment(self) -> dict[str, str]:
+        """What the commands run in; the copy's own source comes first by itself."""
+        environment = dict(os.environ, TQDM_DISABLE="1", XDG_CACHE_HOME=str(self.folder / ".cache"))
+        environment.pop("PYTHONPATH", None)
+        return environment
+
+    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+        """Run snakemake to its end; its output, which is shown when it ends otherwise than expected."""
+        return self.run(self.command(*arguments), fails=fails)
+
+    def run(self, command: list[str], *, fails: bool = False) -> str:
+        """Run a command in the folder; see `snakemake`."""
+        ended = subprocess.run(
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False, timeout=600
+        )
+        output = ended.stdout + ended.stderr
+        assert (ended.returncode != 0) == fails, output
+        return output
+
+
+def copied_project(folder: Path) -> Project:
+    """Copy the workflow and write the tiny preset and its two checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(source, target)
+    settings = DetNetSettings.model_validate(DETNET)
+    roots = {"in": 0, "cross": 9}
+    for setting, name in CHECKPOINTS.items():
+        network = DetNet(settings)
+        initialise(network, torch.Generator().manual_seed(roots[setting]))
+        save_checkpoint(folder / name, network, roots[setting])
+    tiny = {
+        "headsets": ["headset1"],
+        "pairs": ["1-2"],
+        "detnet": DETNET,
+        "sources": {setting: {"checkpoint": name} for setting, name in CHECKPOINTS.items()},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    return Project(folder)

@@ -1,0 +1,123 @@
+"""The workflow's files: format, lint, size of scripts, what every rule declares, environments, profiles."""
+
+import re
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from .project import ROOT, Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+RULES = {
+    name: body
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
+    for name, body in re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", path.read_text(), flags=re.S | re.M)
+}
+ANNOTATIONS = ("ego_data", "ego_calib", "joint_3d")
+
+
+def test_lint_and_format_are_clean(fresh: Callable[[str], Project]) -> None:
+    project = fresh("lint")
+    assert "good condition" in project.run([sys.executable, "-m", "snakemake", "--lint"])
+    project.run([sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"])
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_a_bare_dry_run_lists_jobs(fresh: Callable[[str], Project], snakefile: str) -> None:
+    """A root Snakefile that only includes another has no default target and does nothing, silently."""
+    output = fresh("bare").run([sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "-s", snakefile])
+    assert int(re.findall(r"^adapt +(\d+)$", output, flags=re.M)[0]) > 10
+
+
+def test_the_paper_preset_is_planned_within_five_seconds(fresh: Callable[[str], Project]) -> None:
+    project = fresh("paper")
+    for number in (37, 68):
+        path = project.folder / f"data/checkpoints/ckp_detnet_{number}.pth"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    folder = project.folder / "data/assemblyhands/annotations/val"
+    folder.mkdir(parents=True)
+    for kind in ANNOTATIONS:
+        (folder / f"assemblyhands_val_{kind}_v1-1.json").touch()
+    started = time.process_time(), time.monotonic()
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
+    output = project.run(command)
+    assert int(re.findall(r"^adapt +(\d+)$", output, flags=re.M)[0]) == 144
+    # Other tests share the machine: half of the time is granted to them.
+    assert time.monotonic() - started[1] < 10
+
+
+def test_missing_real_data_are_named(fresh: Callable[[str], Project]) -> None:
+    project = fresh("missing")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
+    output = project.run(command, fails=True)
+    assert "data/assemblyhands/annotations/val/assemblyhands_val_ego_data_v1-1.json" in output
+
+
+def test_the_slurm_profile_is_found_by_its_name(fresh: Callable[[str], Project]) -> None:
+    output = fresh("slurm").snakemake("--workflow-profile", "slurm", "--dry-run", "--config", "device=cuda")
+    assert "slurm_partition=gpu" in output
+    assert "gpu=1" in output
+
+
+def test_partitions_are_named_in_the_slurm_profile_only() -> None:
+    others = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "profiles/default/config.yaml", ROOT / "config.yaml"]
+    assert "slurm_partition" in (ROOT / "profiles/slurm/config.yaml").read_text()
+    assert not any("partition" in path.read_text() for path in others)
+
+
+@pytest.mark.parametrize("profile", ["default", "slurm"])
+def test_every_line_of_a_profile_has_its_reason(profile: str) -> None:
+    lines = (ROOT / f"profiles/{profile}/config.yaml").read_text().splitlines()
+    keys = [number for number, line in enumerate(lines) if re.match(r"[a-z]", line)]
+    assert keys
+    assert all(lines[number - 1].startswith("#") for number in keys)
+
+
+def test_the_slurm_profile_names_existing_rules() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    assert set(profile["set-resources"]) <= set(RULES)
+
+
+def test_scripts_are_short_and_belong_to_a_rule() -> None:
+    scripts = sorted((ROOT / "workflow/scripts").glob("*.py"))
+    assert {path.stem for path in scripts} == set(re.findall(r"scripts/(\w+)\.py", "".join(RULES.values())))
+    assert [path.name for path in scripts if len(path.read_text().splitlines()) > 16] == []
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"check"}))
+def test_a_rule_declares_all_that_a_rule_declares(rule: str) -> None:
+    body = RULES[rule]
+    assert body.lstrip().startswith('"""')
+    wanted = ["output", "log", "conda", "resources", "params"] + ["benchmark"] * (rule != "cost")
+    assert [part for part in wanted if not re.search(rf"^ +{part}:$", body, flags=re.M)] == []
+    assert "code=code_digest(" in body
+    outputs = re.search(r"^ +output:\n((?: {8,}.*\n)+)", body, flags=re.M)
+    assert outputs is not None
+    assert re.match(r" +\w+=", outputs[1]), "outputs are named"
+
+
+def test_the_environment_has_the_versions_of_the_package() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "envs/handloom.yaml").read_text())["dependencies"]
+    pip = next(each["pip"] for each in environment if isinstance(each, dict))
+    assert sorted(pip) == sorted(package["dependencies"])
+    minimum = package["requires-python"].removeprefix(">=")
+    assert f"python={minimum}" in environment
+
+
+def test_pinned_versions_satisfy_the_package() -> None:
+    from packaging.requirements import Requirement
+
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
+    wanted = package["dependencies"] + [each for extra in package["optional-dependencies"].values() for each in extra]
+    for requirement in map(Requirement, wanted):
+        assert requirement.name.lower() in pins, requirement
+        assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement

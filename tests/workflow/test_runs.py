@@ -1,0 +1,139 @@
+"""Real runs of the workflow: what is made, what runs again and what does not, and what is refused."""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .project import Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+TABLE_COLUMNS = [
+    *("headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_sync_mm", "reduction_pct"),
+    *("seeds", "paper_baseline_mm", "paper_s2dhand_mm"),
+]
+DESCENDANTS = {"adapt", "score_headset", "s2d_table", "cost", "all"}
+
+
+@contextmanager
+def edited(path: Path, before: str, after: str) -> Iterator[None]:
+    """Replace the first occurrence of a text in a file for a while."""
+    text = path.read_text()
+    assert before in text, f"{before!r} is not in {path}; this test needs another place to edit"
+    path.write_text(text.replace(before, after, 1))
+    try:
+        yield
+    finally:
+        path.write_text(text)
+
+
+def planned(output: str) -> set[str]:
+    """The rules in the table of jobs that a dry run prints."""
+    return set(re.findall(r"^(\w+) +\d+$", output, flags=re.MULTILINE)) - {"total"}
+
+
+def test_a_run_makes_both_tables_with_all_their_columns(built: Project) -> None:
+    for setting in ("in", "cross"):
+        with (built.folder / f"results/tables/s2d_{setting}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert set(TABLE_COLUMNS) <= set(rows[0])
+        measured = [row for row in rows if row["pair"] == "1-2"]
+        measured = [row for row in measured if row["headset"] == "headset1"]
+        assert {row["metric"] for row in measured} == {"mono_m", "dual_m"}
+        assert all(0 < float(row["baseline_mm"]) < 1000 and float(row["s2dhand_mm"]) > 0 for row in measured)
+        for suffix in ("md", "html"):
+            assert (built.folder / f"results/tables/s2d_{setting}.{suffix}").stat().st_size > 500
+
+
+def test_the_cost_of_every_rule_is_told(built: Project) -> None:
+    with (built.folder / "results/tables/cost.csv").open(newline="") as file:
+        rules = {row["rule"]: row for row in csv.DictReader(file)}
+    assert {"adapt", "crop_views", "render_assembly_sequence", "score_headset"} <= set(rules)
+    assert int(rules["adapt"]["jobs"]) == 4
+    assert float(rules["adapt"]["seconds"]) > 0
+
+
+def test_no_temporary_file_stays(built: Project) -> None:
+    assert [path for path in (built.folder / "results").rglob("*") if ".tmp" in path.name or path.name == "work"] == []
+
+
+def test_a_finished_run_started_again_does_nothing_and_says_so(built: Project) -> None:
+    assert "Nothing to be done" in built.snakemake()
+
+
+def test_a_changed_setting_runs_again_what_depends_on_it(built: Project) -> None:
+    output = built.snakemake("--dry-run", "--config", "adaptation={'learning_rate': 0.0123}")
+    assert planned(output) - {"figures"} >= DESCENDANTS
+    assert planned(output).isdisjoint({"render_assembly_sequence", "crop_views", "predict_source", "start_rotations"})
+
+
+def test_another_size_of_the_training_data_does_not_touch_the_test_data(built: Project) -> None:
+    output = built.snakemake("--dry-run", "results/tables/s2d_in.csv", "--config", "demo={'rhd_training_images': 9}")
+    assert "Nothing to be done" in output
+
+
+def test_a_comment_in_imported_code_runs_nothing_again(built: Project) -> None:
+    path = built.folder / "src/handloom/adaptation/teacher.py"
+    with edited(path, "return", "# a remark\n    return"):
+        assert "Nothing to be done" in built.snakemake("--dry-run")
+
+
+def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> None:
+    path = built.folder / "src/handloom/adaptation/teacher.py"
+    with edited(path, "return", "settled = 1\n    return"):
+        output = built.snakemake("--dry-run")
+    assert planned(output) >= DESCENDANTS
+    assert planned(output).isdisjoint({"render_assembly_sequence", "crop_views", "predict_source", "start_rotations"})
+
+
+def test_a_changed_file_runs_again_what_reads_it(built: Project) -> None:
+    output = built.snakemake("results/tables/s2d_in.csv", "--dry-run", "--forcerun", "start_rotations")
+    assert planned(output) == {"start_rotations", "adapt", "score_headset", "s2d_table"}
+
+
+def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) -> None:
+    output = built.snakemake("--dry-run", "--config", "adaptation={'learning_rat': 1}", fails=True)
+    assert "adaptation.learning_rat: no such setting" in output
+    output = built.snakemake("--dry-run", "--config", "detnet={'map_cells': 11}", fails=True)
+    assert "detnet: map_cells is 11, but input_px 64 allows only 16 or 8" in output
+
+
+def test_the_report_is_one_offline_file_with_tables_and_pictures(built: Project) -> None:
+    built.snakemake("--report", "report.html")
+    page = (built.folder / "report.html").read_text()
+    assert "s2d_cross" in page
+    assert "cost" in page
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?://", page)
+
+
+def test_the_asset_check_needs_nothing(built: Project) -> None:
+    output = built.snakemake("check")
+    for asset in ("AssemblyHands", "MANO_RIGHT", "GANerated", "DetNet checkpoint 37"):
+        assert asset in output
+
+
+def test_a_disk_that_fills_loses_nothing(fresh: Callable[[str], Project]) -> None:
+    """A limit on file sizes stands in for the full disk."""
+    project, target = fresh("full"), "results/s2d/source/in/detnet.safetensors"
+    project.snakemake(target)
+    size_kb = (project.folder / target).stat().st_size // 1024
+    (project.folder / target).unlink()
+    limited = ["bash", "-c", f'ulimit -f {size_kb // 2}; exec "$@"', "bash", *project.command(target)]
+    output = project.run(limited, fails=True)
+    assert f"no room to write {target}" in output
+    assert "free some space and run again" in output
+    assert [path for path in (project.folder / "results").rglob("*") if path.is_file()] == []
+    project.snakemake(target)
+    assert (project.folder / target).is_file()
+
+
+def test_results_that_cannot_be_a_folder_are_named(fresh: Callable[[str], Project]) -> None:
+    project = fresh("blocked")
+    (project.folder / "results").write_text("in the way")
+    output = project.snakemake("results/s2d/source/in/detnet.safetensors", fails=True)
+    assert "results" in output
+    assert (project.folder / "results").read_text() == "in the way"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
@@ -22,7 +22,7 @@ class ObjectTrack:
     """An object held during some frames: `held[f]` says when; poses elsewhere are meaningless."""
 
     thing: HeldObject
-    held: Float[np.ndarray, " frames"]
+    held: Bool[np.ndarray, " frames"]
     world_from_object: Float[np.ndarray, "frames 3 3"]
     centre_m: Float[np.ndarray, "frames 3"]
 

@@ -43,14 +43,21 @@ def render_rhd(settings: DemoSettings, split: RhdSplit, folder: Path, *, threads
         annotations = render_all(render, range(count), threads=threads, label=f"render RHD {split}")
         content = {
             index: {
-                "uv_vis": annotation.uv_vis,
-                "xyz": annotation.xyz_m,
-                "K": annotation.intrinsics,
+                "uv_vis": _own(annotation.uv_vis),
+                "xyz": _own(annotation.xyz_m),
+                "K": _own(annotation.intrinsics),
             }
             for index, annotation in enumerate(annotations)
         }
         with (target / f"anno_{split}.pickle").open("wb") as file:
             pickle.dump(content, file, protocol=4)
+
+
+def _own(values: np.ndarray) -> np.ndarray:
+    """A copy that shares nothing with an array from another process, on which a pickle's bytes would depend."""
+    copy = np.empty(values.shape)
+    copy[:] = values
+    return copy
 
 
 def _render_picture(seed: int, split: RhdSplit, folder: Path, index: int) -> RhdAnnotation:

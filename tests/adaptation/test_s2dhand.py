@@ -105,24 +105,24 @@ def test_a_killed_job_ends_bit_equal(rig: Rig, evaluate: str, monkeypatch: pytes
     class Killed(Exception):
         pass
 
-    run_epoch = s2dhand._Adaptation.run_epoch
+    run_epoch = s2dhand.Adaptation.run_epoch
 
-    def killed_in_epoch_3(job: s2dhand._Adaptation) -> None:
+    def killed_in_epoch_3(job: s2dhand.Adaptation) -> None:
         if job.epoch == 2:
             raise Killed
         run_epoch(job)
 
-    monkeypatch.setattr(s2dhand._Adaptation, "run_epoch", killed_in_epoch_3)
+    monkeypatch.setattr(s2dhand.Adaptation, "run_epoch", killed_in_epoch_3)
     with pytest.raises(Killed):
         run(rig, "resumed", settings, checkpoint_seconds=0.0)
     assert not (rig.folder / "resumed.safetensors").exists()
     epochs_run = []
 
-    def counted(job: s2dhand._Adaptation) -> None:
+    def counted(job: s2dhand.Adaptation) -> None:
         epochs_run.append(job.epoch)
         run_epoch(job)
 
-    monkeypatch.setattr(s2dhand._Adaptation, "run_epoch", counted)
+    monkeypatch.setattr(s2dhand.Adaptation, "run_epoch", counted)
     assert [path.read_bytes() for path in run(rig, "resumed", settings)] == whole
     assert epochs_run == [2, 3]
     assert not any((rig.folder / "work").iterdir())

@@ -23,7 +23,7 @@ class EpochNotes:
     def add(self, rows: Tensor, step: StepResult) -> None:
         """Note a step on the pairs `rows`; drops what holds memory: maps and gradients."""
         loss_1, loss_2 = (DetNetLoss(*(term.detach() for term in loss)) for loss in (step.loss_1, step.loss_2))
-        teacher = step.teacher._replace(heat=step.teacher.heat[:0])
+        teacher = step.teacher._replace(heat=step.teacher.heat[:0].clone())
         self.rows.append(rows)
         self.steps.append(StepResult(loss_1, loss_2, teacher, step.labels))
 

@@ -27,7 +27,7 @@ from handloom.geometry.rotations import (
     nearest_orthogonal,
     rotation_between,
 )
-from handloom.geometry.synchronisation import pair_rotations, synchronise_rotations
+from handloom.geometry.synchronisation import all_pairs, pair_rotations, synchronise_rotations
 from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.datasets import Headset
@@ -109,7 +109,7 @@ def synchronise_pairs(singles: Mapping[str, PairRotation], cameras: int) -> dict
     camera_rotations = synchronise_rotations(
         edges, rotations, 1 / spreads.clamp_min(LEAST_SPREAD_DEG) ** 2, cameras=cameras
     )
-    every = torch.combinations(torch.arange(cameras), 2)
+    every = all_pairs(cameras)
     return {
         f"{a + 1}-{b + 1}": rotation
         for (a, b), rotation in zip(every.tolist(), pair_rotations(camera_rotations, every), strict=True)

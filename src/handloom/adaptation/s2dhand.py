@@ -76,7 +76,7 @@ def adapt(
     start = read_rotation(rotations, pair, ROTATION_OF[variant])
     identity = (settings, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist())
     folder = CheckpointFolder(work, fingerprint(*identity, views_1, views_2, source))
-    job = _Adaptation(
+    job = Adaptation(
         settings=settings,
         detnet=detnet,
         student=load_checkpoint(source, detnet, root_joint),
@@ -108,7 +108,7 @@ def adapt(
     folder.remove()
 
 
-class _Adaptation:
+class Adaptation:
     """The two networks, the rotation and the curves, between epochs."""
 
     def __init__(

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from handloom.demo.appearance import random_person
 from handloom.demo.folders import atomic_folder
 from handloom.demo.pictures import write_colour_png
 from handloom.demo.renderer import project
-from handloom.demo.third_person import CAMERA_FROM_WORLD, person_for_picture, photograph_hands, pose_hand
+from handloom.demo.third_person import CAMERA_FROM_WORLD, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
 from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.seeds import numpy_generator
@@ -42,7 +43,7 @@ def _picture_stem(folder: Path, number: int) -> Path:
 def _render_picture(seed: int, folder: Path, number: int) -> None:
     generator = numpy_generator(seed, "ganerated", number)
     stem = _picture_stem(folder, number)
-    person = person_for_picture(generator)
+    person = random_person(generator)
     depth = generator.uniform(0.35, 0.7)
     pixel = np.array([generator.uniform(220, 420), generator.uniform(170, 310), 1.0])
     palm = depth * (np.linalg.inv(INTRINSICS) @ pixel)

@@ -1,4 +1,4 @@
-"""Things to hold: boxes, cylinders, ellipsoids, bottles and tori-free toys, with paint and a distance for grasping."""
+"""Things to hold: boxes, cylinders, ellipsoids and bottles, with paint, and a distance to close fingers by."""
 
 from dataclasses import dataclass
 from typing import Literal

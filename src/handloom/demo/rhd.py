@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from handloom.demo.appearance import random_person
 from handloom.demo.folders import atomic_folder
 from handloom.demo.pictures import write_colour_png, write_mask_png
 from handloom.demo.renderer import project
-from handloom.demo.third_person import CAMERA_FROM_WORLD, PosedHand, person_for_picture, photograph_hands, pose_hand
+from handloom.demo.third_person import CAMERA_FROM_WORLD, PosedHand, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
 from handloom.hand.joints import RHD_FROM_SNAP
 from handloom.runtime.config.datasets import DemoSettings
@@ -81,7 +82,7 @@ def _both_hands(
     generator: np.random.Generator, seed: int, intrinsics: Float[np.ndarray, "3 3"]
 ) -> tuple[PosedHand, PosedHand]:
     """A main hand in view and the other somewhere beside it, moved away until they do not touch."""
-    person = person_for_picture(generator)
+    person = random_person(generator)
     main_is_left = bool(generator.random() < 0.5)
     depth = generator.uniform(0.35, 0.85)
     pixel = np.array([*generator.uniform(0.28, 0.72, 2) * IMAGE_PX, 1.0])

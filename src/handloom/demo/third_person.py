@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from handloom.demo.appearance import Person, random_environment, random_person
+from handloom.demo.appearance import Person, random_environment
 from handloom.demo.grasps import closed_fingers, grasp
 from handloom.demo.hands import HandTrack, place_hand
 from handloom.demo.objects import random_object
@@ -112,8 +112,3 @@ def _background(generator: np.random.Generator, size: int) -> Float[np.ndarray, 
     if blur > 0.5:
         picture = cv2.GaussianBlur(picture, (0, 0), blur)
     return picture.astype(np.float32) * np.float32(generator.uniform(0.3, 1.1))
-
-
-def person_for_picture(generator: np.random.Generator) -> Person:
-    """A new person for every picture."""
-    return random_person(generator)

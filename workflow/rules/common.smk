@@ -17,7 +17,7 @@ from handloom.runtime.job import hand_down_source
 hand_down_source(SOURCE)
 
 RUN = settings_from(config)
-FIGURES = []
+DEMO_SHEETS = ("assembly_hands_train", "assembly_hands_val", "rhd_training", "rhd_evaluation", "ganerated")
 GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
@@ -27,6 +27,14 @@ SETTINGS = list(SOURCES)
 VARIANTS = ["s2dhand", "s2dhand_sync"]
 CAMERAS = [1, 2, 3, 4]
 ENVIRONMENT = "../../envs/handloom.yaml"
+FIGURES = [
+    *(
+        f"results/figures/s2d_{name}.png"
+        for name in ("qualitative", "qualitative_in", "adaptation_curves", "rotation_error")
+    ),
+    *(["results/figures/s2d_pretraining_curves.png"] if TRAINED else []),
+    *(f"results/figures/demo/{name}.png" for name in DEMO_SHEETS if RUN.demo is not None),
+]
 
 
 wildcard_constraints:
@@ -38,6 +46,7 @@ wildcard_constraints:
     split="train|val|test",
     seed="[0-9]+",
     rhd_split="training|evaluation",
+    which="|_in",
     sequence="[A-Za-z0-9_-]+",
     dataset="assembly_hands|rhd|ganerated",
 
@@ -87,14 +96,37 @@ def images_of(split, headset):
     return [f"{folder}/{name}" for name in demo_sequences(split, headset)] if RUN.demo else []
 
 
-def headset_views(wildcards):
+def views_of(headset):
     """The crops of the four cameras of a headset."""
+    return [f"results/s2d/views/{SPLIT}/{headset}/camera{camera}.npz" for camera in CAMERAS]
+
+
+def headset_views(wildcards):
+    """The crops of the four cameras of the wildcard's headset."""
+    return views_of(wildcards.headset)
+
+
+def of_headsets(setting, name):
+    """One file of every headset in the tables."""
+    return [f"results/s2d/{setting}/{headset}/{name}" for headset in RUN.headsets]
+
+
+def of_adaptations(settings, suffix, headsets=RUN.headsets, variants=VARIANTS, seeds=RUN.seeds):
+    """One file of every adaptation, of all pairs."""
     return collect(
-        "results/s2d/views/{split}/{headset}/camera{camera}.npz",
-        split=SPLIT,
-        headset=wildcards.headset,
-        camera=CAMERAS,
+        "results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.{suffix}",
+        setting=settings,
+        headset=headsets,
+        pair=RUN.pairs,
+        variant=variants,
+        seed=seeds,
+        suffix=suffix,
     )
+
+
+def setting_of(wildcards):
+    """The setting of a picture whose name has none for the cross-dataset setting, which is the paper's main one."""
+    return "in" if wildcards.which else "cross"
 
 
 def training_data(wildcards):

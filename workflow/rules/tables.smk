@@ -7,13 +7,8 @@ rule score_headset:
         views=headset_views,
         source_predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
         rotations="results/s2d/{setting}/{headset}/rotations.json",
-        predictions=lambda wildcards: collect(
-            "results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.predictions.npz",
-            setting=wildcards.setting,
-            headset=wildcards.headset,
-            pair=RUN.pairs,
-            variant=VARIANTS,
-            seed=RUN.seeds,
+        predictions=lambda wildcards: of_adaptations(
+            [wildcards.setting], "predictions.npz", headsets=[wildcards.headset]
         ),
     output:
         scores="results/s2d/{setting}/{headset}/scores.csv",
@@ -38,11 +33,7 @@ rule score_headset:
 rule s2d_table:
     """One of the two tables of S2DHand, as numbers and as the paper prints it."""
     input:
-        scores=lambda wildcards: collect(
-            "results/s2d/{setting}/{headset}/scores.csv",
-            setting=wildcards.setting,
-            headset=RUN.headsets,
-        ),
+        scores=lambda wildcards: of_headsets(wildcards.setting, "scores.csv"),
     output:
         csv="results/tables/s2d_{setting}.csv",
         markdown="results/tables/s2d_{setting}.md",

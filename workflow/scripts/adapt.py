@@ -5,9 +5,7 @@ from pathlib import Path
 from handloom.runtime.job import logged_job
 
 with logged_job(snakemake.log[0], snakemake.threads):
-    from handloom.adaptation.s2dhand import adapt
-    from handloom.runtime.config.adaptation import AdaptationSettings
-    from handloom.runtime.config.detnet import DetNetSettings
+    from handloom.adaptation.s2dhand import AdaptationSettings, DetNetSettings, adapt
 
     p, names, work = snakemake.params, snakemake.wildcards, Path(snakemake.output.network).parent / "work"
     settings, detnet = AdaptationSettings.model_validate(p.adaptation), DetNetSettings.model_validate(p.detnet)

@@ -44,7 +44,7 @@ class Project:
     def run(self, command: list[str], *, fails: bool = False) -> str:
         """Run a command in the folder; see `snakemake`."""
         ended = subprocess.run(
-            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False, timeout=600
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False, timeout=1800
         )
         output = ended.stdout + ended.stderr
         assert (ended.returncode != 0) == fails, output

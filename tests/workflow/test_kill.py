@@ -1,6 +1,7 @@
 """A training killed mid-way through a run goes on in the next run and ends with the same bytes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -32,7 +33,7 @@ def training(project: Project) -> Project:
     return project
 
 
-def wait_for(condition: Callable[[], bool], run: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], run: subprocess.Popen[bytes], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert run.poll() is None, "the run ended too early"
@@ -44,9 +45,10 @@ def checkpoints(project: Project) -> list[Path]:
     return sorted((project.folder / SOURCE).glob("work/*/step-*.pt"))
 
 
-def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project]) -> None:
+def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project], tmp_path: Path) -> None:
     killed = training(fresh("killed"))
     killed.snakemake("results/s2d/training/rhd.npz")
+    whole = Project(shutil.copytree(killed.folder, tmp_path / "whole", copy_function=shutil.copy2))
     run = subprocess.Popen(
         killed.command(NETWORK),
         cwd=killed.folder,
@@ -71,7 +73,6 @@ def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Pro
     assert "going on at step" in (killed.folder / "logs/pretrain_source/cross.log").read_text()
     assert not checkpoints(killed)
 
-    whole = training(fresh("whole"))
     whole.snakemake(NETWORK)
     assert "going on" not in (whole.folder / "logs/pretrain_source/cross.log").read_text()
     for name in (NETWORK, HISTORY):

@@ -22,7 +22,7 @@ ANNOTATIONS = ("ego_data", "ego_calib", "joint_3d")
 
 
 def children_seconds() -> float:
-    """Processor seconds of the commands run so far; unlike the clock, other work on the machine does not change them."""
+    """Processor seconds of the commands run so far; unlike the clock, other work on the machine does not count."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

@@ -1,6 +1,6 @@
 # demo: both S2DHand tables on rendered data, on two cores and without any licensed file
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 VENV ?= .venv
 CORES ?= 2
 # Extra arguments of pip; without a GPU on Linux, --extra-index-url https://download.pytorch.org/whl/cpu saves 3 GB.

@@ -5,9 +5,11 @@ import resource
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from .project import ROOT, Project
 
@@ -116,9 +118,21 @@ def test_the_environment_has_the_versions_of_the_package() -> None:
     assert f"python={minimum}" in environment
 
 
-def test_pinned_versions_satisfy_the_package() -> None:
-    from packaging.requirements import Requirement
+def test_everything_imported_is_a_dependency_and_the_other_way_round() -> None:
+    distributions = packages_distributions()
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {Requirement(line).name.lower() for line in package["dependencies"]}
+    imported = {
+        distributions[name][0].lower().replace("_", "-")
+        for path in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"^ *(?:from|import) ([a-zA-Z_]\w*)", path.read_text(), flags=re.M)
+        if name not in sys.stdlib_module_names and name != "handloom"
+    }
+    assert imported - declared == set()
+    assert declared - imported == {"snakemake", "pygments"}  # the workflow itself, and its report
 
+
+def test_pinned_versions_satisfy_the_package() -> None:
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))

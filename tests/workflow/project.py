@@ -68,6 +68,7 @@ def copied_project(folder: Path) -> Project:
         save_checkpoint(folder / name, network, roots[setting])
     tiny = {
         "headsets": ["headset1"],
+        "demo": {"rhd_training_images": 1, "rhd_evaluation_images": 1, "ganerated_images": 2},
         "pairs": ["1-2"],
         "detnet": DETNET,
         "sources": {setting: {"checkpoint": name} for setting, name in CHECKPOINTS.items()},

@@ -59,7 +59,7 @@ if RUN.demo is not None:
             "benchmarks/render_rhd/{rhd_split}.tsv"
         conda:
             ENVIRONMENT
-        threads: workflow.cores
+        threads: 8
         resources:
             mem_mb=3000,
             runtime=120,
@@ -79,7 +79,7 @@ if RUN.demo is not None:
             "benchmarks/render_ganerated.tsv"
         conda:
             ENVIRONMENT
-        threads: workflow.cores
+        threads: 8
         resources:
             mem_mb=3000,
             runtime=120,

@@ -42,7 +42,7 @@ rule pretrain_source:
         setting="|".join(TRAINED) or "none",
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: 8
     resources:
         mem_mb=4000,
         runtime=1440,

@@ -1,4 +1,4 @@
-# demo: both S2DHand tables on rendered data, on two cores and without any licensed file
+# demo: both S2DHand tables and their figures on rendered data, on two cores and without any licensed file
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 VENV ?= .venv
@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/snakemake --cores $(CORES) results/tables/s2d_cross.csv results/tables/s2d_in.csv
+	$(BIN)/snakemake --cores $(CORES)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(PYTEST_ARGS)

@@ -17,13 +17,17 @@ from handloom.runtime.job import hand_down_source
 hand_down_source(SOURCE)
 
 RUN = settings_from(config)
-DEMO_SHEETS = ("assembly_hands_train", "assembly_hands_val", "rhd_training", "rhd_evaluation", "ganerated")
 GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
 SOURCES = {"in": RUN.sources.in_, "cross": RUN.sources.cross}
 TRAINED = [name for name, source in SOURCES.items() if RUN.pretrain or source.checkpoint is None]
 SETTINGS = list(SOURCES)
+SHEETS_OF = {"assembly_hands": ["assembly_hands_train"], "rhd": ["rhd_training"], "ganerated": ["ganerated"]}
+# Training sets are rendered only when something is trained; their sheets can be asked for by name at any time.
+DEMO_SHEETS = ["assembly_hands_val"] + [
+    sheet for name in TRAINED for dataset in SOURCES[name].datasets for sheet in SHEETS_OF[dataset]
+]
 VARIANTS = ["s2dhand", "s2dhand_sync"]
 CAMERAS = [1, 2, 3, 4]
 ENVIRONMENT = "../../envs/handloom.yaml"

@@ -51,8 +51,8 @@ def read_annotations(path: Path) -> RhdAnnotations:
     strange = [key for key, labels in annotations.items() if not (isinstance(key, int) and isinstance(labels, Mapping))]
     if strange:
         raise InputError(
-            f"{path}: entry {strange[0]!r} is a {type(annotations[strange[0]]).__name__}, but an image index and a dict "
-            "of its labels were expected"
+            f"{path}: entry {strange[0]!r} is a {type(annotations[strange[0]]).__name__}, but an image index and a "
+            "dict of its labels were expected"
         )
     index = np.array(sorted(annotations), dtype=np.int64)
     uv_vis = _stacked(path, annotations, "uv_vis", index)

@@ -22,18 +22,20 @@ class Augmentation(NamedTuple):
     scale: Float[Tensor, " batch"]
     gain: Float[Tensor, " batch"]
     offset: Float[Tensor, " batch"]
-    noise: float
+    noise: Float[Tensor, " batch"]
+    """Standard deviation of the grey noise."""
 
 
 def draw_augmentation(count: int, settings: AugmentationSettings, generator: torch.Generator) -> Augmentation:
-    """Uniform draws within the settings' ranges, one per image."""
+    """Uniform draws within the settings' ranges, one per image; noise from none to the settings', so that the student
+    does not forget images as they are."""
     angle, scale, gain, offset = (2 * torch.rand(4, count, generator=generator) - 1).unbind()
     return Augmentation(
         math.radians(settings.rotation_deg) * angle,
         1 + settings.scale * scale,
         1 + settings.contrast * gain,
         settings.brightness * offset,
-        settings.noise,
+        settings.noise * torch.rand(count, generator=generator),
     )
 
 
@@ -43,8 +45,8 @@ def augment_images(
     """Turned and zoomed images (black outside the crop) with gain, offset and grey noise, in [-0.5, 0.5]."""
     warped = _warp(images + 0.5, augmentation) - 0.5
     noise = torch.randn(len(images), 1, *images.shape[2:], generator=generator).to(images)
-    gain, offset = (value.to(images)[:, None, None, None] for value in (augmentation.gain, augmentation.offset))
-    return (gain * warped + offset + augmentation.noise * noise).clamp(-0.5, 0.5)
+    gain, offset, deviation = (value.to(images)[:, None, None, None] for value in augmentation[2:])
+    return (gain * warped + offset + deviation * noise).clamp(-0.5, 0.5)
 
 
 def augment_heat_maps(

@@ -8,13 +8,13 @@ from handloom.runtime.config.base import Settings
 
 
 class AugmentationSettings(Settings):
-    """What the student sees differently from its teacher; every field is half the width of a uniform range."""
+    """What the student sees differently from its teacher; drawn uniformly up to these values, either way."""
 
     rotation_deg: float = Field(0.0, ge=0, le=180, description="Turn of the crop about its centre.")
     scale: float = Field(0.0, ge=0, lt=1, description="Zoom of the crop about its centre.")
     brightness: float = Field(0.0, ge=0, le=1, description="Grey offset; white minus black is 1.")
     contrast: float = Field(0.0, ge=0, lt=1, description="Gain around middle grey.")
-    noise: float = Field(0.0, ge=0, le=1, description="Standard deviation of grey noise per pixel.")
+    noise: float = Field(0.0, ge=0, le=1, description="Largest standard deviation of grey noise per pixel.")
 
 
 class AdaptationSettings(Settings):

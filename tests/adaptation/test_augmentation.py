@@ -16,7 +16,7 @@ from handloom.runtime.config.adaptation import AugmentationSettings
 
 def turn(degrees: float, scale: float = 1.0) -> Augmentation:
     one = torch.ones(1)
-    return Augmentation(math.radians(degrees) * one, scale * one, one, 0 * one, 0.0)
+    return Augmentation(math.radians(degrees) * one, scale * one, one, 0 * one, 0 * one)
 
 
 def spot(row: int, column: int) -> torch.Tensor:
@@ -68,3 +68,4 @@ def test_draws_stay_in_range_and_repeat_with_the_seed() -> None:
     assert 0.15 < float((draws[0].scale - 1).abs().max()) <= 0.2
     assert 0.08 < float(draws[0].offset.abs().max()) <= 0.1
     assert 0.25 < float((draws[0].gain - 1).abs().max()) <= 0.3
+    assert 0 <= float(draws[0].noise.min()) < 0.005 and 0.045 < float(draws[0].noise.max()) <= 0.05

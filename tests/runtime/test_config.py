@@ -37,7 +37,9 @@ def test_a_preset_is_valid_names_itself_and_holds_only_differences(overlay: Path
             return [each for key in above for each in same(below.get(key), above[key], f"{path}.{key}".strip("."))]
         return [path] if below == above else []
 
-    assert same(base, over, "") == []
+    # The published schedules are spelled out in full, so that a change of the demo's never reaches them.
+    published = ("pretraining.", "adaptation.") if overlay.stem == "paper" else ()
+    assert [path for path in same(base, over, "") if not path.startswith(published)] == []
 
 
 def test_the_three_presets_of_the_readme_are_there() -> None:

@@ -38,7 +38,7 @@ def test_lint_and_format_are_clean(fresh: Callable[[str], Project]) -> None:
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
 def test_a_bare_dry_run_lists_jobs(fresh: Callable[[str], Project], snakefile: str) -> None:
     """A root Snakefile that only includes another has no default target and does nothing, silently."""
-    output = fresh("bare").run([sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "-s", snakefile])
+    output = fresh("bare").run([sys.executable, "-m", "snakemake", "--dry-run", "-s", snakefile])
     assert int(re.findall(r"^adapt +(\d+)$", output, flags=re.M)[0]) > 10
 
 

@@ -1,4 +1,4 @@
-"""`python -m handloom`: what is configured and found, and the files made from the configuration models."""
+"""`python -m handloom`: what is configured and found, the configuration's documents, and the conversion of MANO."""
 
 import argparse
 import sys
@@ -20,8 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     schema = commands.add_parser("schema", help="compare config.yaml and its JSON schema with the models")
     schema.add_argument("--write", action="store_true", help="write both again")
+    mano = commands.add_parser("convert-mano", help="MANO_RIGHT.pkl and MANO_LEFT.pkl to npz, without chumpy")
+    mano.add_argument("folder", type=Path, help="holds the two pickles")
+    mano.add_argument("output", type=Path, help="gets mano_right.npz and mano_left.npz")
     parsed = parser.parse_args(arguments)
     try:
+        if parsed.command == "convert-mano":
+            return _convert_mano(parsed.folder, parsed.output)
         return _check(parsed.configfile) if parsed.command == "check" else _schema(parsed.write)
     except InputError as error:
         print(error, file=sys.stderr)
@@ -32,6 +37,13 @@ def _check(overlays: list[Path]) -> int:
     from handloom.runtime.assets import print_assets
 
     print_assets(load_settings(Path("config.yaml"), *overlays), Path())
+    return 0
+
+
+def _convert_mano(folder: Path, output: Path) -> int:
+    from handloom.hand.mano_files import convert_mano
+
+    convert_mano(folder, output)
     return 0
 
 

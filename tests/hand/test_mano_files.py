@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from handloom.__main__ import main
 from handloom.hand.joints import MANO_PARENTS
 from handloom.hand.mano import rest_joints_m, skin
 from handloom.hand.mano_files import convert_mano, mano_hand, read_mano_pickle
@@ -301,3 +302,11 @@ def test_selection_beyond_its_array_is_refused(tmp_path, chumpy):
     _write(tmp_path / "MANO_RIGHT.pkl", {**arrays, "hands_mean": broken}, protocol=2)
     with pytest.raises(InputError, match="hands_mean cannot be put together"):
         read_mano_pickle(tmp_path / "MANO_RIGHT.pkl")
+
+
+def test_the_command_line_converts_and_says_what_is_missing(published, tmp_path, capsys):
+    folder, _ = published
+    assert main(["convert-mano", str(folder), str(tmp_path / "by_command")]) == 0
+    assert mano_hand(tmp_path / "by_command", "left").side == "left"
+    assert main(["convert-mano", str(tmp_path / "nowhere"), str(tmp_path / "nothing")]) == 1
+    assert "MANO_RIGHT.pkl" in capsys.readouterr().err

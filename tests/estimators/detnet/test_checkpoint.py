@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from handloom.estimators.detnet.checkpoint import checkpoint_path, convert_checkpoint, load_checkpoint, save_checkpoint
+from handloom.estimators.detnet.checkpoint import convert_checkpoint, load_checkpoint, save_checkpoint
 from handloom.estimators.detnet.network import DetNet, initialise
 from handloom.runtime.config.detnet import DetNetSettings
 from handloom.runtime.errors import InputError
@@ -101,8 +101,3 @@ def test_a_training_state_is_not_taken_for_weights(tmp_path, network):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.pth: no such checkpoint"):
         load_checkpoint(tmp_path / "none.pth", SETTINGS, 0)
-
-
-def test_packaged_names_lie_in_the_package():
-    assert checkpoint_path("package:detnet_cross").parts[-3:] == ("handloom", "data", "detnet_cross.safetensors")
-    assert str(checkpoint_path("weights/a.pth")) == "weights/a.pth"

@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
@@ -15,15 +14,7 @@ from handloom.runtime.config.detnet import DetNetSettings
 from handloom.runtime.errors import InputError
 
 KIND = "detnet"
-_PACKAGED = "package:"
 _SHOWN_DIFFERENCES = 4
-
-
-def checkpoint_path(name: str) -> Path:
-    """Where a checkpoint of the configuration lies: a path, or `package:NAME` for handloom/data/NAME.safetensors."""
-    if not name.startswith(_PACKAGED):
-        return Path(name)
-    return Path(str(files("handloom") / "data" / f"{name.removeprefix(_PACKAGED)}.safetensors"))
 
 
 def load_checkpoint(path: Path, settings: DetNetSettings, root_joint: int) -> DetNet:

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.adaptation.pseudo_labels import BONE, AlignedPoses
+from handloom.adaptation.pseudo_labels import AlignedPoses
 from handloom.adaptation.rotation_start import calibrated_rotation
 from handloom.datasets.views import ViewSamples
+from handloom.evaluation import alignment
+from handloom.evaluation.pose_metrics import dual_m, joint_errors, mean_over_instances, mono_m
 from handloom.geometry.rotations import angle_deg
 
 
@@ -44,23 +47,15 @@ def read_truth(view_1: ViewSamples, view_2: ViewSamples, index_1: Tensor, index_
 def pair_errors(
     poses: Float[Tensor, "pairs 2 21 3"], truth: Truth, rotation_12: Float[Tensor, "3 3"], root_joint: int
 ) -> PairErrors:
-    """Mono-M (mean of the joints' means) and Dual-M (views merged by `rotation_12`) of poses in network units."""
-    predicted_mm, true_mm = _placed_mm(poses.double(), truth.joints_m, root_joint)
-    rotation = rotation_12.double()
-    weights = truth.valid.double()
-    weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, 1.0)[..., None]
-    p1, p2 = predicted_mm.unbind(1)
-    w1, w2 = (weights / weights.sum(1, keepdim=True)).unbind(1)
-    merged = torch.stack([w1 * p1 + w2 * p2 @ rotation.T, w1 * p1 @ rotation + w2 * p2], 1)
-    mono = torch.linalg.vector_norm(predicted_mm - true_mm, dim=-1).masked_fill(~truth.valid, torch.nan)
-    dual = torch.linalg.vector_norm(merged - true_mm, dim=-1)[truth.valid]
-    return PairErrors(float(mono.flatten(0, 1).nanmean(0).nanmean()), float(dual.mean()))
+    """Mono-M and Dual-M (views merged by `rotation_12`) of poses in network units, as the evaluation takes them."""
+    placed, valid = _placed_mm(poses, truth, root_joint)
+    return PairErrors(mono_m(joint_errors(*placed), valid), dual_m(*placed, valid, rotation_12.double().numpy()))
 
 
 def pose_error_mm(poses: Float[Tensor, "pairs 2 21 3"], truth: Truth, root_joint: int) -> float:
     """Mean error of poses in network units over all annotated joints, placed as Mono-M places them."""
-    predicted_mm, true_mm = _placed_mm(poses.double(), truth.joints_m, root_joint)
-    return float(torch.linalg.vector_norm(predicted_mm - true_mm, dim=-1)[truth.valid].mean())
+    placed, valid = _placed_mm(poses, truth, root_joint)
+    return mean_over_instances(joint_errors(*placed), valid)
 
 
 def disagreement(aligned: AlignedPoses, rotation_12: Float[Tensor, "3 3"]) -> float:
@@ -75,11 +70,9 @@ def rotation_error_deg(rotation_12: Float[Tensor, "3 3"], truth: Truth) -> float
     return float(angle_deg(rotation_12.double(), truth.rotation_12))
 
 
-def _placed_mm(poses: Tensor, joints_m: Tensor, root_joint: int) -> tuple[Tensor, Tensor]:
-    def bone(p: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(p[..., BONE[1], :] - p[..., BONE[0], :], dim=-1)[..., None, None]
-
-    def rooted(p: Tensor) -> Tensor:
-        return p - p[..., root_joint, None, :]
-
-    return 1000 * bone(joints_m) / bone(poses) * rooted(poses), 1000 * rooted(joints_m)
+def _placed_mm(
+    poses: Tensor, truth: Truth, root_joint: int
+) -> tuple[alignment.AlignedPoses, Float[np.ndarray, "pairs 2 21"]]:
+    """Poses and truth in millimetres as the evaluation compares them, and its weights of the joints."""
+    placed = alignment.place_on_ground_truth(poses.numpy(), truth.joints_m.numpy(), root_joint)
+    return placed, truth.valid.double().numpy()

@@ -127,7 +127,7 @@ class Adaptation:
     ) -> None:
         self.settings, self.root_joint, self.fidelity, self.device = settings, root_joint, fidelity, device
         self.student = student.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self.teacher: DetNet = make_teacher(self.student)  # type: ignore[assignment]  # deepcopy keeps the class
+        self.teacher = make_teacher(self.student)
         self.optimiser = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
         self.pairs = unlabelled_pairs(views[0].image_u8, views[1].image_u8, views[0].is_left, *rows)
         self.leak = ground_truth_leak(*views, *rows, detnet) if fidelity == "faithful" else None

@@ -1,12 +1,15 @@
 """The momentum teacher: a slow average of the student (facts/s2dhand.md 3.4, step 8)."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def make_teacher(student: nn.Module) -> nn.Module:
+
+def make_teacher(student: Network) -> Network:
     """A copy of the student in evaluation mode whose parameters take no gradient."""
     return copy.deepcopy(student).eval().requires_grad_(False)
 

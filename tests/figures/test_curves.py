@@ -1,11 +1,13 @@
 """Curves: what is averaged, and what the files must hold."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
 
+from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
 from handloom.figures.curves import (
     PANELS,
     draw_adaptation_curves,
@@ -68,23 +70,35 @@ def test_broken_histories_are_named(tmp_path: Path, content: str | None) -> None
         read_history(path)
 
 
+def source_history(path: Path, held_out: float = 2.0) -> Path:
+    """Three epochs of a source network's training; NaN for `held_out` means that nothing was held out."""
+    rows = [[epoch, 1e-3, *(3.0 / epoch,) * 4, *(held_out / epoch,) * 4, 10 * held_out / epoch] for epoch in (1, 2, 3)]
+    pd.DataFrame(rows, columns=list(HISTORY_COLUMNS)).to_csv(path, index=False)
+    return path
+
+
 @pytest.mark.slow
-def test_both_figures_are_drawn(tmp_path: Path) -> None:
+def test_both_figures_are_drawn_the_same_each_time(tmp_path: Path) -> None:
     paths = [history(tmp_path, pair, 1, 20, v) for pair in ("1-2", "1-3") for v in ("s2dhand", "s2dhand_sync")]
-    draw_adaptation_curves(paths, tmp_path / "curves.png")
-    losses = {f"{part}_{name}": [2.0, 1.0] for part in ("train", "held_out") for name in LOSSES}
-    table = pd.DataFrame({"epoch": [1, 2], "learning_rate": 1e-3, "held_out_error_mm": [30.0, 20.0], **losses})
-    table.to_csv(tmp_path / "history.csv", index=False)
-    draw_pretraining_curves({"in": tmp_path / "history.csv"}, tmp_path / "pretraining.png")
-    for name in ("curves.png", "pretraining.png"):
-        with Image.open(tmp_path / name) as image:
+    source = source_history(tmp_path / "history.csv")
+    for run in "ab":
+        draw_adaptation_curves(paths, tmp_path / f"curves_{run}.png")
+        draw_pretraining_curves({"in": source}, tmp_path / f"pretraining_{run}.png")
+    for name in ("curves", "pretraining"):
+        with Image.open(tmp_path / f"{name}_a.png") as image:
             assert image.width > 1500
+        assert (tmp_path / f"{name}_a.png").read_bytes() == (tmp_path / f"{name}_b.png").read_bytes()
 
 
-LOSSES = ("total", "heat", "delta", "location")
+@pytest.mark.slow
+def test_a_training_without_held_out_images_is_drawn(tmp_path: Path) -> None:
+    source = source_history(tmp_path / "history.csv", held_out=math.nan)
+    draw_pretraining_curves({"cross": source}, tmp_path / "pretraining.png")
+    assert (tmp_path / "pretraining.png").stat().st_size > 1000
 
 
-def test_pretraining_curves_need_their_columns(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text("epoch,train_total\n1,2\n")
-    with pytest.raises(InputError, match=r"history.csv: lacks the columns .*held_out_error_mm"):
+@pytest.mark.parametrize("content", ["", "epoch,train_total\n1,2\n", ",".join(HISTORY_COLUMNS)])
+def test_pretraining_curves_need_a_training_history(tmp_path: Path, content: str) -> None:
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(InputError, match=r"history\.csv"):
         draw_pretraining_curves({"in": tmp_path / "history.csv"}, tmp_path / "pretraining.png")

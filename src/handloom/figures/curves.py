@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from handloom.figures.style import BLUE, INK, ORANGE, SETTING_NAMES, VARIANT_COLOURS, VARIANT_NAMES, drawn
 from handloom.runtime.errors import InputError
+from handloom.runtime.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -76,23 +77,11 @@ def read_history(path: Path) -> pd.DataFrame:
             f"{path}: is not '{{setting}}/{{headset}}/{{pair}}/{{variant}}/seed{{seed}}.history.csv', so its "
             "curves cannot be named; give the files that adaptation writes"
         )
-    table = read_curves(path, {"epoch", *(panel.column for panel in PANELS)})
+    table = read_table(path, {"epoch", *(panel.column for panel in PANELS)})
     setting, headset, pair, variant = parts[:4]
     return table.assign(
         setting=setting, headset=headset, pair=pair, variant=variant, seed=int(name.removeprefix("seed"))
     )
-
-
-def read_curves(path: Path, columns: set[str]) -> pd.DataFrame:
-    """A table of curves; raises InputError when it is missing or lacks columns."""
-    try:
-        table = pd.read_csv(path)
-    except (FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: cannot be read as curves ({error}); run the rule that makes it again") from error
-    missing = columns - set(table)
-    if missing:
-        raise InputError(f"{path}: lacks the columns {sorted(missing)}; run the rule that makes it again")
-    return table
 
 
 def mean_curve(table: pd.DataFrame, column: str, *, since_start: bool) -> pd.DataFrame:
@@ -136,7 +125,7 @@ def draw_pretraining_curves(histories: Mapping[str, Path], output: Path) -> None
     """
     names = ("total", "heat", "delta", "location")
     wanted = {"epoch", "learning_rate", "held_out_error_mm", *(of(name) for of in _LOSSES.values() for name in names)}
-    tables = {setting: read_curves(path, wanted) for setting, path in histories.items()}
+    tables = {setting: read_table(path, wanted) for setting, path in histories.items()}
     with drawn(output, 13.0, 2.4 * len(tables) + 0.7) as figure:
         grid = figure.subplots(len(tables), len(names) + 1, squeeze=False)
         for axes_row, (setting, table) in zip(grid, tables.items(), strict=True):
@@ -151,8 +140,8 @@ def draw_pretraining_curves(histories: Mapping[str, Path], output: Path) -> None
                 axes.set_title(f"{name} loss")
             error = axes_row[-1]
             error.plot(table["epoch"], table["held_out_error_mm"], color=ORANGE)
-            best = int(np.nanargmin(table["held_out_error_mm"])) if table["held_out_error_mm"].notna().any() else 0
-            error.set_title(f"held-out error, mm (best {table['held_out_error_mm'].iloc[best]:.1f})")
+            best = table["held_out_error_mm"].min()
+            error.set_title(f"held-out error, mm (best {best:.1f})" if np.isfinite(best) else "nothing held out")
             error.set_ylim(bottom=0)
             axes_row[0].set_ylabel(SETTING_NAMES.get(setting, setting))
             for axes in axes_row:

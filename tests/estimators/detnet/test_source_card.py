@@ -1,13 +1,12 @@
-"""The card and the curves of a source checkpoint say what the files hold."""
+"""The card of a source checkpoint says what the files hold."""
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from handloom.estimators.detnet.checkpoint import save_checkpoint
 from handloom.estimators.detnet.network import DetNet
 from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
-from handloom.estimators.detnet.source_card import draw_training_curves, write_card
+from handloom.estimators.detnet.source_card import write_card
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
 from handloom.runtime.errors import InputError
 
@@ -21,34 +20,29 @@ def history(tmp_path):
     return tmp_path / "history.csv"
 
 
-def test_the_card_states_size_data_and_error(tmp_path, history):
+def write(folder, history):
     network = DetNet(NETWORK)
-    save_checkpoint(tmp_path / "detnet.safetensors", network, 9, seed=7, code="abc")
-    output = tmp_path / "card.md"
+    save_checkpoint(folder / "detnet.safetensors", network, 9, seed=7, code="abc")
+    output = folder / "card.md"
     write_card(
-        tmp_path / "detnet.safetensors",
+        folder / "detnet.safetensors",
         history,
         output,
         settings=PretrainingSettings(),
         data=["RHD, 12,000 renders"],
         command="snakemake x",
     )
-    card = output.read_text()
-    count = sum(parameter.numel() for parameter in network.parameters())
+    return output.read_text(), sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_card_states_size_data_and_error(tmp_path, history):
+    card, count = write(tmp_path, history)
     for words in (f"{count:,} parameters", "root joint: 9", "RHD, 12,000 renders", "seed 7", "10.00 mm", "3 epochs"):
         assert words in card
-
-
-def test_curves_are_a_picture_and_the_same_each_time(tmp_path, history):
-    for name in ("a.png", "b.png"):
-        draw_training_curves(history, tmp_path / name)
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size[0] > 500
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n"])
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "history.csv").write_text(content)
     with pytest.raises(InputError, match=r"history\.csv"):
-        draw_training_curves(tmp_path / "history.csv", tmp_path / "a.png")
+        write(tmp_path, tmp_path / "history.csv")

@@ -1,37 +1,12 @@
-"""The card and the curves that go with a source checkpoint: what it is, how it was made, how well it does."""
+"""The card that goes with a source checkpoint: what it is, how it was made, how well it does."""
 
 from pathlib import Path
 
-import pandas as pd
-
 from handloom.estimators.detnet.checkpoint import KIND
-from handloom.runtime.artifacts import atomic_path, read_weights, write_text
+from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
+from handloom.runtime.artifacts import read_weights, write_text
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
-from handloom.runtime.errors import InputError
-
-
-def draw_training_curves(history: Path, output: Path) -> None:
-    """Stage: losses and held-out error over the epochs, as one picture.
-
-    Raises InputError when the history is not one that `pretrain` wrote.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    table = _read_history(history)
-    figure, (losses, errors) = pyplot.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
-    for name in ("total", "heat", "delta", "location"):
-        (line,) = losses.plot(table["epoch"], table[f"train_{name}"], label=name)
-        losses.plot(table["epoch"], table[f"held_out_{name}"], linestyle="--", color=line.get_color())
-    losses.set(xlabel="epoch", ylabel="loss (dashed: held out)", yscale="log")
-    losses.legend()
-    errors.plot(table["epoch"], table["held_out_error_mm"])
-    errors.set(xlabel="epoch", ylabel="held-out joint error (mm)", yscale="log")
-    with atomic_path(output) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+from handloom.runtime.tables import read_table
 
 
 def write_card(
@@ -42,7 +17,7 @@ def write_card(
     Raises InputError when the checkpoint or its history cannot be read.
     """
     state, header = read_weights(checkpoint, KIND)
-    table = _read_history(history)
+    table = read_table(history, HISTORY_COLUMNS)
     network = DetNetSettings.model_validate_json(header.extra["network"])
     # Names tell parameters from buffers: running statistics and counters are not learned.
     parameters = sum(
@@ -68,15 +43,3 @@ def write_card(
         "- licence: MIT, like handloom; trained on renders of a CC0 hand where the demo's data are named above",
     ]
     write_text(output, "\n".join(lines) + "\n")
-
-
-def _read_history(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a training history ({error}); run pretrain again") from error
-    if "held_out_error_mm" not in table or table.empty:
-        raise InputError(
-            f"{path}: has columns {list(table.columns)} and {len(table)} rows; expected a training history"
-        )
-    return table

@@ -125,6 +125,42 @@ def test_released_rotations_replace_the_estimates(headset: tuple[list[Path], Pat
         start(headset, rotations=str(file))
 
 
+def without_frames(path: Path, frames: slice) -> None:
+    """Move some frames of a camera to moments that no other camera has."""
+    view = load_views(path)
+    view.frame[frames] += 1000 * int(view.camera.removeprefix("camera"))
+    save_views(path, view)
+
+
+def test_a_pair_without_a_common_frame_does_not_stop_the_others(
+    headset: tuple[list[Path], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Camera 1 sees the first half only and camera 4 the second; both share frames with cameras 2 and 3."""
+    without_frames(headset[0][0], slice(PAIRS // 2, None))
+    without_frames(headset[0][3], slice(PAIRS // 2))
+    output = start(headset)
+    document = json.loads(output.read_text())
+    assert [*document["estimates"]] == [*document["diagnostics"]] == [pair for pair in PAIR_NAMES if pair != "1-4"]
+    assert all(values["synchronised_error_deg"] < 8 for values in document["diagnostics"].values())
+    told = capsys.readouterr().err
+    assert "pair 1-4 has no rotation: cameras camera1 and camera4 share no hand" in told
+    assert "leave this pair out of `pairs`" in told
+    with pytest.raises(InputError, match="has no single 3x3 rotation of pair 1-4"):
+        read_rotation(output, "1-4", "single")
+
+
+def test_cameras_that_share_nothing_leave_the_earlier_rotations_whole(headset: tuple[list[Path], Path]) -> None:
+    before = start(headset).read_bytes()
+    for path in headset[0][2:]:
+        without_frames(path, slice(None))
+    with pytest.raises(InputError, match=r"from camera 0 only cameras \[0, 1\] can be reached"):
+        start(headset)
+    without_frames(headset[0][1], slice(None))
+    with pytest.raises(InputError, match="no two cameras of the headset share a hand"):
+        start(headset)
+    assert headset[1].with_name("rotations_fixed.json").read_bytes() == before
+
+
 def test_consensus_survives_wrong_hands_and_flat_ones() -> None:
     """A third of the pairs show unrelated poses; flat hands alone would often give reflections (3.2)."""
     first, second = (noisy_predictions(torch.full((4,), 0.25), seed=5)[camera].joints for camera in (0, 1))

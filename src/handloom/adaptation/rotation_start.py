@@ -5,6 +5,7 @@
 Calibration enters only `rotation_errors`, whose figures are for logs and plots.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -103,6 +104,8 @@ def _released_estimate(aligned: AlignedPoses, common: Tensor) -> PairRotation:
 
 def synchronise_pairs(singles: Mapping[str, PairRotation], cameras: int) -> dict[str, Float[Tensor, "3 3"]]:
     """All pairs' rotations made consistent, pair estimates weighted by their inverse squared spread."""
+    if not singles:
+        raise InputError("no two cameras of the headset share a hand; expected frames that several annotate")
     edges = torch.tensor([_cameras_of(pair) for pair in singles])
     rotations = torch.stack([single.rotation_12 for single in singles.values()])
     spreads = torch.tensor([single.spread_deg for single in singles.values()], dtype=rotations.dtype)
@@ -129,12 +132,18 @@ def start_rotations(
     """Stage: estimate R(0) of all pairs of a headset, single and synchronised, and write them as JSON.
 
     `estimates` is what adaptation reads; `diagnostics` compares them with the calibration, for plots and logs only.
+    Pairs that share no hand are named on stderr and left out: other pairs do without them, and whoever asks for them
+    gets the error. Raises InputError when the remaining pairs do not connect all cameras.
     """
     predictions = load_source_predictions(source_predictions, root_joint)
     samples = [load_views(path) for path in views]
     singles: dict[str, PairRotation] = {}
     for a, b in combinations(range(len(samples)), 2):
-        index_1, index_2 = (rows[: settings.rotation_pairs] for rows in pair_samples(samples[a], samples[b]))
+        try:
+            index_1, index_2 = (rows[: settings.rotation_pairs] for rows in pair_samples(samples[a], samples[b]))
+        except InputError as error:
+            print(f"pair {a + 1}-{b + 1} has no rotation: {error}", file=sys.stderr)
+            continue
         leak = _true_common(samples[a], samples[b], index_1, index_2) if fidelity == "faithful" else None
         singles[f"{a + 1}-{b + 1}"] = estimate_rotation(
             *(

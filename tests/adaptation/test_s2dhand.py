@@ -147,3 +147,24 @@ def test_no_epochs_gives_the_source_network(rig: Rig) -> None:
 def test_a_missing_rotation_is_named(rig: Rig) -> None:
     with pytest.raises(InputError, match=r"rotations\.json: has no single 3x3 rotation of pair 3-4"):
         s2dhand.read_rotation(rig.rotations, "3-4", "single")
+
+
+def test_a_pair_without_a_common_frame_is_named_and_its_earlier_results_stay(rig: Rig) -> None:
+    outputs = run(rig, "pair", SETTINGS.model_copy(update={"epochs": 0}))
+    before = [path.read_bytes() for path in outputs]
+    view = load_views(rig.views[1])
+    save_views(rig.views[1], replace(view, frame=view.frame + 1000))
+    with pytest.raises(InputError, match=r"share no hand in any frame.*leave this pair out of `pairs`"):
+        run(rig, "pair")
+    assert [path.read_bytes() for path in outputs] == before
+
+
+def test_a_source_of_another_root_joint_or_size_is_named_and_earlier_results_stay(rig: Rig) -> None:
+    outputs = run(rig, "source", SETTINGS.model_copy(update={"epochs": 0}))
+    before = [path.read_bytes() for path in outputs]
+    with pytest.raises(InputError, match=r"source\.safetensors: was trained with root joint 0, but root joint 9"):
+        run(rig, "source", root_joint=9)
+    wider = rig._replace(detnet=rig.detnet.model_copy(update={"width": 2 * rig.detnet.width}))
+    with pytest.raises(InputError, match=r"source\.safetensors: is no checkpoint of the configured DetNet"):
+        run(wider, "source")
+    assert [path.read_bytes() for path in outputs] == before

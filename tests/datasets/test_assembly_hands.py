@@ -115,10 +115,11 @@ def test_null_coordinates_are_refused(split: SplitWriter) -> None:
         read_annotations(split.write(), "val")
 
 
-def test_null_validity_is_explained_as_the_unlabelled_test_split(split: SplitWriter) -> None:
-    for annotation in split.annotations:
+@pytest.mark.parametrize("count", [1, 16])
+def test_null_validity_is_explained_as_the_unlabelled_test_split(split: SplitWriter, count: int) -> None:
+    for annotation in split.annotations[:count]:
         annotation["joint_valid"] = None
-    with pytest.raises(InputError, match=r"joint_valid is null in 16 annotations.*split to val"):
+    with pytest.raises(InputError, match=rf"ego_data.*joint_valid is null in {count} annotations.*split to val"):
         read_annotations(split.write(), "val")
 
 

@@ -8,7 +8,12 @@ from scipy.ndimage import gaussian_filter
 
 from handloom.datasets.crops import crop_intrinsics as intrinsics_of_crops
 from handloom.datasets.crops import mirrored_keypoints, network_image, project, squares_around, warp_crop
-from handloom.datasets.training_samples import AssemblyHandsTraining, load_samples, prepare_training_samples
+from handloom.datasets.training_samples import (
+    AssemblyHandsTraining,
+    load_samples,
+    prepare_training_samples,
+    write_samples,
+)
 from handloom.estimators.detnet.augmentation import no_augmentation, sample_images, sample_keypoints
 from handloom.runtime.config.datasets import DatasetsSettings, ImageSetSettings
 from handloom.runtime.images import read_grey
@@ -67,3 +72,18 @@ def test_training_crops_agree_with_the_crops_of_adaptation(train_split, tmp_path
         np.testing.assert_allclose(samples.joints_m[row, :, 2], annotations.joints_cam_m[row, :, 2])
         side = -1 if annotations.is_left[row] else 1
         np.testing.assert_allclose(samples.joints_m[row, :, 0], side * annotations.joints_cam_m[row, :, 0])
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_bad_image_is_named_and_only_its_hands_left_out(train_split, tmp_path, capsys, damage):
+    path = train_split.root / "images" / train_split.images[1]["file_name"]
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    hands = AssemblyHandsTraining(train_split.dataset)
+    write_samples(tmp_path / "a.npz", hands, dataset="assembly_hands", crop_px=96)
+    assert load_samples(tmp_path / "a.npz").row.tolist() == [row for row in range(len(hands)) if row not in (2, 3)]
+    told = capsys.readouterr().err
+    words = "no such image" if damage == "missing" else "cannot be decoded"
+    assert [f"left out: hand {row}: {path}: {words}" in told for row in (2, 3)] == [True, True]

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from handloom.datasets.ganerated import GaneratedHands
+from handloom.datasets.training_samples import load_samples, write_samples
 from handloom.runtime.config.datasets import ImageSetSettings
 from handloom.runtime.errors import InputError
 
@@ -47,3 +48,26 @@ def test_unusable_text_files_are_named(root, content, words):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(InputError, match=r"found no .*datasets\.ganerated\.root"):
         GaneratedHands(ImageSetSettings(root=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "missing", "words"),
+    [
+        ("color_composed.png", False, "cannot be decoded"),
+        ("joint2D.txt", False, "holds 8 values, but 42 finite"),
+        ("joint2D.txt", True, "cannot be read as comma-separated numbers"),
+        ("joint_pos_global.txt", True, "cannot be read as comma-separated numbers"),
+    ],
+)
+def test_a_bad_file_is_named_and_only_its_hand_left_out(root, tmp_path, capsys, suffix, missing, words):
+    path = root / "data" / "noObject" / "0001" / f"0001_{suffix}"
+    content = path.read_bytes()
+    path.unlink()
+    if not missing:
+        path.write_bytes(content[:60])
+    hands = GaneratedHands(ImageSetSettings(root=str(root), bad_fraction=0.5))
+    write_samples(tmp_path / "ganerated.npz", hands, dataset="ganerated", crop_px=48)
+    assert load_samples(tmp_path / "ganerated.npz").row.tolist() == [1]
+    told = capsys.readouterr().err
+    assert f"left out: hand 0: {path}: {words}" in told
+    assert "1 of 2 hands of ganerated cropped" in told

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from handloom.datasets.rhd import RhdHands
+from handloom.datasets.training_samples import load_samples, write_samples
 from handloom.runtime.config.datasets import ImageSetSettings
 from handloom.runtime.errors import InputError
 
@@ -93,3 +94,41 @@ def test_a_malicious_annotation_file_is_refused(tmp_path):
     (folder / "anno_training.pickle").write_bytes(pickle.dumps({0: _Malicious()}))
     with pytest.raises(InputError, match="system, which is not allowed"):
         RhdHands(ImageSetSettings(root=str(tmp_path)))
+
+
+def cropped(tmp_path, settings):
+    """Prepare the hands for training; returns the rows that could be used."""
+    hands = RhdHands(settings.model_copy(update={"bad_fraction": 0.5}))
+    write_samples(tmp_path / "rhd.npz", hands, dataset="rhd", crop_px=48)
+    return load_samples(tmp_path / "rhd.npz").row.tolist()
+
+
+@pytest.mark.parametrize("folder", ["color", "mask"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_bad_picture_is_named_and_only_its_hand_left_out(tmp_path, capsys, folder, damage):
+    settings = write_rhd(tmp_path, {number: labels(0, 21) for number in (3, 4, 5)})
+    path = tmp_path / "RHD_published_v2" / "training" / folder / "00004.png"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    assert cropped(tmp_path, settings) == [0, 2]
+    told = capsys.readouterr().err
+    assert f"left out: hand 1: {path}: {'no such image' if damage == 'missing' else 'cannot be decoded'}" in told
+    assert "2 of 3 hands of rhd cropped" in told
+
+
+@pytest.mark.parametrize(("key", "named"), [("uv_vis", "keypoints_px"), ("xyz", "joints_cam_m")])
+def test_a_hand_with_nan_labels_is_left_out(tmp_path, capsys, key, named):
+    annotations = {number: labels(0, 21) for number in (3, 4, 5)}
+    annotations[4][key][30, 1] = np.nan
+    assert cropped(tmp_path, write_rhd(tmp_path, annotations)) == [0, 2]
+    assert f"left out: hand 1: {named} is not finite" in capsys.readouterr().err
+
+
+def test_annotations_cut_short_are_named(tmp_path):
+    settings = write_rhd(tmp_path, {0: labels(0, 21)})
+    path = tmp_path / "RHD_published_v2" / "training" / "anno_training.pickle"
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(InputError, match=r"anno_training\.pickle: is no pickle"):
+        RhdHands(settings)

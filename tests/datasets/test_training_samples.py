@@ -1,5 +1,6 @@
 """Crops prepared for training: where points land, what is mirrored, what is counted as bad."""
 
+import resource
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from handloom.datasets.labelled_hands import LabelledHand, training_crop
 from handloom.datasets.training_samples import crop_side, load_samples, write_samples
 from handloom.runtime.artifacts import Header, write_arrays
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, OutputError
 
 JOINTS = np.random.default_rng(1).standard_normal((21, 3))
 
@@ -134,6 +135,34 @@ def test_too_many_bad_images_stop_the_stage_and_leave_nothing(tmp_path):
     with pytest.raises(InputError, match=r"(?s)datasets\.rhd\.bad_fraction = 0\.2 of its 10 hands.*image5\.png"):
         write_samples(tmp_path / "a.npz", Hands(bad=(2, 3, 5)), dataset="rhd", crop_px=48)
     assert not list(tmp_path.iterdir())
+
+
+def test_too_many_bad_images_leave_the_earlier_file_whole(tmp_path):
+    write_samples(tmp_path / "a.npz", Hands(), dataset="rhd", crop_px=48)
+    before = (tmp_path / "a.npz").read_bytes()
+    with pytest.raises(InputError, match="bad_fraction"):
+        write_samples(tmp_path / "a.npz", Hands(bad=(2, 3, 5)), dataset="rhd", crop_px=48)
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
+
+
+@pytest.fixture
+def small_disk():
+    """A limit on file sizes stands in for the full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_disk_that_fills_while_crops_are_written_loses_nothing(tmp_path):
+    write_samples(tmp_path / "a.npz", Hands(count=2), dataset="rhd", crop_px=48)
+    before = (tmp_path / "a.npz").read_bytes()
+    with pytest.raises(OutputError, match=r"no room to write .*a\.npz.*free some space and run again"):
+        write_samples(tmp_path / "a.npz", Hands(), dataset="rhd", crop_px=48)
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
 
 
 @pytest.mark.parametrize("field", ["keypoints_px", "joints_cam_m"])

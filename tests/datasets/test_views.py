@@ -95,12 +95,14 @@ def test_a_bad_image_is_listed_and_its_hands_left_out(
     assert "2 of 4 hands" in log
 
 
-def test_too_many_bad_images_stop_the_run(split: SplitWriter, tmp_path: Path) -> None:
+def test_too_many_bad_images_stop_the_run_and_earlier_crops_stay(split: SplitWriter, tmp_path: Path) -> None:
     dataset = split.write().model_copy(update={"bad_fraction": 0.4})
+    cropped(dataset, tmp_path)
+    before = (tmp_path / "headset1-1.npz").read_bytes()
     (split.root / "images" / split.images[0]["file_name"]).unlink()
     with pytest.raises(InputError, match=r"2 of 4 hands.*bad_fraction = 0.4(.|\n)*000030.png"):
         cropped(dataset, tmp_path)
-    assert not (tmp_path / "headset1-1.npz").exists()
+    assert (tmp_path / "headset1-1.npz").read_bytes() == before
 
 
 def test_the_invalid_list_covers_all_cameras_of_both_headsets(split: SplitWriter, tmp_path: Path) -> None:

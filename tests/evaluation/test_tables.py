@@ -14,7 +14,7 @@ NOTES = RunNotes("cross", "fixed", "demo")
 REQUIRED = {
     *("headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_sync_mm"),
     *("s2dhand_sync_std_mm", "reduction_pct", "seeds", "paper_baseline_mm", "paper_s2dhand_mm"),
-    *("fidelity", "preset", "samples"),
+    *("fidelity", "preset", "samples", "s2dhand_per_seed", "s2dhand_sync_per_seed"),
 }
 
 
@@ -51,6 +51,7 @@ def test_a_pairs_row() -> None:
     assert found["baseline_mm"] == 50
     assert found["s2dhand_mm"] == 42
     assert found["s2dhand_std_mm"] == pytest.approx(1)  # seeds give 41, 42, 43
+    assert found["s2dhand_per_seed"] == "1: 41.0000, 2: 42.0000, 3: 43.0000"
     assert found["s2dhand_sync_mm"] == 39
     assert found["s2dhand_sync_std_mm"] == 0
     assert found["reduction_pct"] == pytest.approx(16)
@@ -131,6 +132,12 @@ def test_markdown_marks_the_best_of_every_column() -> None:
     assert "Cam 1,2 Mono-M" in text
     assert "Overall Dual-M" in text
     assert "`demo`" in text
+
+
+def test_markdown_tells_the_overall_of_every_seed() -> None:
+    text = as_markdown(s2d_table(scores(seeds=(1, 2)), NOTES), "cross")
+    assert "- headset1, overall Mono-M per seed (mm): S2DHand 1: 56.0000, 2: 57.0000; synchronised R" in text
+    assert "per seed (mm)" not in as_markdown(s2d_table(scores(seeds=(1,)), NOTES), "cross")
 
 
 def test_html_is_one_self_contained_file_with_the_same_numbers() -> None:

@@ -84,7 +84,7 @@ def as_markdown(table: pd.DataFrame, setting: str) -> str:
             name = f"*{row.name}*" if row.kind == "published" else row.name
             lines.append(f"| {name} | " + " | ".join(shown) + " |")
         lines.append("")
-    lines += [f"- {need}" for need in _needs(table)]
+    lines += [f"- {line}" for line in (*_seeds(table), *_needs(table))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -103,14 +103,14 @@ def as_html(table: pd.DataFrame, setting: str) -> str:
             f"<table>\n<caption>{_headset(str(headset))}, mm</caption>\n<thead><tr><th></th>{top}</tr>\n"
             f"<tr><th></th>{second}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
         )
-    needs = "".join(f"<li>{escape(need)}</li>" for need in _needs(table))
+    remarks = "".join(f"<li>{escape(line)}</li>" for line in (*_seeds(table), *_needs(table)))
     title = f"S2DHand, {SETTING_NAMES[setting]}"
     explanation = _explanation(table, lambda text: f"<code>{escape(text)}</code>")
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
         f"</head>\n<body>\n<h1>{title}</h1>\n<p>{explanation}</p>\n"
         + "".join(blocks)
-        + (f"<ul>{needs}</ul>\n" if needs else "")
+        + (f"<ul>{remarks}</ul>\n" if remarks else "")
         + "</body>\n</html>\n"
     )
 
@@ -129,6 +129,16 @@ def _explanation(table: pd.DataFrame, code: Callable[[str], str]) -> str:
         f"the pairs. Preset {code(str(table['preset'].iloc[0]))}, fidelity {code(str(table['fidelity'].iloc[0]))}. The "
         "paper's numbers belong to the paper's data; only on these can the two be compared."
     )
+
+
+def _seeds(table: pd.DataFrame) -> list[str]:
+    """The overall of every seed, one line per headset and metric; none for a single seed."""
+    rows = table[(table["pair"] == "overall") & (table["seeds"] > 1)]
+    return [
+        f"{row.headset}, overall {METRIC_NAMES[str(row.metric)]} per seed (mm): S2DHand {row.s2dhand_per_seed}; "
+        f"synchronised R {row.s2dhand_sync_per_seed}"
+        for row in rows.itertuples()
+    ]
 
 
 def _needs(table: pd.DataFrame) -> list[str]:

@@ -55,8 +55,9 @@ def write_s2d_tables(
 def s2d_table(scores: pd.DataFrame, notes: RunNotes) -> pd.DataFrame:
     """One row per headset x pair x metric, then `overall`: the unweighted mean over the pairs.
 
-    Standard deviations are over seeds, of the overall for the overall; empty with a single seed. `samples` counts pairs
-    of hands. Rows that the run did not cover stay empty and say in `needs` what would fill them.
+    Standard deviations are over seeds, of the overall for the overall; empty with a single seed. `..._per_seed` lists
+    every seed's value in mm. `samples` counts pairs of hands. Rows that the run did not cover stay empty and say in
+    `needs` what would fill them.
     """
     paper = {
         (row["headset"], row["pair"], row["metric"]): row for row in paper_values(notes.setting).to_dict("records")
@@ -114,22 +115,29 @@ def _cells(
         "s2dhand_sync_reduction_pct": _reduction_pct(_mean(baseline), _mean(synchronised)),
         "paper_reduction_pct": _reduction_pct(published["baseline_mm"], published["s2dhand_mm"]),
         "samples": _samples(scores, chosen),
+        "s2dhand_per_seed": _listed(adapted),
+        "s2dhand_sync_per_seed": _listed(synchronised),
         "needs": _needs(headset, pair, present, absent, adapted, synchronised),
     }
 
 
-def _by_seed(scores: pd.DataFrame, variant: str, pairs: Sequence[str], metric: str) -> np.ndarray:
-    """The unweighted mean over the pairs, for every seed that has all of them."""
+def _by_seed(scores: pd.DataFrame, variant: str, pairs: Sequence[str], metric: str) -> "pd.Series[float]":
+    """The unweighted mean over the pairs, for every seed that has all of them; the index is the seed."""
     rows = scores[(scores["variant"] == variant) & scores["pair"].isin(pairs)]
     of_seed = rows.groupby(rows["seed"].fillna(-1))[f"{metric}_mm"]
-    return of_seed.mean()[of_seed.count() == len(pairs)].to_numpy(dtype=float)
+    return of_seed.mean()[of_seed.count() == len(pairs)].astype(float)
 
 
-def _mean(by_seed: np.ndarray) -> float:
+def _listed(by_seed: "pd.Series[float]") -> str:
+    """Every seed with its value in mm, as `1: 33.8512, 2: 33.8723`."""
+    return ", ".join(f"{seed:g}: {value:.4f}" for seed, value in by_seed.items())
+
+
+def _mean(by_seed: "pd.Series[float]") -> float:
     return float(by_seed.mean()) if len(by_seed) else np.nan
 
 
-def _deviation(by_seed: np.ndarray) -> float:
+def _deviation(by_seed: "pd.Series[float]") -> float:
     """Sample standard deviation over the seeds; NaN for fewer than two."""
     return float(by_seed.std(ddof=1)) if len(by_seed) > 1 else np.nan
 
@@ -148,8 +156,8 @@ def _needs(
     pair: str,
     present: Sequence[str],
     absent: Sequence[str],
-    adapted: np.ndarray,
-    synchronised: np.ndarray,
+    adapted: "pd.Series[float]",
+    synchronised: "pd.Series[float]",
 ) -> str:
     """What would fill the empty cells of a row, or make its overall the paper's; empty when nothing is missing."""
     if not present:

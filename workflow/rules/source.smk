@@ -1,5 +1,7 @@
 """The source networks: a checkpoint that is configured, or one trained here on labelled data sets."""
 
+from handloom.estimators.detnet.provenance import source_provenance
+
 
 rule prepare_training_samples:
     """The labelled crops of one data set, prepared once so that no epoch decodes an image."""
@@ -55,6 +57,33 @@ rule pretrain_source:
         code=code_digest("handloom.estimators.detnet.pretraining"),
     script:
         "../scripts/pretrain_source.py"
+
+
+rule write_source_card:
+    """What a source network that was trained here is, how it was made and how well it does."""
+    input:
+        network=rules.pretrain_source.output.network,
+        history=rules.pretrain_source.output.history,
+        samples=rules.pretrain_source.input.samples,
+    output:
+        card="results/s2d/source/{setting}/card.md",
+    log:
+        "logs/write_source_card/{setting}.log",
+    benchmark:
+        "benchmarks/write_source_card/{setting}.tsv"
+    wildcard_constraints:
+        setting="|".join(TRAINED) or "none",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        pretraining=plain(RUN.pretraining),
+        provenance=lambda wildcards: source_provenance(RUN, wildcards.setting)._asdict(),
+        code=code_digest("handloom.estimators.detnet.source_card"),
+    script:
+        "../scripts/write_source_card.py"
 
 
 rule convert_source:

@@ -1,45 +1,94 @@
 """The card that goes with a source checkpoint: what it is, how it was made, how well it does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from handloom.datasets.training_samples import load_samples
 from handloom.estimators.detnet.checkpoint import KIND
 from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
+from handloom.estimators.detnet.provenance import Provenance
+from handloom.estimators.detnet.training_batches import SamplePool
 from handloom.runtime.artifacts import read_weights, write_text
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
 from handloom.runtime.tables import read_table
 
+SHOWN_EPOCHS = 10
+_CURVES = {
+    "epoch": ("epoch", ".0f"),
+    "learning_rate": ("learning rate", ".2g"),
+    "train_total": ("training loss", ".2f"),
+    "held_out_total": ("held-out loss", ".2f"),
+    "held_out_error_mm": ("held-out error, mm", ".2f"),
+}
+
 
 def write_card(
-    checkpoint: Path, history: Path, output: Path, *, settings: PretrainingSettings, data: list[str], command: str
+    checkpoint: Path,
+    history: Path,
+    samples: Sequence[Path],
+    output: Path,
+    *,
+    settings: PretrainingSettings,
+    provenance: Provenance,
 ) -> None:
-    """Stage: a Markdown card of a checkpoint that `pretrain` wrote; `data` is one line per data set.
+    """Stage: a Markdown card of a checkpoint that `pretrain` wrote from the samples of one or more data sets.
 
-    Raises InputError when the checkpoint or its history cannot be read.
+    Raises InputError when the checkpoint, its history or the samples cannot be read.
     """
     state, header = read_weights(checkpoint, KIND)
     table = read_table(history, HISTORY_COLUMNS)
     network = DetNetSettings.model_validate_json(header.extra["network"])
+    sets = [load_samples(path) for path in samples]
+    pool = SamplePool(sets, settings.held_out_fraction)
     # Names tell parameters from buffers: running statistics and counters are not learned.
     parameters = sum(
         value.numel() for name, value in state.items() if not name.endswith(("running_mean", "running_var", "tracked"))
     )
-    last = table.iloc[-1]
+    schedule = "cosine" if settings.schedule == "cosine" else f"times 0.1 every {settings.step_epochs} epochs"
     lines = [
-        f"# DetNet source checkpoint `{checkpoint.name}`",
+        f"# DetNet source checkpoint `{checkpoint.parent.name}/{checkpoint.name}`",
         "",
         f"- network: input {network.input_px} px, maps {network.map_cells} x {network.map_cells} cells, "
         f"width {network.width}, blocks {list(network.blocks)}, head width {network.head_width}; "
         f"{parameters:,} parameters",
         f"- root joint: {header.extra['root_joint']}; output in units of the bone from joint 0 to joint 9",
-        *(f"- data: {line}" for line in data),
-        f"- made by: `{command}` (code {header.code}, seed {header.seed})",
+        *(f"- data: {line}; {len(of):,} hand crops" for line, of in zip(provenance.data, sets, strict=True)),
+        f"- samples: {len(pool.trained):,} trained on, {len(pool.held_out):,} held out",
+        f"- made by: `{provenance.command}` (code {header.code}, seed {header.seed})",
         f"- training: {len(table)} epochs, batch {settings.batch_size}, Adam {settings.learning_rate} "
-        f"({settings.schedule}), {settings.precision}, grey probability {settings.grey_probability}",
-        f"- held out (the last {settings.held_out_fraction:.0%} of each data set, not augmented): joint error "
-        f"{last['held_out_error_mm']:.2f} mm after scaling to the true bone, loss {last['held_out_total']:.2f} "
-        f"(heat {last['held_out_heat']:.4f}, delta {last['held_out_delta']:.4f}, "
-        f"location {last['held_out_location']:.4f})",
-        f"- training loss of the last epoch: {last['train_total']:.2f}",
-        "- licence: MIT, like handloom; trained on renders of a CC0 hand where the demo's data are named above",
+        f"({schedule}), {settings.precision}, grey probability {settings.grey_probability}",
+        f"- held out: {_held_out(table.iloc[-1], settings.held_out_fraction)}",
+        f"- training loss of the last epoch: {table['train_total'].iloc[-1]:.2f}",
+        f"- licence: {provenance.licence}",
+        "",
+        "The training at ten of its epochs, or fewer:",
+        "",
+        *_curves(table),
     ]
     write_text(output, "\n".join(lines) + "\n")
+
+
+def _held_out(last: pd.Series, fraction: float) -> str:
+    if np.isnan(last["held_out_error_mm"]):
+        return "nothing, so the error is not known"
+    return (
+        f"the last {100 * fraction:g}% of each data set, not augmented; joint error {last['held_out_error_mm']:.2f} mm "
+        f"after scaling to the true bone, loss {last['held_out_total']:.2f} (heat {last['held_out_heat']:.4f}, "
+        f"delta {last['held_out_delta']:.4f}, location {last['held_out_location']:.4f})"
+    )
+
+
+def _curves(table: pd.DataFrame) -> list[str]:
+    """About ten epochs, evenly spaced, the first and the last among them; `-` where nothing was held out."""
+    rows = np.linspace(0, len(table) - 1, min(len(table), SHOWN_EPOCHS)).round().astype(int)
+    shown = table.iloc[rows].astype(float)
+    columns = [[_cell(value, form) for value in shown[name]] for name, (_, form) in _CURVES.items()]
+    heads = [head for head, _ in _CURVES.values()]
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---:"] * len(heads), *zip(*columns, strict=True))]
+
+
+def _cell(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else format(value, form)

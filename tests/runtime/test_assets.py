@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from handloom.__main__ import main
-from handloom.runtime.assets import assets, checkpoint_path, missing, print_assets
+from handloom.runtime.assets import assets, checkpoint_path, missing, print_assets, require
 from handloom.runtime.config.load import load_settings
+from handloom.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 PAPER = load_settings(ROOT / "config.yaml", ROOT / "config/paper.yaml")
@@ -46,6 +47,46 @@ def test_training_the_sources_needs_their_data(tmp_path: Path) -> None:
         "datasets.ganerated.root",
         "datasets.rhd.root",
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "home"),
+    [
+        ("datasets.assembly_hands.root", "AssemblyHands-ego", "assemblyhands.github.io"),
+        ("datasets.rhd.root", "Rendered Hand Pose", "lmb.informatik.uni-freiburg.de"),
+        ("datasets.ganerated.root", "GANerated Hands", "handtracker.mpi-inf.mpg.de"),
+        ("sources.cross.checkpoint", "DetNet checkpoint 68", "github.com/ut-vision/S2DHand"),
+    ],
+)
+def test_what_a_rule_lacks_is_named_with_licence_home_and_advice(
+    tmp_path: Path, setting: str, name: str, home: str
+) -> None:
+    (tmp_path / "one").touch()
+    with pytest.raises(InputError) as raised:
+        require(PAPER, tmp_path, setting, ["one", "two", "three"])
+    told = str(raised.value)
+    for words in ("two: not found (1 more", setting, name, "licence: ", home, "`snakemake --cores 1 check`"):
+        assert words in told
+    require(PAPER, tmp_path, setting, ["one"])
+
+
+def test_the_hand_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"fetch MANO_LEFT\.pkl \(licence: MANO"):
+        require(PAPER, tmp_path, "mano", ["data/mano/MANO_LEFT.pkl"])
+
+
+def test_the_unlabelled_test_split_is_explained(tmp_path: Path) -> None:
+    dataset = PAPER.datasets.assembly_hands.model_copy(update={"split": "test"})
+    datasets = PAPER.datasets.model_copy(update={"assembly_hands": dataset})
+    with pytest.raises(InputError, match=r"test split has no labels: set datasets\.assembly_hands\.split to val"):
+        require(PAPER.model_copy(update={"datasets": datasets}), tmp_path, "datasets.assembly_hands.root", ["a"])
+
+
+def test_what_the_demo_renders_is_never_missing_but_its_checkpoint_may_be(tmp_path: Path) -> None:
+    demo = load_settings(ROOT / "config.yaml")
+    require(demo, tmp_path, "datasets.assembly_hands.root", ["a"])
+    with pytest.raises(InputError, match=r"a\.pth: not found"):
+        require(demo, tmp_path, "sources.in.checkpoint", ["a.pth"])
 
 
 def test_shipped_checkpoints_lie_in_the_package() -> None:

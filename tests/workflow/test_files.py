@@ -59,11 +59,41 @@ def test_the_paper_preset_is_planned_within_five_seconds(fresh: Callable[[str], 
     assert children_seconds() - before < 5
 
 
-def test_missing_real_data_are_named(fresh: Callable[[str], Project]) -> None:
-    project = fresh("missing")
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
-    output = project.run(command, fails=True)
-    assert "data/assemblyhands/annotations/val/assemblyhands_val_ego_data_v1-1.json" in output
+@pytest.mark.parametrize(
+    ("target", "file", "name", "home"),
+    [
+        (
+            "all",
+            "data/assemblyhands/annotations/val/assemblyhands_val_ego_data_v1-1.json",
+            "AssemblyHands-ego (licence: CC BY-NC 4.0)",
+            "https://assemblyhands.github.io",
+        ),
+        ("results/s2d/training/rhd.npz", "data/RHD/RHD_published_v2/training", "RHD", "uni-freiburg.de"),
+        ("results/s2d/training/ganerated.npz", "data/GANeratedHands_Release/data", "GANerated", "mpi-inf.mpg.de"),
+        ("resources/mano/mano_right.npz", "data/mano/MANO_RIGHT.pkl", "MANO licence", "https://mano.is.tue.mpg.de"),
+    ],
+)
+def test_missing_real_data_are_named_with_licence_and_home(
+    fresh: Callable[[str], Project], target: str, file: str, name: str, home: str
+) -> None:
+    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
+    output = fresh("missing").run(command, fails=True)
+    for words in (f"{file}: not found", name, home, "`snakemake --cores 1 check`"):
+        assert words in output
+
+
+def test_crops_made_elsewhere_need_no_raw_data(fresh: Callable[[str], Project]) -> None:
+    """Nobody has to keep the images once they are cropped."""
+    project = fresh("cropped")
+    made = ["source/in/detnet.safetensors", *(f"views/val/headset1/camera{number}.npz" for number in (1, 2, 3, 4))]
+    for name in made:
+        path = project.folder / "results/s2d" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    target = "results/s2d/in/headset1/rotations.json"
+    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
+    output = project.run(command)
+    assert set(re.findall(r"^(\w+) +1$", output, flags=re.M)) == {"predict_source", "start_rotations"}
 
 
 def test_the_slurm_profile_is_found_by_its_name(fresh: Callable[[str], Project]) -> None:

@@ -131,9 +131,22 @@ def test_a_disk_that_fills_loses_nothing(fresh: Callable[[str], Project]) -> Non
     assert (project.folder / target).is_file()
 
 
-def test_results_that_cannot_be_a_folder_are_named(fresh: Callable[[str], Project]) -> None:
+def test_results_that_cannot_be_a_folder_are_named_before_anything_runs(fresh: Callable[[str], Project]) -> None:
     project = fresh("blocked")
     (project.folder / "results").write_text("in the way")
     output = project.snakemake("results/s2d/source/in/detnet.safetensors", fails=True)
-    assert "results" in output
+    assert "results: a folder for results was expected, but results is a file; move it away and run again" in output
+    assert "rule convert_source:" not in output
     assert (project.folder / "results").read_text() == "in the way"
+
+
+def test_an_unfit_checkpoint_is_named_and_other_results_stay(fresh: Callable[[str], Project]) -> None:
+    project, target = fresh("unfit"), "results/s2d/source/{}/detnet.safetensors"
+    project.snakemake(target.format("cross"))
+    made = (project.folder / target.format("cross")).read_bytes()
+    both = [target.format("cross"), target.format("in")]
+    output = project.snakemake(*both, "--config", "sources={'in': {'checkpoint': 'cross.safetensors'}}", fails=True)
+    assert "cross.safetensors: was trained with root joint 9, but root joint 0 is configured" in output
+    assert "set the source's `root_joint` to the checkpoint's, or name another checkpoint" in output
+    assert not (project.folder / target.format("in")).exists()
+    assert (project.folder / target.format("cross")).read_bytes() == made

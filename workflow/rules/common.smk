@@ -9,9 +9,10 @@ sys.path.insert(0, str(SOURCE))
 
 from handloom.datasets.assembly_hands import annotation_files
 from handloom.demo.sequences import assembly_sequences
-from handloom.runtime.assets import checkpoint_path
+from handloom.runtime.assets import checkpoint_path, require
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
+from handloom.runtime.folders import require_writable
 from handloom.runtime.job import hand_down_source
 
 hand_down_source(SOURCE)
@@ -88,6 +89,20 @@ def annotations_of(split):
     return [str(files.data), str(files.calibration), str(files.joints)]
 
 
+def by_hand(setting, paths, made):
+    """Files that the user fetches; where they are missing and `made` is not made yet, an error says where from."""
+    if not Path(made).exists():
+        require(RUN, Path(), setting, paths)
+    return paths
+
+
+def annotations_for(made):
+    """An input function: the annotation files that a file of the pattern `made` is made from."""
+    return lambda wildcards: by_hand(
+        "datasets.assembly_hands.root", annotations_of(wildcards.split), made.format(**wildcards)
+    )
+
+
 def demo_sequences(split, headset=None):
     """The recordings that the demo renders for a split, of one headset or of both."""
     plans = assembly_sequences(RUN.demo, split)
@@ -135,9 +150,16 @@ def setting_of(wildcards):
 
 def training_data(wildcards):
     """What the labelled crops of a data set are cut from."""
+    made = f"results/s2d/training/{wildcards.dataset}.npz"
     if wildcards.dataset == "assembly_hands":
         images = [path for headset in ("headset1", "headset2") for path in images_of("train", headset)]
-        return annotations_of("train") + images
+        return by_hand("datasets.assembly_hands.root", annotations_of("train"), made) + images
     if wildcards.dataset == "rhd":
-        return [f"{DATASETS.rhd.root}/RHD_published_v2/training"]
-    return [f"{DATASETS.ganerated.root}/data"]
+        return by_hand("datasets.rhd.root", [f"{DATASETS.rhd.root}/RHD_published_v2/training"], made)
+    return by_hand("datasets.ganerated.root", [f"{DATASETS.ganerated.root}/data"], made)
+
+
+def mano_pickle(side):
+    """An input function: the user's MANO hand of a side."""
+    path = f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"
+    return lambda wildcards: by_hand("mano", [path], f"resources/mano/mano_{side}.npz")

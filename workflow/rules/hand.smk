@@ -4,8 +4,8 @@
 rule convert_mano:
     """The user's MANO pickles as npz files, read without chumpy and without running anything in them."""
     input:
-        right=f"{RUN.mano or 'data/mano'}/MANO_RIGHT.pkl",
-        left=f"{RUN.mano or 'data/mano'}/MANO_LEFT.pkl",
+        right=mano_pickle("right"),
+        left=mano_pickle("left"),
     output:
         right="resources/mano/mano_right.npz",
         left="resources/mano/mano_left.npz",

@@ -1,5 +1,6 @@
 """What has to be fetched by hand: data sets, checkpoints, the MANO model; where it belongs, what it is good for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from handloom.runtime.config.root import RunSettings
+from handloom.runtime.errors import InputError
 
 PACKAGE_DATA = Path(__file__).parents[1] / "data"
 PACKAGE_PREFIX = "package:"
@@ -19,6 +21,8 @@ class Asset:
     """One thing a user may have: where it is looked for, whether it is there, and what it changes."""
 
     name: str
+    setting: str
+    """The key of the configuration that leads to it."""
     expected: str
     found: bool
     licence: str
@@ -47,12 +51,13 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
     mano = Path(settings.mano) if settings.mano else Path("data/mano")
     rendered = "the demo renders its own in the same layout"
 
-    def asset(name: str, path: Path, licence: str, home: str, enables: str, without: str) -> Asset:
-        return Asset(name, str(path), (folder / path).exists(), licence, home, enables, without)
+    def asset(name: str, setting: str, path: Path, licence: str, home: str, enables: str, without: str) -> Asset:
+        return Asset(name, setting, str(path), (folder / path).exists(), licence, home, enables, without)
 
     return [
         asset(
             "AssemblyHands-ego",
+            "datasets.assembly_hands.root",
             roots["assembly_hands"] / "annotations",
             "CC BY-NC 4.0",
             "https://assemblyhands.github.io",
@@ -61,6 +66,7 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
         ),
         asset(
             "Rendered Hand Pose (RHD)",
+            "datasets.rhd.root",
             roots["rhd"] / "RHD_published_v2",
             "research only",
             "https://lmb.informatik.uni-freiburg.de/resources/datasets/RenderedHandposeDataset.en.html",
@@ -69,6 +75,7 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
         ),
         asset(
             "GANerated Hands",
+            "datasets.ganerated.root",
             roots["ganerated"] / "data",
             "research only",
             "https://handtracker.mpi-inf.mpg.de/projects/GANeratedHands",
@@ -78,17 +85,19 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
         *(
             asset(
                 f"DetNet checkpoint {number}",
+                f"sources.{key}.checkpoint",
                 Path(f"data/checkpoints/ckp_detnet_{number}.pth"),
                 "CC BY-NC 4.0",
                 "https://github.com/ut-vision/S2DHand",
                 f"the paper's own {setting} source network",
                 "shipped small networks (demo), or training one (pretrain: true)",
             )
-            for number, setting in ((37, "in-dataset"), (68, "cross-dataset"))
+            for number, key, setting in ((37, "in", "in-dataset"), (68, "cross", "cross-dataset"))
         ),
         *(
             asset(
                 name,
+                "mano",
                 mano / name,
                 "MANO licence, non-commercial",
                 "https://mano.is.tue.mpg.de",
@@ -99,6 +108,7 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
         ),
         Asset(
             "smplx (Python package)",
+            "",
             "pip install -e '.[smplx]'",
             find_spec("smplx") is not None,
             "MPI licence, non-commercial",
@@ -149,3 +159,23 @@ def missing(settings: RunSettings, folder: Path) -> list[str]:
     if settings.mano is not None and not (folder / settings.mano / "MANO_RIGHT.pkl").is_file():
         lines.append(f"mano: no MANO_RIGHT.pkl in {settings.mano}; null uses the embedded hand")
     return lines
+
+
+def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[str]) -> None:
+    """Raise InputError when files that `setting` leads to are missing: which, what they belong to, where to get it.
+
+    What the demo renders by itself is never missing.
+    """
+    lacking = [path for path in paths if not (folder / path).exists()]
+    if not lacking or (settings.demo is not None and setting.startswith("datasets.")):
+        return
+    rows = [row for row in assets(settings, folder) if row.setting == setting]
+    asset = next((row for row in rows if row.expected == lacking[0]), rows[0])
+    more = f" ({len(lacking) - 1} more are missing)" if len(lacking) > 1 else ""
+    unlabelled = setting == "datasets.assembly_hands.root" and settings.datasets.assembly_hands.split == "test"
+    raise InputError(
+        f"{lacking[0]}: not found{more}, but {setting} leads there; fetch {asset.name} (licence: {asset.licence}) from "
+        f"{asset.home}, or correct {setting}. Without it: {asset.without}. "
+        + ("The published test split has no labels: set datasets.assembly_hands.split to val. " if unlabelled else "")
+        + "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
+    )

@@ -65,7 +65,9 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
         ({"sources": {"in": {"datasets": ["rhd"]}}}, r"sources\.in\.datasets lacks assembly_hands"),
         ({"demo": None}, "where the demo is rendered, but demo is null"),
         ({"datasets": {"assembly_hands": {"split": "test"}}}, "the demo renders train and val"),
-        ({"datasets": {"assembly_hands": {"root": "data/real"}}}, r"not in resources/demo; set demo to null"),
+        ({"datasets": {"assembly_hands": {"root": "data/real"}}}, r"outside resources/demo; set demo to null"),
+        ({"datasets": {"rhd": {"root": "data/RHD"}}}, r"datasets\.rhd\.root is data/RHD, outside resources/demo"),
+        ({"datasets": {"ganerated": {"root": "/tmp"}}}, r"datasets\.ganerated\.root is /tmp, outside"),
         ({"device": "gpu"}, r"device: .*pattern"),
     ],
 )

@@ -62,8 +62,11 @@ class RunSettings(Settings):
         for name, root in roots.items():
             if self.demo is None and root.is_relative_to(DEMO_ROOT):
                 raise ValueError(f"datasets.{name}.root is {root}, where the demo is rendered, but demo is null")
-        if self.demo is not None and not roots["assembly_hands"].is_relative_to(DEMO_ROOT):
-            raise ValueError(f"demo is set, but datasets.assembly_hands.root is not in {DEMO_ROOT}; set demo to null")
+            # The renderer would write into the user's own data.
+            if self.demo is not None and not root.is_relative_to(DEMO_ROOT):
+                raise ValueError(
+                    f"demo is set, but datasets.{name}.root is {root}, outside {DEMO_ROOT}; set demo to null"
+                )
         if self.demo is not None and self.datasets.assembly_hands.split != "val":
             raise ValueError("datasets.assembly_hands.split is test, but the demo renders train and val")
         return self

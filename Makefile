@@ -1,5 +1,6 @@
 # demo: both S2DHand tables and their figures on rendered data, on two cores and without any licensed file
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
+# sources: train the two source networks that the package ships again, and put them and their cards in their place
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 VENV ?= .venv
 CORES ?= 2
@@ -7,9 +8,10 @@ CORES ?= 2
 PIP_EXTRA ?=
 
 BIN := $(VENV)/bin
+SETTINGS := in cross
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint sources clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -23,6 +25,14 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy src/handloom
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+sources: $(VENV)/.installed
+	$(BIN)/snakemake $(SETTINGS:%=results/s2d/source/%/card.md) --configfile config/source.yaml --cores $(CORES) \
+		--set-threads pretrain_source=1
+	set -e; for setting in $(SETTINGS); do \
+		cp results/s2d/source/$$setting/detnet.safetensors src/handloom/data/detnet_small_$$setting.safetensors; \
+		cp results/s2d/source/$$setting/card.md src/handloom/data/detnet_small_$$setting.md; \
+	done
 
 clean: # your own data/ stays
 	rm -rf .snakemake resources logs benchmarks report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -114,7 +114,7 @@ def test_a_killed_job_ends_bit_equal(rig: Rig, evaluate: str, monkeypatch: pytes
 
     monkeypatch.setattr(s2dhand.Adaptation, "run_epoch", killed_in_epoch_3)
     with pytest.raises(Killed):
-        run(rig, "resumed", settings, checkpoint_seconds=0.0)
+        run(rig, "resumed", settings.model_copy(update={"checkpoint_seconds": 0.0}))
     assert not (rig.folder / "resumed.safetensors").exists()
     epochs_run = []
 

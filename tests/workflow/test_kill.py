@@ -1,11 +1,12 @@
-"""A training killed mid-way through a run goes on in the next run and ends with the same bytes."""
+"""A training or an adaptation killed mid-way through a run goes on in the next run and ends with the same bytes."""
 
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ TRAINING = {
     # A checkpoint after every step, and so many steps that none of this is over before it is killed.
     "pretraining": {"epochs": 50, "batch_size": 4, "checkpoint_minutes": 1e-9, "precision": "float32"},
 }
+PAIR = "results/s2d/cross/headset1/1-2/s2dhand"
+ADAPTATION = {"adaptation": {"epochs": 30, "checkpoint_seconds": 0, "precision": "float32"}}
 
 
 def training(project: Project) -> Project:
@@ -33,47 +36,76 @@ def training(project: Project) -> Project:
     return project
 
 
-def wait_for(condition: Callable[[], bool], run: subprocess.Popen[bytes], seconds: float = 900) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert run.poll() is None, "the run ended too early"
-        assert time.monotonic() < deadline, "the training never came so far"
-        time.sleep(0.02)
-
-
-def checkpoints(project: Project) -> list[Path]:
-    return sorted((project.folder / SOURCE).glob("work/*/step-*.pt"))
-
-
-def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project], tmp_path: Path) -> None:
-    killed = training(fresh("killed"))
-    killed.snakemake("results/s2d/training/rhd.npz")
-    whole = Project(shutil.copytree(killed.folder, tmp_path / "whole", copy_function=shutil.copy2))
+@contextmanager
+def to_be_killed(project: Project, target: str, far_enough: Callable[[], bool], seconds: float = 900) -> Iterator[None]:
+    """Make the target until it is far enough; when the block ends, snakemake and its jobs are killed at once."""
     run = subprocess.Popen(
-        killed.command(NETWORK),
-        cwd=killed.folder,
-        env=killed.environment(),
+        project.command(target),
+        cwd=project.folder,
+        env=project.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        wait_for(lambda: any(int(path.name.split("-")[1]) >= 20 for path in checkpoints(killed)), run)
-        # A second run in the same folder is refused while the first one works.
-        assert "lock" in killed.snakemake(NETWORK, fails=True).lower()
-        assert run.poll() is None
+        deadline = time.monotonic() + seconds
+        while not far_enough():
+            assert run.poll() is None, "the run ended too early"
+            assert time.monotonic() < deadline, "the job never came so far"
+            time.sleep(0.02)
+        yield
+        assert run.poll() is None, "the run ended before it was killed"
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    assert checkpoints(killed)
-    assert not (killed.folder / NETWORK).exists()
 
+
+def checkpoints(project: Project, folder: str) -> list[int]:
+    """The steps of the checkpoints that lie in the work folder of a job."""
+    return sorted(int(path.name.split("-")[1]) for path in (project.folder / folder).glob("work/*/step-*.pt"))
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """The project as it is, with the times of its files, so that nothing that is made is made again."""
+    return Project(shutil.copytree(project.folder, folder, copy_function=shutil.copy2))
+
+
+def ends_alike(killed: Project, whole: Project, target: str, log: str, files: list[str]) -> None:
+    """Run both to their end: the killed one must go on, the other must not, and both must end with the same bytes."""
     killed.snakemake("--unlock")
-    killed.snakemake(NETWORK)
-    assert "going on at step" in (killed.folder / "logs/pretrain_source/cross.log").read_text()
-    assert not checkpoints(killed)
-
-    whole.snakemake(NETWORK)
-    assert "going on" not in (whole.folder / "logs/pretrain_source/cross.log").read_text()
-    for name in (NETWORK, HISTORY):
+    killed.snakemake(target)
+    assert "going on at" in (killed.folder / log).read_text()
+    whole.snakemake(target)
+    assert "going on at" not in (whole.folder / log).read_text()
+    for name in files:
         assert (killed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+
+
+def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project], tmp_path: Path) -> None:
+    killed = training(fresh("killed"))
+    killed.snakemake("results/s2d/training/rhd.npz")
+    whole = copied(killed, tmp_path / "whole")
+    with to_be_killed(killed, NETWORK, lambda: max(checkpoints(killed, SOURCE), default=0) >= 20):
+        # A second run in the same folder is refused while the first one works.
+        refusal = killed.snakemake(NETWORK, fails=True)
+        assert "Directory cannot be locked" in refusal
+        assert "--unlock" in refusal
+    assert checkpoints(killed, SOURCE)
+    assert not (killed.folder / NETWORK).exists()
+    ends_alike(killed, whole, NETWORK, "logs/pretrain_source/cross.log", [NETWORK, HISTORY])
+    assert not checkpoints(killed, SOURCE)
+
+
+def test_a_killed_adaptation_goes_on_and_ends_bit_equal(built: Project, tmp_path: Path) -> None:
+    whole = copied(built, tmp_path / "whole")
+    settings = yaml.safe_load((whole.folder / "tiny.yaml").read_text())
+    (whole.folder / "tiny.yaml").write_text(yaml.safe_dump(settings | ADAPTATION))
+    killed = copied(whole, tmp_path / "killed")
+    network = f"{PAIR}/seed1.safetensors"
+    with to_be_killed(killed, network, lambda: max(checkpoints(killed, PAIR), default=0) >= 3):
+        pass
+    assert 3 <= max(checkpoints(killed, PAIR)) < ADAPTATION["adaptation"]["epochs"] - 1
+    outputs = [network, f"{PAIR}/seed1.predictions.npz", f"{PAIR}/seed1.history.csv"]
+    assert [name for name in outputs if (killed.folder / name).exists()] == []
+    ends_alike(killed, whole, network, "logs/adapt/cross/headset1/1-2/s2dhand/seed1.log", outputs)
+    assert not checkpoints(killed, PAIR)

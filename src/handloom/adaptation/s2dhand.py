@@ -61,7 +61,6 @@ def adapt(
     device: str = "cpu",
     threads: int | None = None,
     code: str = "",
-    checkpoint_seconds: float = 20.0,
 ) -> None:
     """Stage: adapt the source network to a camera pair; write its weights, its predictions of all pairs and the curves.
 
@@ -74,7 +73,9 @@ def adapt(
     view_1, view_2 = load_views(views_1), load_views(views_2)
     index_1, index_2 = (torch.from_numpy(index) for index in pair_samples(view_1, view_2))
     start = read_rotation(rotations, pair, ROTATION_OF[variant])
-    identity = (settings, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist())
+    # How often the state is saved does not change what comes out.
+    deciding = settings.model_dump(mode="json", exclude={"checkpoint_seconds"})
+    identity = (deciding, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist())
     folder = CheckpointFolder(work, fingerprint(*identity, views_1, views_2, source))
     job = Adaptation(
         settings=settings,
@@ -91,10 +92,11 @@ def adapt(
     saved = folder.load()
     if saved is not None:
         job.restore(saved)
+        print(f"going on at epoch {job.epoch}", file=sys.stderr)
     last_save = time.monotonic()
     for _ in progress(range(job.epoch, settings.epochs), f"adapt {pair} {variant}"):
         job.run_epoch()
-        if time.monotonic() - last_save >= checkpoint_seconds and job.epoch < settings.epochs:
+        if time.monotonic() - last_save >= settings.checkpoint_seconds and job.epoch < settings.epochs:
             folder.save(job.epoch, job.state())
             last_save = time.monotonic()
 

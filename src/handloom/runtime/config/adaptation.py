@@ -70,3 +70,6 @@ class AdaptationSettings(Settings):
     diagnostic_pairs: int = Field(
         64, ge=0, description="Pairs on which both networks are scored after every epoch, for the curves only."
     )
+    checkpoint_seconds: float = Field(
+        20.0, ge=0, description="Save the running adaptation after an epoch when so many seconds have passed."
+    )

@@ -146,6 +146,14 @@ def test_too_many_bad_images_leave_the_earlier_file_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
 
 
+def test_a_data_set_without_a_usable_hand_is_named(tmp_path):
+    hands = Hands(bad=tuple(range(10)))
+    hands.bad_fraction = 1.0
+    with pytest.raises(InputError, match="rhd: none of its 10 hands can be used"):
+        write_samples(tmp_path / "a.npz", hands, dataset="rhd", crop_px=48)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def small_disk():
     """A limit on file sizes stands in for the full disk."""

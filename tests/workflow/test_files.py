@@ -70,6 +70,12 @@ def test_the_paper_preset_is_planned_within_five_seconds(fresh: Callable[[str], 
         ),
         ("results/s2d/training/rhd.npz", "data/RHD/RHD_published_v2/training", "RHD", "uni-freiburg.de"),
         ("results/s2d/training/ganerated.npz", "data/GANeratedHands_Release/data", "GANerated", "mpi-inf.mpg.de"),
+        (
+            "results/s2d/source/in/detnet.safetensors",
+            "data/checkpoints/ckp_detnet_37.pth",
+            "DetNet checkpoint",
+            "https://github.com/ut-vision/S2DHand",
+        ),
         ("resources/mano/mano_right.npz", "data/mano/MANO_RIGHT.pkl", "MANO licence", "https://mano.is.tue.mpg.de"),
     ],
 )

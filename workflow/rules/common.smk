@@ -163,3 +163,10 @@ def mano_pickle(side):
     """An input function: the user's MANO hand of a side."""
     path = f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"
     return lambda wildcards: by_hand("mano", [path], f"resources/mano/mano_{side}.npz")
+
+
+def configured_checkpoint(wildcards):
+    """The checkpoint file that the configuration names for a setting."""
+    path = str(checkpoint_path(SOURCES[wildcards.setting].checkpoint))
+    made = f"results/s2d/source/{wildcards.setting}/detnet.safetensors"
+    return by_hand(f"sources.{wildcards.setting}.checkpoint", [path], made)

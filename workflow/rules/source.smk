@@ -89,7 +89,7 @@ rule write_source_card:
 rule convert_source:
     """A configured checkpoint (released, shipped or your own), checked and written in handloom's format."""
     input:
-        checkpoint=lambda wildcards: str(checkpoint_path(SOURCES[wildcards.setting].checkpoint)),
+        checkpoint=configured_checkpoint,
     output:
         network="results/s2d/source/{setting}/detnet.safetensors",
     log:

@@ -136,6 +136,8 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 file.write(crop.image_u8.tobytes())
                 readable.append(row)
                 labels.append((crop.keypoints_px, crop.joints_m, hand.joint_valid))
+        if not labels:
+            raise InputError(f"{dataset}: none of its {len(hands)} hands can be used; check the data set's folder")
         columns = dict(zip(("keypoints_px", "joints_m", "joint_valid"), zip(*labels, strict=True), strict=True))
         arrays = {name: np.stack(column) for name, column in columns.items()}
         for name, array in {**arrays, "row": np.array(readable), "header": np.array(header.to_json())}.items():

@@ -169,4 +169,4 @@ def configured_checkpoint(wildcards):
     """The checkpoint file that the configuration names for a setting."""
     path = str(checkpoint_path(SOURCES[wildcards.setting].checkpoint))
     made = f"results/s2d/source/{wildcards.setting}/detnet.safetensors"
-    return by_hand(f"sources.{wildcards.setting}.checkpoint", [path], made)
+    return by_hand(f"sources.{wildcards.setting}.checkpoint", [path], made)[0]

@@ -89,18 +89,18 @@ def annotations_of(split):
     return [str(files.data), str(files.calibration), str(files.joints)]
 
 
-def by_hand(setting, paths, made):
-    """Files that the user fetches; where they are missing and `made` is not made yet, an error says where from."""
-    if not Path(made).exists():
-        require(RUN, Path(), setting, paths)
+def by_hand(setting, paths):
+    """Files that the user fetches; where they are missing, an error says where from.
+
+    Without it snakemake would take what another configuration, say the demo's, left under the same names in results.
+    """
+    require(RUN, Path(), setting, paths)
     return paths
 
 
-def annotations_for(made):
-    """An input function: the annotation files that a file of the pattern `made` is made from."""
-    return lambda wildcards: by_hand(
-        "datasets.assembly_hands.root", annotations_of(wildcards.split), made.format(**wildcards)
-    )
+def split_annotations(wildcards):
+    """The annotation files of the wildcard's split."""
+    return by_hand("datasets.assembly_hands.root", annotations_of(wildcards.split))
 
 
 def demo_sequences(split, headset=None):
@@ -150,23 +150,20 @@ def setting_of(wildcards):
 
 def training_data(wildcards):
     """What the labelled crops of a data set are cut from."""
-    made = f"results/s2d/training/{wildcards.dataset}.npz"
     if wildcards.dataset == "assembly_hands":
         images = [path for headset in ("headset1", "headset2") for path in images_of("train", headset)]
-        return by_hand("datasets.assembly_hands.root", annotations_of("train"), made) + images
+        return by_hand("datasets.assembly_hands.root", annotations_of("train")) + images
     if wildcards.dataset == "rhd":
-        return by_hand("datasets.rhd.root", [f"{DATASETS.rhd.root}/RHD_published_v2/training"], made)
-    return by_hand("datasets.ganerated.root", [f"{DATASETS.ganerated.root}/data"], made)
+        return by_hand("datasets.rhd.root", [f"{DATASETS.rhd.root}/RHD_published_v2/training"])
+    return by_hand("datasets.ganerated.root", [f"{DATASETS.ganerated.root}/data"])
 
 
 def mano_pickle(side):
     """An input function: the user's MANO hand of a side."""
-    path = f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"
-    return lambda wildcards: by_hand("mano", [path], f"resources/mano/mano_{side}.npz")
+    return lambda wildcards: by_hand("mano", [f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"])
 
 
 def configured_checkpoint(wildcards):
     """The checkpoint file that the configuration names for a setting."""
     path = str(checkpoint_path(SOURCES[wildcards.setting].checkpoint))
-    made = f"results/s2d/source/{wildcards.setting}/detnet.safetensors"
-    return by_hand(f"sources.{wildcards.setting}.checkpoint", [path], made)[0]
+    return by_hand(f"sources.{wildcards.setting}.checkpoint", [path])[0]

@@ -4,7 +4,7 @@
 rule list_invalid:
     """The hands of a split that are too hidden to use: one list over all cameras."""
     input:
-        annotations=annotations_for("results/s2d/views/{split}/invalid.txt"),
+        annotations=split_annotations,
     output:
         invalid="results/s2d/views/{split}/invalid.txt",
     log:
@@ -26,7 +26,7 @@ rule list_invalid:
 rule crop_views:
     """All hand crops of one camera of a headset, as the network sees them."""
     input:
-        annotations=annotations_for("results/s2d/views/{split}/{headset}/camera{camera}.npz"),
+        annotations=split_annotations,
         images=lambda wildcards: images_of(wildcards.split, wildcards.headset),
         invalid="results/s2d/views/{split}/invalid.txt",
     output:

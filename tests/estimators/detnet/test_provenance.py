@@ -44,12 +44,6 @@ def test_real_data_are_told_by_their_folders():
     assert found.command == "snakemake results/s2d/source/cross/card.md (preset paper)"
 
 
-def test_one_real_data_set_is_enough_to_claim_no_licence():
-    found = source_provenance(settings({"datasets": {"rhd": {"root": "data/RHD"}}}), "cross")
-    assert [" in data/RHD" in line for line in found.data] == [True, False]
-    assert not found.licence.startswith("MIT")
-
-
 @pytest.mark.parametrize("setting", ["in", "cross"])
 def test_the_command_of_the_shipped_networks_is_the_one_to_type(setting):
     assert source_provenance(settings("config/source.yaml"), setting).command == (

@@ -3,11 +3,10 @@
 Plain Python, so that workflow rules can pass it on.
 """
 
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from handloom.runtime.config.detnet import DatasetName
-from handloom.runtime.config.root import DEMO_ROOT, RunSettings
+from handloom.runtime.config.root import RunSettings
 
 _NAMES: dict[DatasetName, str] = {
     "assembly_hands": "AssemblyHands-ego train",
@@ -32,18 +31,17 @@ def source_provenance(run: RunSettings, setting: Literal["in", "cross"]) -> Prov
     """The data, the command and the licence of a setting's source network, trained with these settings."""
     names = {"in": run.sources.in_, "cross": run.sources.cross}[setting].datasets
     asked = f"snakemake results/s2d/source/{setting}/card.md (preset {run.preset})"
-    rendered = all(_is_rendered(run, name) for name in names)
     return Provenance(
         data=[_data(run, name) for name in names],
         command=_SHIPPED if run.preset == "source" else asked,
         licence="MIT, like handloom; trained on renders of a CC0 hand"
-        if rendered
+        if run.demo is not None
         else "handloom is MIT; whether these weights may be passed on depends on the licences of the data above",
     )
 
 
 def _data(run: RunSettings, name: DatasetName) -> str:
-    if run.demo is None or not _is_rendered(run, name):
+    if run.demo is None:
         return f"{_NAMES[name]} in {getattr(run.datasets, name).root}"
     size = {
         "assembly_hands": f"{run.demo.assembly_hands_train_sequences} sequences x "
@@ -52,7 +50,3 @@ def _data(run: RunSettings, name: DatasetName) -> str:
         "ganerated": f"{run.demo.ganerated_images:,} images",
     }[name]
     return f"{_NAMES[name]} rendered by the demo: {size} (seed {run.demo.seed})"
-
-
-def _is_rendered(run: RunSettings, name: DatasetName) -> bool:
-    return run.demo is not None and Path(getattr(run.datasets, name).root).is_relative_to(DEMO_ROOT)

@@ -23,7 +23,7 @@ _WIDTH = 110
 _PREFACE = f"""\
 # yaml-language-server: $schema={SCHEMA}
 # The configuration of a run: the demo. Files of config/ hold other presets; lay one over this file with
-#   snakemake --configfile config/paper.yaml ...        or change single values here.
+#   snakemake TARGET --configfile config/paper.yaml --cores 8        or change single values here.
 # Values are yours; the comments are made by `python -m handloom schema --write`.
 """
 

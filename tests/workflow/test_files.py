@@ -88,14 +88,18 @@ def test_missing_real_data_are_named_with_licence_and_home(
         assert words in output
 
 
-def test_results_of_another_configuration_do_not_stand_in_for_missing_data(fresh: Callable[[str], Project]) -> None:
+@pytest.mark.parametrize("target", ["all", "results/tables/s2d_in.csv", "results/s2d/in/headset1/rotations.json"])
+def test_results_of_another_configuration_do_not_stand_in_for_missing_data(
+    fresh: Callable[[str], Project], target: str
+) -> None:
     """Snakemake takes a file whose inputs are missing as it is: the demo's crops would become the paper's table."""
     project = fresh("left_over")
-    for name in ("invalid.txt", *(f"headset{h}/camera{c}.npz" for h in (1, 2) for c in (1, 2, 3, 4))):
-        path = project.folder / "results/s2d/views/val" / name
+    crops = [f"views/val/headset{h}/camera{c}.npz" for h in (1, 2) for c in (1, 2, 3, 4)]
+    scores = [f"{setting}/headset{h}/scores.csv" for setting in ("in", "cross") for h in (1, 2)]
+    for name in ("views/val/invalid.txt", *crops, *scores):
+        path = project.folder / "results/s2d" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    target = "results/s2d/in/headset1/rotations.json"
     command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
     output = project.run(command, fails=True)
     assert "not found" in output

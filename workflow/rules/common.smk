@@ -12,6 +12,7 @@ from handloom.demo.sequences import assembly_sequences
 from handloom.runtime.assets import checkpoint_path, require
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
+from handloom.runtime.errors import InputError
 from handloom.runtime.folders import require_writable
 from handloom.runtime.job import hand_down_source
 
@@ -90,11 +91,15 @@ def annotations_of(split):
 
 
 def by_hand(setting, paths):
-    """Files that the user fetches; where they are missing, an error says where from.
+    """Files that the user fetches; where they are missing, the run ends with where to get them.
 
-    Without it snakemake would take what another configuration, say the demo's, left under the same names in results.
+    It ends at once: of an ordinary error, or of a missing input, snakemake makes "take the outputs that are there",
+    and those may be another configuration's, say the demo's.
     """
-    require(RUN, Path(), setting, paths)
+    try:
+        require(RUN, Path(), setting, paths)
+    except InputError as error:
+        sys.exit(f"handloom: {error}")
     return paths
 
 

@@ -1,0 +1,1 @@
+"""HOLD: reconstruct a hand and the object it holds from one video."""

@@ -1,6 +1,7 @@
 """HOLD's golden files: where they are, the random hand in MANO's format, and the weights that names alone fix.
 
-The recipes are those of hold/README.md; the seed is read from the files, so that another set of the same layout runs too.
+The recipes are those of hold/README.md; the seed is read from the files, so that another set of the same layout
+runs too.
 """
 
 import json
@@ -88,7 +89,7 @@ def recipe_value(seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def sphere_layer(seed: int, node: str, layer: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Recipe (b): effective weight and bias of a layer of an SDF net that is nearly a sphere (c06_full_forward_eval)."""
+    """Recipe (b): effective weight and bias of a layer of an SDF net near a sphere (c06_full_forward_eval)."""
     gain = 10.0 if node == "right" else 1.0
     rows, columns = shape
     normal = _generator(seed, f"nodes.{node}.implicit_network.lin{layer}.sphere").standard_normal(shape)
@@ -107,4 +108,4 @@ def sphere_layer(seed: int, node: str, layer: int, shape: tuple[int, int]) -> tu
 
 
 def _generator(seed: int, text: str) -> np.random.RandomState:
-    return np.random.RandomState([seed, zlib.crc32(text.encode())])  # noqa: NPY002 (the recipe names this generator)
+    return np.random.RandomState([seed, zlib.crc32(text.encode())])

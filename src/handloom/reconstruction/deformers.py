@@ -51,9 +51,9 @@ def query_skin_weights(
     trust = torch.exp(-found.squared_distance.clamp_max(_FARTHEST_SQUARED))
     trust = trust / trust.sum(-1, keepdim=True)
     blended = embedding_bag(
-        found.index.flatten(0, 1), skin_weights.detach(), per_sample_weights=trust.flatten(0, 1), mode="sum"
+        found.vertex.flatten(0, 1), skin_weights.detach(), per_sample_weights=trust.flatten(0, 1), mode="sum"
     )
-    return SkinWeights(blended.unflatten(0, found.index.shape[:2]), found.squared_distance[..., 0].sqrt())
+    return SkinWeights(blended.unflatten(0, found.vertex.shape[:2]), found.squared_distance[..., 0].sqrt())
 
 
 class HandDeformer:
@@ -149,16 +149,12 @@ def blend_bones(
     return (weights @ bones.flatten(-2)).unflatten(-1, (4, 4))
 
 
-def affine(
-    maps: Float[Tensor, "batch #point 4 4"], points: Float[Tensor, "batch point 3"]
-) -> Float[Tensor, "batch point 3"]:
+def affine(maps: Float[Tensor, "*#batch 4 4"], points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """A x + b for maps [A | b]."""
     return (maps[..., :3, :3] @ points[..., None]).squeeze(-1) + maps[..., :3, 3]
 
 
-def affine_inverse(
-    maps: Float[Tensor, "batch #point 4 4"], points: Float[Tensor, "batch point 3"]
-) -> Float[Tensor, "batch point 3"]:
+def affine_inverse(maps: Float[Tensor, "*#batch 4 4"], points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """A^-1 (x - b) for maps [A | b]."""
     shifted = (points - maps[..., :3, 3])[..., None]
     return (inverse3(maps[..., :3, :3]) @ shifted).squeeze(-1)

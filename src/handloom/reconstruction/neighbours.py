@@ -16,7 +16,7 @@ class Neighbours(NamedTuple):
     """The nearest vertices of every query, nearest first."""
 
     squared_distance: Float[Tensor, "batch query k"]
-    index: Int[Tensor, "batch query k"]
+    vertex: Int[Tensor, "batch query k"]
 
 
 class NeighbourSearch:

@@ -1,0 +1,103 @@
+"""Where the masks of object and hands come from."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from handloom.runtime.config.base import Settings
+
+
+class Prompt(Settings):
+    """One click or one box on one frame that says which thing an entity is."""
+
+    click: tuple[float, float] | None = Field(None, description="Column and row of a pixel on it.")
+    box: tuple[float, float, float, float] | None = Field(
+        None, description="Left, top, right and bottom of a box around it, in pixels."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Prompt":
+        if (self.click is None) == (self.box is None):
+            raise ValueError("a prompt is either a click or a box: give exactly one of them")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError(f"box {self.box} is not left < right and top < bottom")
+        return self
+
+
+class Prompts(Settings):
+    """What is marked, and on which frame."""
+
+    frame: int = Field(0, ge=0, description="Number of the marked frame, from 0; all parts should be seen well.")
+    object: Prompt = Field(description="The held object.")
+    right: Prompt | None = Field(None, description="The right hand, forearm included or not as the video shows it.")
+    left: Prompt | None = Field(None, description="The left hand.")
+
+    @model_validator(mode="after")
+    def _some_hand(self) -> "Prompts":
+        if self.right is None and self.left is None:
+            raise ValueError("neither hand is marked: give right or left a click or a box")
+        return self
+
+
+class MaskFilesSettings(Settings):
+    """Masks that lie in files, and by which convention."""
+
+    folder: str = Field(description="Folder of the mask images, or of the per-entity folders.")
+    convention: Literal["labels", "index", "colours", "entity_folders"] = Field(
+        "labels",
+        description="labels: one grey image of 0, 50, 150, 250 (HOLD's); index: one grey or palette image of small "
+        "numbers (DAVIS, SAM 2); colours: one RGB image; entity_folders: a folder of binary images per entity "
+        "(SAM-Track's, as HOLD asks for).",
+    )
+    index: dict[Literal["object", "right", "left"], int] = Field(
+        {"right": 1, "object": 2}, description="index: the number of each entity; all others are background."
+    )
+    colours: dict[Literal["object", "right", "left"], tuple[int, int, int]] = Field(
+        {"right": (128, 0, 0), "object": (0, 128, 0)},
+        description="colours: red, green, blue of each entity; the defaults are DAVIS's first two.",
+    )
+    entity_folders: dict[Literal["object", "right", "left"], str] = Field(
+        {"object": "object/images_masks", "right": "right/images_masks"},
+        description="entity_folders: where each entity's binary images lie under `folder`.",
+    )
+
+
+class PropagationSettings(Settings):
+    """Colour models carried from frame to frame along the optical flow."""
+
+    click_radius: float = Field(
+        0.12, gt=0, lt=1, description="Reach of a click's thing, as a share of the shorter image side: a guess of its size."
+    )
+    band_px: int = Field(
+        6, ge=1, description="The edge carried along by the flow may be off by so much; the colours decide within."
+    )
+    iterations: int = Field(2, ge=1, description="Rounds of GrabCut per frame and entity.")
+    smallest_share: float = Field(
+        0.1, ge=0, le=1, description="Parts smaller than this share of an entity's largest part are removed."
+    )
+
+
+class Sam2Settings(Settings):
+    """SAM 2, which the user installs: package sam2 and a checkpoint file."""
+
+    checkpoint: str = Field("", description="File of the weights, as sam2.1_hiera_small.pt.")
+    config: str = Field(
+        "configs/sam2.1/sam2.1_hiera_s.yaml", description="Name of the matching configuration inside the package."
+    )
+
+
+class MaskSettings(Settings):
+    """Masks of the held object and the hands."""
+
+    source: Literal["propagation", "sam2", "files", "dataset"] = Field(
+        "propagation",
+        description="propagation: from the prompts, with nothing to download; sam2: from the prompts; files: from "
+        "`files`; dataset: the sequence's own.",
+    )
+    prompts: Prompts | None = Field(None, description="Marks for propagation and sam2.")
+    files: MaskFilesSettings | None = Field(None, description="Where masks lie, for the source files.")
+    propagation: PropagationSettings = PropagationSettings()
+    sam2: Sam2Settings = Sam2Settings()
+    empty_fraction: float = Field(
+        0.3, ge=0, le=1, description="Stop when an entity's mask is empty in a larger share of the frames."
+    )

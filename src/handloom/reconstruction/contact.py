@@ -1,0 +1,127 @@
+"""Where a hand touches what it holds, how far from it those places are, and how deep the hand lies in the object.
+
+HOLD's code takes the contact zones of a gated file and squares distances; the paper speaks of the finger tips and does
+not (facts/hold.md 3 and 8). Here the zones come from the hand model itself.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from handloom.hand.mano import HandModel, rest_joints_m
+from handloom.reconstruction.neighbours import NeighbourSearch
+
+TIP_REACH = 0.8
+"""Length of a finger's pad as a share of its last bone."""
+_PALMAR = 0.2
+"""Least cosine between a vertex normal and the direction in which a finger or the palm faces."""
+_DISTAL_JOINTS = {"thumb": 15, "index": 3, "middle": 6, "ring": 12, "pinky": 9}
+_PALM_JOINTS = (0, 1, 4, 7, 10, 13)
+
+
+@dataclass(frozen=True)
+class ContactRegions:
+    """Vertices of a hand that grasps touch things with."""
+
+    tips: tuple[Int[Tensor, " _"], ...]
+    """The pads of thumb, index, middle, ring and pinky finger."""
+    palm: Int[Tensor, " _"]
+
+    @property
+    def tip_vertices(self) -> Int[Tensor, " _"]:
+        """All vertices of the five pads."""
+        return torch.cat(self.tips)
+
+    @property
+    def vertices(self) -> Int[Tensor, " _"]:
+        """All contact vertices: pads, then palm."""
+        return torch.cat([*self.tips, self.palm])
+
+
+def contact_regions(model: HandModel) -> ContactRegions:
+    """The pads of the five fingers and the palm, from the model's skinning weights, tips and rest shape alone.
+
+    A pad is the flesh of a finger's last bone within 0.8 of its length from the tip, and facing away from the nail;
+    the palm is the flesh of the wrist's bone and of the fingers' bases that looks out of the palm, from a quarter of the way
+    between the wrist and the finger bases onwards. In the rest frame the palm and the fingers look along -y, the
+    thumb half-way between that and the index finger's base.
+    """
+    vertices = model.v_template
+    joints = rest_joints_m(model, torch.zeros(model.shape_count, dtype=vertices.dtype))
+    normals = vertex_normals(vertices, model.faces)
+    owner = model.weights.argmax(1)
+    palm_faces = torch.tensor([0.0, -1.0, 0.0], dtype=vertices.dtype)
+    tips = []
+    for (finger, joint), tip in zip(_DISTAL_JOINTS.items(), model.tip_vertices, strict=True):
+        bone = vertices[tip] - joints[joint]
+        facing = palm_faces if finger != "thumb" else _towards(joints[1] - joints[13], palm_faces)
+        facing = _across(facing, bone)
+        near = torch.linalg.vector_norm(vertices - vertices[tip], dim=1) < TIP_REACH * torch.linalg.vector_norm(bone)
+        tips.append((near & (owner == joint) & (normals @ facing > _PALMAR)).nonzero()[:, 0])
+    knuckles = joints[[1, 4, 7, 10]].mean(0)
+    along = (knuckles - joints[0]) / (knuckles - joints[0]).square().sum()
+    of_palm = torch.isin(owner, torch.tensor(_PALM_JOINTS)) & ((vertices - joints[0]) @ along > 0.25)
+    palm = (of_palm & (normals @ palm_faces > _PALMAR)).nonzero()[:, 0]
+    return ContactRegions(tuple(tips), palm)
+
+
+def _towards(direction: Float[Tensor, "3"], other: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
+    """The direction half-way between two."""
+    return torch.nn.functional.normalize(torch.nn.functional.normalize(direction, dim=0) + other, dim=0)
+
+
+def _across(direction: Float[Tensor, "3"], bone: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
+    """The part of a direction that is at right angles to a bone, of length one."""
+    axis = torch.nn.functional.normalize(bone, dim=0)
+    return torch.nn.functional.normalize(direction - (direction @ axis) * axis, dim=0)
+
+
+def vertex_normals(
+    vertices: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"]
+) -> Float[Tensor, "*batch vertices 3"]:
+    """Unit normals, weighted by the area of the faces around each vertex."""
+    corners = vertices[..., faces, :]
+    edge_1, edge_2 = corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
+    face_normals = torch.linalg.cross(edge_1, edge_2)
+    sums = torch.zeros_like(vertices)
+    for corner in range(3):
+        sums = sums.index_add(-2, faces[:, corner], face_normals)
+    return torch.nn.functional.normalize(sums, dim=-1)
+
+
+def nearest_distance(
+    points: Float[Tensor, "frames points 3"], surface: Float[Tensor, "frames vertices 3"]
+) -> Float[Tensor, "frames points"]:
+    """Distance of each point to the nearest vertex, in the input's unit; differentiable in both."""
+    # The tiny addend keeps the slope finite at distance zero.
+    return (_to_nearest(points, surface).square().sum(-1) + 1e-14).sqrt()
+
+
+def squared_contact(
+    points: Float[Tensor, "frames points 3"], surface: Float[Tensor, "frames vertices 3"]
+) -> Float[Tensor, ""]:
+    """Mean squared distance to the nearest vertex, as HOLD's code has it (there in scaled units)."""
+    return _to_nearest(points, surface).square().sum(-1).mean()
+
+
+def _to_nearest(points: Tensor, surface: Tensor) -> Float[Tensor, "frames points 3"]:
+    _, nearest = NeighbourSearch(surface).nearest(points, 1)
+    return points - surface.gather(1, nearest.expand(-1, -1, 3))
+
+
+def tip_contact(
+    hand_m: Float[Tensor, "frames vertices 3"],
+    surface_m: Float[Tensor, "frames points 3"],
+    regions: ContactRegions,
+    reach_m: float = 0.02,
+) -> Float[Tensor, ""]:
+    """The paper's contact: of each finger pad and of the palm the least un-squared distance, summed, mean over frames.
+
+    Distances beyond `reach_m` count as `reach_m`: a finger that does not touch is not pulled. In metres.
+    """
+    distance = nearest_distance(hand_m[:, regions.vertices], surface_m)
+    sizes = [len(region) for region in (*regions.tips, regions.palm)]
+    least = torch.stack([part.amin(1) for part in distance.split(sizes, dim=1)], dim=1)
+    return least.clamp(max=reach_m).sum(1).mean()

@@ -1,0 +1,159 @@
+"""The losses of HOLD's pose refinement, number for number (facts/hold.md 3, golden c08), and its mask preparation.
+
+Lengths are in the scaled camera space of HOLD: metres times the scene scale. Masks are soft silhouettes in 0..1,
+targets are label images: background 0, object 50, right hand 150, left hand 250.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from handloom.reconstruction.contact import squared_contact
+
+OBJECT, RIGHT, LEFT = 50, 150, 250
+HAND_LABELS = {"right": RIGHT, "left": LEFT}
+MASK_WEIGHT = 1000.0
+CONTACT_WEIGHT = 100.0
+TWO_HANDS_CONTACT_WEIGHT = 0.05
+TWO_HANDS_LEAST_CONTACT = 4.0
+"""With two hands a mean squared distance below this does not count: the term is off in practice."""
+
+
+class OneHandLoss(NamedTuple):
+    """The weighted terms of one hand and an object, and their sum."""
+
+    object_mask: Float[Tensor, ""]
+    hand_mask: Float[Tensor, ""]
+    contact: Float[Tensor, ""]
+    total: Float[Tensor, ""]
+
+
+class TwoHandsLoss(NamedTuple):
+    """The weighted terms of two hands and an object, and their sum."""
+
+    object_mask: Float[Tensor, ""]
+    right_shift: Float[Tensor, ""]
+    left_shift: Float[Tensor, ""]
+    right_contact: Float[Tensor, ""]
+    left_contact: Float[Tensor, ""]
+    total: Float[Tensor, ""]
+
+
+def mask_loss(
+    soft_mask: Float[Tensor, "frames height width"],
+    labels: UInt8[Tensor, "frames height width"],
+    label: int,
+    hidden_by: tuple[int, ...],
+) -> Float[Tensor, ""]:
+    """1000 sum |m - [l = label]| v / sum v, where v leaves out the pixels of what may hide the entity.
+
+    The sums run over all frames, so a frame weighs as much as it is seen. Zero when no pixel is left.
+    """
+    counted = ~torch.isin(labels, torch.tensor(hidden_by, dtype=labels.dtype, device=labels.device))
+    error = (soft_mask - (labels == label).to(soft_mask)).abs()
+    return MASK_WEIGHT * (error * counted).sum() / counted.sum().clamp(min=1)
+
+
+def one_hand_loss(
+    hand_contact: Float[Tensor, "frames points 3"],
+    object_vertices: Float[Tensor, "frames vertices 3"],
+    hand_mask: Float[Tensor, "frames height width"],
+    object_mask: Float[Tensor, "frames height width"],
+    labels: UInt8[Tensor, "frames height width"],
+    hand_label: int = RIGHT,
+) -> OneHandLoss:
+    """Both masks, each without the pixels of the other entity, and 100 times the mean squared contact distance."""
+    of_object = mask_loss(object_mask, labels, OBJECT, (hand_label,))
+    of_hand = mask_loss(hand_mask, labels, hand_label, (OBJECT,))
+    contact = CONTACT_WEIGHT * squared_contact(hand_contact, object_vertices)
+    return OneHandLoss(of_object, of_hand, contact, of_object + of_hand + contact)
+
+
+@dataclass(frozen=True)
+class TwoHandsTargets:
+    """Where the hands' vertices were in the image when the refinement began (pixels)."""
+
+    right_px: Float[Tensor, "frames vertices 2"]
+    left_px: Float[Tensor, "frames vertices 2"]
+
+
+def two_hands_loss(
+    right_vertices: Float[Tensor, "frames vertices 3"],
+    left_vertices: Float[Tensor, "frames vertices 3"],
+    object_vertices: Float[Tensor, "frames object 3"],
+    contact_index: Int[Tensor, " contact"],
+    object_mask: Float[Tensor, "frames height width"],
+    labels: UInt8[Tensor, "frames height width"],
+    intrinsics: Float[Tensor, "frames 4 4"],
+    targets: TwoHandsTargets | None = None,
+) -> tuple[TwoHandsLoss, TwoHandsTargets]:
+    """The object's mask, the hands' mean squared shift in the image (px2), and their contact; also the targets used.
+
+    Without targets, the first call's vertices become them, so that nothing has shifted yet.
+    """
+    right_px, left_px = _projected(right_vertices, intrinsics), _projected(left_vertices, intrinsics)
+    if targets is None:
+        targets = TwoHandsTargets(right_px.detach(), left_px.detach())
+    terms = (
+        mask_loss(object_mask, labels, OBJECT, (RIGHT, LEFT)),
+        (right_px - targets.right_px).square().mean(),
+        (left_px - targets.left_px).square().mean(),
+        _two_hands_contact(right_vertices[:, contact_index], object_vertices),
+        _two_hands_contact(left_vertices[:, contact_index], object_vertices),
+    )
+    return TwoHandsLoss(*terms, total=torch.stack(terms).sum()), targets
+
+
+def _two_hands_contact(contact: Tensor, object_vertices: Tensor) -> Tensor:
+    distance = squared_contact(contact, object_vertices)
+    return TWO_HANDS_CONTACT_WEIGHT * distance * (distance >= TWO_HANDS_LEAST_CONTACT)
+
+
+def _projected(points: Float[Tensor, "frames points 3"], intrinsics: Float[Tensor, "frames 4 4"]) -> Tensor:
+    image = points @ intrinsics[:, :3, :3].mT
+    return image[..., :2] / image[..., 2:]
+
+
+def resize_masks(
+    labels: UInt8[Tensor, "frames height width"], intrinsics: Float[Tensor, "#frames 3 3"], long_side_px: int
+) -> tuple[UInt8[Tensor, "frames small_height small_width"], Float[Tensor, "frames 4 4"]]:
+    """Label images whose long side is `long_side_px` (nearest pixel), and the camera that goes with them.
+
+    All of the first two rows of K scale by the one ratio of the long sides; K becomes 4 x 4.
+    """
+    height, width = labels.shape[1:]
+    ratio = long_side_px / max(height, width)
+    size = (int(height * ratio), int(width * ratio))
+    small = torch.nn.functional.interpolate(labels[:, None].float(), size=size, mode="nearest")[:, 0]
+    cameras = torch.eye(4).to(intrinsics).repeat(len(labels), 1, 1)
+    cameras[:, :3, :3] = intrinsics
+    cameras[:, :2, :3] *= ratio
+    return small.to(labels.dtype), cameras
+
+
+def crop_hand_masks(
+    labels: UInt8[np.ndarray, "frames height width"],
+    boxes_px: Float[np.ndarray, "frames 4"],
+    shrink: float,
+    hand_label: int = RIGHT,
+) -> UInt8[np.ndarray, "frames height width"]:
+    """The labels without the hand's pixels outside a square about its box: the forearm goes.
+
+    The square has the centre of the box (x1, y1, x2, y2) and `shrink` times its longer side (HO3D: 0.6); its bounds
+    are truncated to pixels and kept within the image, the last one excluded (so its last row and column always go, as
+    in the reference). Other labels stay.
+    """
+    height, width = labels.shape[1:]
+    centre = (boxes_px[:, :2] + boxes_px[:, 2:]) / 2
+    half = (boxes_px[:, 2:] - boxes_px[:, :2]).max(axis=1, keepdims=True) / 2 * shrink
+    last = np.array([width - 1, height - 1])
+    low, high = (np.clip(np.trunc(bound).astype(int), 0, last) for bound in (centre - half, centre + half))
+    column, row = np.arange(width), np.arange(height)
+    inside_x = (column >= low[:, :1]) & (column < high[:, :1])
+    inside_y = (row >= low[:, 1:]) & (row < high[:, 1:])
+    outside = ~(inside_y[:, :, None] & inside_x[:, None, :])
+    return np.where((labels == hand_label) & outside, 0, labels).astype(labels.dtype)

@@ -1,0 +1,256 @@
+"""HOLD's `build/` folder: image/, mask/, corres.txt and data.npy, with the exact keys of facts/hold.md 1.9.
+
+The file's hand poses are relative to the model's mean pose; here, and only here, they become absolute and back.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from handloom.hand.joints import Side
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.build_scene import BuildHand, BuildObject, BuildScene
+from handloom.reconstruction.cameras import MASK_LABELS, Cameras, decompose, scale_matrix, world_matrices
+from handloom.reconstruction.data_npy import pickled_npy, read_data
+from handloom.reconstruction.scene_placement import ScenePlacement
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_grey, read_rgb
+
+_SIDES: tuple[Side, ...] = ("right", "left")
+_TOP_KEYS = ("seq_name", "cameras", "scene_bounding_sphere", "max_radius_ratio", "normalize_shift", "entities")
+_HAND_KEYS = ("hand_poses", "hand_trans", "mean_shape")
+_OBJECT_KEYS = ("object_poses", "obj_scale", "norm_mat", "pts.cano")
+_FETCH = "fetch the folder again, or build it anew from the aligned sequence"
+
+
+def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
+    """Read a `build/` folder, of ours or of HOLD's releases.
+
+    `models` gives the hand model of each side that the folder may hold; it must be the one the folder was made with
+    (MANO for HOLD's). Images stay files. Raises InputError naming file and key when something is missing, foreign among
+    the entities, of another shape, not finite or of another number of frames; other foreign keys are listed in
+    `foreign_keys`.
+    """
+    folder = Path(folder)
+    path = folder / "data.npy"
+    content = read_data(path)
+    foreign = _checked_keys(path, "", content, _TOP_KEYS)
+    names = tuple(_text(folder / "corres.txt").split())
+    images, masks = (_pictures(folder / kind, len(names)) for kind in ("image", "mask"))
+
+    placement, cameras = _cameras(path, content, len(names))
+    entities = content["entities"]
+    sides = [side for side in _SIDES if side in entities]
+    unknown = sorted(set(entities) - {*_SIDES, "object"})
+    if unknown or "object" not in entities or not sides:
+        raise InputError(
+            f"{path}: entities are {sorted(entities)}, but an object and a right or left hand were expected; {_FETCH}"
+        )
+    hands = {}
+    for side in sides:
+        if side not in models:
+            raise InputError(f"{path}: holds a {side} hand, but no {side} hand model was given; name one")
+        foreign += _checked_keys(path, f"entities.{side}.", entities[side], _HAND_KEYS)
+        hands[side] = _hand(path, side, entities[side], models[side], len(names))
+    foreign += _checked_keys(path, "entities.object.", entities["object"], _OBJECT_KEYS)
+    return BuildScene(
+        sequence=str(content["seq_name"]),
+        names=names,
+        image_paths=images,
+        mask_paths=masks,
+        cameras=cameras,
+        placement=placement,
+        hands=hands,
+        object=_object(path, entities["object"], len(names)),
+        foreign_keys=tuple(foreign),
+    )
+
+
+def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel]) -> None:
+    """Write a `build/` folder that HOLD's own loader reads; it appears whole or not at all.
+
+    The scene's PNG files are copied to image/0000.png, ... and mask/0000.png, .... An older folder is replaced. Raises
+    InputError when a mask has other labels than 0, 50, 150, 250, or a name would not survive corres.txt.
+    """
+    folder = Path(folder)
+    split = [name for name in scene.names if len(name.split()) != 1]
+    if split:
+        raise InputError(f"{folder}: frame names {split[:5]} hold spaces; rename the frames")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        for kind, sources in (("image", scene.image_paths), ("mask", scene.mask_paths)):
+            (temporary / kind).mkdir()
+            for number, source in enumerate(sources):
+                if kind == "mask":
+                    read_mask(source)
+                shutil.copyfile(source, temporary / kind / f"{number:04d}.png")
+        (temporary / "corres.txt").write_text("".join(f"{name}\n" for name in scene.names), encoding="utf-8")
+        (temporary / "data.npy").write_bytes(pickled_npy(data_of_scene(scene, models)))
+        _swap(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def data_of_scene(scene: BuildScene, models: Mapping[Side, HandModel]) -> dict[str, Any]:
+    """The dictionary of data.npy: keys, shapes and precisions of facts/hold.md 1.9."""
+    placement = scene.placement
+    world = world_matrices(scene.cameras, placement.scene_scale).numpy()
+    scale = scale_matrix(placement.scene_scale).float().numpy()
+    cameras: dict[str, np.ndarray] = {}
+    for frame, matrix in enumerate(world):
+        cameras[f"scale_mat_{frame}"], cameras[f"world_mat_{frame}"] = scale.copy(), matrix
+    entities: dict[str, dict[str, Any]] = {}
+    for side, hand in scene.hands.items():
+        poses = torch.cat([hand.rotvec[:, 0], hand.rotvec[:, 1:].flatten(1) - models[side].hands_mean], dim=1)
+        entities[side] = {
+            "hand_poses": poses.float().numpy(),
+            "hand_trans": hand.translation_m.double().numpy(),
+            "mean_shape": hand.shape.float().numpy(),
+        }
+    entities["object"] = {
+        "object_poses": torch.cat([scene.object.rotvec, scene.object.translation_m], dim=1).double().numpy(),
+        "obj_scale": float(scene.object.scale),
+        "norm_mat": scene.object.normalised_from_sfm.float(),
+        "pts.cano": scene.object.points_canonical.double().numpy(),
+    }
+    return {
+        "seq_name": scene.sequence,
+        "cameras": cameras,
+        "scene_bounding_sphere": placement.bounding_sphere,
+        "max_radius_ratio": placement.max_radius_ratio,
+        "normalize_shift": np.array(placement.shift_m),
+        "entities": entities,
+    }
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A label image (height, width) uint8; raises InputError for labels other than 0, 50, 150, 250."""
+    labels = read_grey(path)
+    foreign = np.setdiff1d(labels, MASK_LABELS)
+    if foreign.size:
+        raise InputError(
+            f"{path}: has labels {foreign[:5].tolist()}, expected background 0, object 50, right hand 150, left hand "
+            "250; declare the masks' convention in the configuration"
+        )
+    return labels
+
+
+def read_pictures(scene: BuildScene) -> tuple[np.ndarray, np.ndarray]:
+    """All images (frames, height, width, 3) and masks (frames, height, width), uint8.
+
+    Raises InputError when a picture has another size than the first image, naming it.
+    """
+    images, masks = [read_rgb(path) for path in scene.image_paths], [read_mask(path) for path in scene.mask_paths]
+    size = images[0].shape[:2]
+    for path, picture in zip((*scene.image_paths, *scene.mask_paths), (*images, *masks), strict=True):
+        if picture.shape[:2] != size:
+            found, wanted = ("x".join(map(str, s[::-1])) for s in (picture.shape[:2], size))
+            raise InputError(
+                f"{path}: is {found} pixels, but {scene.image_paths[0].name} is {wanted}; give frames of one size"
+            )
+    return np.stack(images), np.stack(masks)
+
+
+def _checked_keys(path: Path, prefix: str, found: Any, expected: tuple[str, ...]) -> list[str]:
+    """The foreign keys; raises for missing ones."""
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{path}: {prefix or 'its content'} is a {type(found).__name__}, expected a dictionary; {_FETCH}"
+        )
+    missing = [prefix + key for key in expected if key not in found]
+    foreign = [f"{prefix}{key}" for key in found if key not in expected]
+    if missing:
+        also = f", found the foreign {foreign}" if foreign else ""
+        raise InputError(f"{path}: lacks {missing}{also}; {_FETCH}")
+    return foreign
+
+
+def _array(path: Path, key: str, value: Any, shape: tuple[int | None, ...]) -> Float[Tensor, "..."]:
+    """A finite array of real numbers, in double precision; None in `shape` is any length."""
+    array = np.asarray(value)
+    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    if array.dtype.kind not in "fiu" or not fits:
+        wanted = " x ".join("any" if size is None else str(size) for size in shape) or "one number"
+        raise InputError(f"{path}: {key} is {array.dtype} of shape {array.shape}, expected reals, {wanted}; {_FETCH}")
+    if not np.isfinite(array).all():
+        frames = sorted({int(index) for index in np.nonzero(~np.isfinite(array))[0]}) if array.ndim else []
+        raise InputError(f"{path}: {key} holds NaN or infinity at {frames[:5]}; {_FETCH}")
+    return torch.from_numpy(array.astype(np.float64))
+
+
+def _cameras(path: Path, content: dict[str, Any], frames: int) -> tuple[ScenePlacement, Cameras]:
+    found = content["cameras"]
+    wanted = [f"{kind}_{frame}" for kind in ("scale_mat", "world_mat") for frame in range(frames)]
+    foreign = _checked_keys(path, "cameras.", found, tuple(wanted))
+    if foreign:
+        raise InputError(
+            f"{path}: has cameras {foreign[:5]} beyond the {frames} names of corres.txt; expected one of each; {_FETCH}"
+        )
+    scale, world = (
+        torch.stack([_array(path, key, found[key], (4, 4)) for key in half])
+        for half in (wanted[:frames], wanted[frames:])
+    )
+    if not bool(scale[0, 0, 0] > 0) or not torch.allclose(scale, scale[:1].expand_as(scale)):
+        raise InputError(f"{path}: scale_mat differs between frames or is not positive, expected one scale; {_FETCH}")
+    x, y, z = _array(path, "normalize_shift", content["normalize_shift"], (3,)).tolist()
+    sphere, ratio = (
+        float(_array(path, key, content[key], ())) for key in ("scene_bounding_sphere", "max_radius_ratio")
+    )
+    placement = ScenePlacement((x, y, z), 1.0 / float(scale[0, 0, 0]), sphere, ratio)
+    cameras = decompose((world @ scale)[:, :3])
+    return placement, Cameras(cameras.intrinsics.float(), cameras.world_from_cam.float())
+
+
+def _hand(path: Path, side: Side, content: dict[str, Any], model: HandModel, frames: int) -> BuildHand:
+    prefix = f"entities.{side}."
+    poses = _array(path, prefix + "hand_poses", content["hand_poses"], (frames, 48))
+    shape = _array(path, prefix + "mean_shape", content["mean_shape"], (model.shape_count,))
+    translation = _array(path, prefix + "hand_trans", content["hand_trans"], (frames, 3))
+    absolute = torch.cat([poses[:, :3], poses[:, 3:] + model.hands_mean.double()], dim=1)
+    return BuildHand(absolute.unflatten(1, (16, 3)).float(), translation.float(), shape.float())
+
+
+def _object(path: Path, content: dict[str, Any], frames: int) -> BuildObject:
+    prefix = "entities.object."
+    poses = _array(path, prefix + "object_poses", content["object_poses"], (frames, 6)).float()
+    return BuildObject(
+        rotvec=poses[:, :3],
+        translation_m=poses[:, 3:],
+        scale=float(_array(path, prefix + "obj_scale", np.squeeze(np.asarray(content["obj_scale"])), ())),
+        normalised_from_sfm=_array(path, prefix + "norm_mat", content["norm_mat"], (4, 4)).float(),
+        points_canonical=_array(path, prefix + "pts.cano", content["pts.cano"], (None, 3)).float(),
+    )
+
+
+def _pictures(folder: Path, count: int) -> tuple[Path, ...]:
+    paths = tuple(sorted(folder.glob("*.png")))
+    if len(paths) != count:
+        raise InputError(f"{folder}: holds {len(paths)} PNG files, but corres.txt names {count} frames; {_FETCH}")
+    return paths
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; expected the frames' names, one a line; {_FETCH}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text in UTF-8 ({error}); {_FETCH}") from error
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put a finished folder in the place of an older one."""
+    old = new.with_name(new.name + ".old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,133 @@
+"""Masks that need no estimating: those of a data set, and those that the user has, as HOLD's label pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from handloom.datasets.frames_file import FramesFile, read_frames_file
+from handloom.runtime.config.sequences import MaskFilesSettings, SequenceSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_grey, read_rgb
+from handloom.runtime.whole_folders import whole_folder
+
+BACKGROUND, OBJECT, RIGHT_HAND, LEFT_HAND = 0, 50, 150, 250
+"""HOLD's labels (facts/hold.md 1.2)."""
+
+Labels = UInt8[np.ndarray, "height width"]
+
+
+def dataset_masks(settings: SequenceSettings, frames_json: Path, output_folder: Path) -> None:
+    """Write the data set's own masks: HO3D's rendered segmentations, or those of a HOLD build folder.
+
+    HO3D's are a quarter of the picture's size and are enlarged without mixing labels. Raises InputError when the source
+    has no masks, one is missing or damaged, or no frame shows the object or no frame shows a hand.
+    """
+    frames = read_frames_file(frames_json)
+    folder = Path(settings.path)
+    if settings.kind == "ho3d":
+        paths = [_with_stem(folder / "seg", Path(name).stem) for name in frames.names]
+        _write(frames, paths, lambda path: labels_from_ho3d(read_rgb(path)), output_folder)
+    elif settings.kind == "build":
+        known = sorted((folder / "mask").glob("*.png"))
+        stop = None if settings.most is None else settings.first + settings.most * settings.every
+        paths = known[settings.first : stop : settings.every]
+        if len(paths) != len(frames.names):
+            raise InputError(f"{folder / 'mask'}: has {len(paths)} masks for {len(frames.names)} frames; build it again")
+        _write(frames, paths, labels_from_build, output_folder)
+    else:
+        raise InputError(f"sequence {settings.path}: a {settings.kind} has no masks; give `masks` or estimate them")
+
+
+def masks_from_files(masks: MaskFilesSettings, frames_json: Path, output_folder: Path) -> None:
+    """Write the user's masks in HOLD's labels; files have the frames' base names, or their numbers as %04d.
+
+    Raises InputError as `dataset_masks` does.
+    """
+    frames = read_frames_file(frames_json)
+    folder = Path(masks.folder)
+    stems = {path.stem for path in folder.glob("*")}
+    by_name = all(Path(name).stem in stems for name in frames.names)
+    wanted = [Path(name).stem if by_name else f"{index:04d}" for index, name in enumerate(frames.names)]
+    paths = [_with_stem(folder, stem) for stem in wanted]
+    _write(frames, paths, lambda path: _labels_from_values(path, masks), output_folder)
+
+
+def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"]) -> Labels:
+    """HO3D-v3's rendered segmentation (right hand blue, object another colour, background black) as labels.
+
+    The archive's README does not tell the colours; that the hand is pure blue is how published readers of version 3 use
+    it. Version 2 has other colours.
+    """
+    strong = colour > 127
+    labels = np.full(colour.shape[:2], BACKGROUND, np.uint8)
+    labels[strong.any(-1)] = OBJECT
+    labels[strong[..., 2] & ~strong[..., 0] & ~strong[..., 1]] = RIGHT_HAND
+    return labels
+
+
+def labels_from_build(path: Path) -> Labels:
+    """A mask of a build folder; values are rounded to the nearest label, as its reader does (facts/hold.md 2.5)."""
+    grey = read_grey(path)
+    labels = np.full(grey.shape, BACKGROUND, np.uint8)
+    for least, label in ((25, OBJECT), (100, RIGHT_HAND), (200, LEFT_HAND)):
+        labels[grey > least] = label
+    return labels
+
+
+def _labels_from_values(path: Path, masks: MaskFilesSettings) -> Labels:
+    values = read_rgb(path) if masks.colour else _raw_grey(path)[..., None]
+    labels = np.full(values.shape[:2], BACKGROUND, np.uint8)
+    # The object last: it covers hands where files name both, as HOLD merges them.
+    for label, wanted in ((RIGHT_HAND, masks.right), (LEFT_HAND, masks.left), (OBJECT, masks.object)):
+        for value in np.array(wanted, dtype=np.uint8).reshape(-1, values.shape[-1]):
+            labels[(values == value).all(-1)] = label
+    return labels
+
+
+def _raw_grey(path: Path) -> Labels:
+    """Grey values or palette indices: label pictures are often stored with a palette, whose colours mean nothing."""
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P":
+                return np.asarray(image)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be decoded ({error}); the file is damaged, make it again") from error
+    return read_grey(path)
+
+
+def _with_stem(folder: Path, stem: str) -> Path:
+    for suffix in (".png", ".jpg"):
+        if (folder / f"{stem}{suffix}").is_file():
+            return folder / f"{stem}{suffix}"
+    raise InputError(f"{folder / stem}.png: no such mask; expected one for every frame")
+
+
+def _write(frames: FramesFile, paths: list[Path], labels_of: Callable[[Path], Labels], output_folder: Path) -> None:
+    seen = dict.fromkeys((OBJECT, RIGHT_HAND, LEFT_HAND), 0)
+    with whole_folder(output_folder) as folder:
+        for index, path in enumerate(paths):
+            labels = labels_of(path)
+            if labels.shape != (frames.height_px, frames.width_px):
+                _require_same_aspect(path, labels, frames)
+                labels = cv2.resize(labels, (frames.width_px, frames.height_px), interpolation=cv2.INTER_NEAREST_EXACT)
+            for label in seen:
+                seen[label] += bool((labels == label).any())
+            Image.fromarray(labels).save(folder / f"{index:04d}.png", compress_level=3)
+        if not seen[OBJECT] or not (seen[RIGHT_HAND] or seen[LEFT_HAND]):
+            missing = "the object" if not seen[OBJECT] else "a hand"
+            raise InputError(
+                f"{paths[0].parent}: no mask shows {missing}; check the label values in the sequence's `masks`"
+            )
+
+
+def _require_same_aspect(path: Path, labels: Labels, frames: FramesFile) -> None:
+    height, width = labels.shape
+    if abs(width * frames.height_px - height * frames.width_px) > max(frames.width_px, frames.height_px):
+        raise InputError(
+            f"{path}: has {width} x {height} pixels, which is no enlargement of the frames' "
+            f"{frames.width_px} x {frames.height_px}; make masks of the same pictures"
+        )

@@ -1,0 +1,279 @@
+"""Unknown objects for the HOLD demo: closed surfaces from signed distances, painted so that no two places look alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from jaxtyping import Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+from torch import Tensor
+
+from handloom.demo.renderer import Mesh, Topology
+from handloom.demo.textures import photograph_patch, random_colour
+
+ObjectKind = Literal["jug", "carton", "lamp"]
+Distance = Callable[[Float[Tensor, "*batch 3"]], Float[Tensor, "*batch"]]
+
+TEXTURE_PX = 1024
+_VOXEL_M = 0.0025
+_TEXEL_M = 0.0004
+_GAP_PX = 3
+
+
+@dataclass(frozen=True)
+class UnknownObject:
+    """An object in its own frame: origin inside it, metres; `texture` is reflectance, `texture_uv` the faces' corners.
+
+    The texture's first row belongs to v = 0.
+    """
+
+    kind: ObjectKind
+    vertices_m: Float[np.ndarray, "vertices 3"]
+    faces: Int[np.ndarray, "faces 3"]
+    texture_uv: Float[np.ndarray, "faces 3 2"]
+    texture: Float[np.ndarray, "size size 3"]
+    gloss: float
+
+    def mesh(
+        self, rotation: Float[np.ndarray, "3 3"], translation_m: Float[np.ndarray, "3"], topology: Topology, label: int
+    ) -> Mesh:
+        """The object placed in the world: x_world = rotation x_object + translation."""
+        vertices = self.vertices_m @ rotation.T + translation_m
+        albedo = np.ones((len(vertices), 3), np.float32)
+        labels = np.full(len(self.faces), label)
+        return Mesh(topology, vertices, albedo, labels, self.gloss, self.texture, self.texture_uv)
+
+
+def distance_m(kind: ObjectKind, points_m: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+    """Signed distance (metres, negative inside) of points in the object's frame; a lower bound near smooth joins."""
+    return _DISTANCES[kind](points_m)
+
+
+def unknown_object(generator: np.random.Generator, kind: ObjectKind) -> UnknownObject:
+    """The object's mesh (marching cubes on a grid of 2.5 mm) and its paint."""
+    vertices, faces = _surface(kind)
+    uv, texel_face, texel_corners = _unwrapped(vertices, faces)
+    painted = texel_face >= 0
+    corners = vertices[faces[texel_face[painted]]]
+    points = np.einsum("tkd,tk->td", corners, texel_corners[painted])
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    texture = np.full((TEXTURE_PX, TEXTURE_PX, 3), 0.5, np.float32)
+    texture[painted] = _paint(generator, points, normals)
+    # Colour runs on beyond the charts' edges, so that rounding at a seam never picks the filler.
+    texture = _bled(texture, painted)
+    return UnknownObject(kind, vertices, faces, uv, texture, float(generator.uniform(0.02, 0.08)))
+
+
+def _length(vector: Tensor) -> Tensor:
+    return (vector.square().sum(-1) + 1e-14).sqrt()
+
+
+def _rounded_box(points: Tensor, half_m: tuple[float, float, float], rounding_m: float) -> Tensor:
+    beyond = points.abs() - points.new_tensor(half_m) + rounding_m
+    return _length(beyond.clamp(min=0)) + beyond.amax(-1).clamp(max=0) - rounding_m
+
+
+def _rounded_cylinder(points: Tensor, radius_m: Tensor | float, half_height_m: float, rounding_m: float) -> Tensor:
+    radial = _length(points[..., :2]) - radius_m + rounding_m
+    axial = points[..., 2].abs() - half_height_m + rounding_m
+    beyond = torch.stack([radial, axial], -1)
+    return _length(beyond.clamp(min=0)) + beyond.amax(-1).clamp(max=0) - rounding_m
+
+
+def _capsule(points: Tensor, start_m: tuple[float, ...], end_m: tuple[float, ...], radius_m: float) -> Tensor:
+    start, end = points.new_tensor(start_m), points.new_tensor(end_m)
+    along = end - start
+    place = (((points - start) @ along) / along.square().sum()).clamp(0, 1)
+    return _length(points - start - place[..., None] * along) - radius_m
+
+
+def _joined(first: Tensor, second: Tensor, blend_m: float) -> Tensor:
+    """Smooth union (Quilez): the edge between the two is filled over `blend_m`."""
+    near = (blend_m - (first - second).abs()).clamp(min=0) / blend_m
+    return torch.minimum(first, second) - near.square() * blend_m / 4
+
+
+def _jug(points: Tensor) -> Tensor:
+    """A jug with lid, knob and handle: a waisted body of 10 cm, the handle's loop on the side of x."""
+    height = (points[..., 2] / 0.050).clamp(-1, 1)
+    body = _rounded_cylinder(points, 0.0330 - 0.0035 * torch.cos(np.pi * height), 0.050, 0.006)
+    knob = _length(points - points.new_tensor([0.0, 0.0, 0.058])) - 0.012
+    bars = ((0.025, 0.032), (0.062, 0.026), (0.066, -0.004), (0.030, -0.032))
+    whole = _joined(body, knob, 0.006)
+    for (x, z), (next_x, next_z) in zip(bars[:-1], bars[1:], strict=True):
+        whole = _joined(whole, _capsule(points, (x, 0.0, z), (next_x, 0.0, next_z), 0.0075), 0.005)
+    return whole
+
+
+def _carton(points: Tensor) -> Tensor:
+    """A box with rounded edges, 5.6 x 4.0 x 12.4 cm."""
+    return _rounded_box(points, (0.028, 0.020, 0.062), 0.004)
+
+
+def _lamp(points: Tensor) -> Tensor:
+    """A bent lamp: a handle along z and a head across its end."""
+    handle = _capsule(points, (0.0, 0.0, -0.055), (0.0, 0.0, 0.035), 0.019)
+    head = _rounded_box(points - points.new_tensor([0.016, 0.0, 0.050]), (0.046, 0.026, 0.022), 0.008)
+    return _joined(handle, head, 0.012)
+
+
+_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp}
+_EXTENT_M = 0.088
+
+
+def _surface(kind: ObjectKind) -> tuple[Float[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"]]:
+    axis = torch.arange(-_EXTENT_M, _EXTENT_M + _VOXEL_M / 2, _VOXEL_M, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    distance = distance_m(kind, grid).numpy()
+    vertices, faces, _, _ = marching_cubes(distance, 0.0, spacing=(_VOXEL_M,) * 3, gradient_direction="descent")
+    return vertices.astype(np.float64) - _EXTENT_M, faces.astype(np.int32)
+
+
+def _unwrapped(
+    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
+) -> tuple[Float[np.ndarray, "faces 3 2"], Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
+    """Texture coordinates, and per texel its face (-1: none) and place in it.
+
+    Connected faces that look along the same of the six axis directions form a chart, laid flat along that axis.
+    """
+    corners = vertices[faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    axis = np.abs(normal).argmax(1)
+    direction = 2 * axis + (np.take_along_axis(normal, axis[:, None], 1)[:, 0] > 0)
+    chart = _charts(faces, direction)
+    plane = np.array([[1, 2], [0, 2], [0, 1]])[axis]
+    flat = np.take_along_axis(corners, plane[:, None].repeat(3, 1), 2) / _TEXEL_M
+    count = chart.max() + 1
+    low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
+    np.minimum.at(low, chart, flat.min(1))
+    np.maximum.at(high, chart, flat.max(1))
+    place = _packed(np.ceil(high - low).astype(int) + _GAP_PX)
+    pixels = flat - low[chart][:, None] + place[chart][:, None] + _GAP_PX / 2
+    texel_face, texel_corners = _rasterised(pixels)
+    return (pixels / TEXTURE_PX).astype(np.float32), texel_face, texel_corners
+
+
+def _charts(faces: Int[np.ndarray, "faces 3"], direction: Int[np.ndarray, " faces"]) -> Int[np.ndarray, " faces"]:
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    owner = np.tile(np.arange(len(faces)), 3)
+    order = np.lexsort(edges.T)
+    edges, owner = edges[order], owner[order]
+    same = (edges[1:] == edges[:-1]).all(1)
+    first, second = owner[:-1][same], owner[1:][same]
+    alike = direction[first] == direction[second]
+    graph = coo_array((np.ones(alike.sum()), (first[alike], second[alike])), shape=(len(faces),) * 2)
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def _packed(sizes: Int[np.ndarray, "charts 2"]) -> Int[np.ndarray, "charts 2"]:
+    """Places of rectangles on shelves from left to right, the tallest first. The texture is large enough for ours."""
+    places = np.zeros_like(sizes)
+    column = row = shelf = 0
+    for chart in np.argsort(-sizes[:, 1], kind="stable"):
+        width, height = sizes[chart]
+        if column + width > TEXTURE_PX:
+            column, row, shelf = 0, row + shelf, 0
+        places[chart] = column, row
+        column, shelf = column + width, max(shelf, height)
+    if row + shelf > TEXTURE_PX:
+        raise RuntimeError(f"the charts need {row + shelf} rows of texture, there are {TEXTURE_PX}")
+    return places
+
+
+def _rasterised(
+    pixels: Float[np.ndarray, "faces 3 2"],
+) -> tuple[Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
+    """Which flat triangle covers each texel's centre, and where: rays cast straight at the flat triangles."""
+    flat = np.zeros((len(pixels) * 3, 3), np.float32)
+    flat[:, :2] = pixels.reshape(-1, 2)
+    scene = EmbreeScene()
+    TriangleMesh(scene, flat, np.arange(len(flat), dtype=np.int32).reshape(-1, 3))
+    centre = np.arange(TEXTURE_PX) + 0.5
+    column, row = np.meshgrid(centre, centre)
+    origins = np.stack([column, row, np.full_like(row, -1.0)], -1).reshape(-1, 3).astype(np.float32)
+    hits = scene.run(origins, np.broadcast_to(np.float32([0, 0, 1]), origins.shape).copy(), output=1)
+    second, third = hits["u"], hits["v"]
+    shape = (TEXTURE_PX, TEXTURE_PX)
+    corners = np.stack([1 - second - third, second, third], -1).reshape(*shape, 3)
+    return hits["primID"].astype(np.int64).reshape(shape), corners
+
+
+def _paint(
+    generator: np.random.Generator, points: Float[np.ndarray, "texels 3"], normals: Float[np.ndarray, "texels 3"]
+) -> Float[np.ndarray, "texels 3"]:
+    """Patches, then photographs stuck on from six sides, then blots of three sizes: detail at every scale."""
+    low, high = points.min(0) - 0.01, points.max(0) + 0.01
+    colour = _patches(generator, points, low, high, spacing_m=0.020, reach_m=np.inf, share=1.0, below=None)
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            _stick_photograph(generator, colour, points, normals, axis, sign)
+    for spacing, reach, share in ((0.014, 0.0045, 0.6), (0.008, 0.0022, 0.6), (0.005, 0.0012, 0.7)):
+        colour = _patches(generator, points, low, high, spacing_m=spacing, reach_m=reach, share=share, below=colour)
+    grain = generator.normal(0, 0.04, (len(points), 1))
+    return np.clip(colour * (1 + grain), 0.02, 0.92).astype(np.float32)
+
+
+def _patches(
+    generator: np.random.Generator,
+    points: Float[np.ndarray, "texels 3"],
+    low: Float[np.ndarray, "3"],
+    high: Float[np.ndarray, "3"],
+    *,
+    spacing_m: float,
+    reach_m: float,
+    share: float,
+    below: Float[np.ndarray, "texels 3"] | None,
+) -> Float[np.ndarray, "texels 3"]:
+    """Random seeds in space, one per `spacing`^3; a texel takes the colour of its nearest seed within its reach."""
+    count = max(8, int(np.prod((high - low) / spacing_m)))
+    seeds = generator.uniform(low, high, (count, 3))
+    colours = np.stack([random_colour(generator, 0.9) for _ in range(count)])
+    reach = reach_m * generator.uniform(0.6, 1.5, count) if np.isfinite(reach_m) else np.full(count, np.inf)
+    reach[generator.random(count) > share] = -1.0
+    distance, nearest = cKDTree(seeds).query(points)
+    inside = distance < reach[nearest]
+    result = colours[nearest] if below is None else below.copy()
+    result[inside] = colours[nearest[inside]]
+    return result
+
+
+def _stick_photograph(
+    generator: np.random.Generator,
+    colour: Float[np.ndarray, "texels 3"],
+    points: Float[np.ndarray, "texels 3"],
+    normals: Float[np.ndarray, "texels 3"],
+    axis: int,
+    sign: float,
+) -> None:
+    """Lay a piece of a photograph over the surface that looks along one direction, leaving a rim of the paint below."""
+    chosen = np.flatnonzero(sign * normals[:, axis] > 0.62)
+    if not len(chosen):
+        return
+    plane = [other for other in range(3) if other != axis]
+    place = points[chosen][:, plane]
+    low, high = place.min(0), place.max(0)
+    unit = (place - low) / np.maximum(high - low, 1e-6)
+    photograph = photograph_patch(generator, 160, 160)
+    row, column = (np.clip(unit * 160, 0, 159).astype(int)).T
+    # A rim of paint stays, and the photograph is toned by chance: two sides never look alike.
+    kept = (np.abs(unit - 0.5) < 0.44).all(1)
+    colour[chosen[kept]] = 0.25 * colour[chosen[kept]] + 0.75 * photograph[row[kept], column[kept]]
+
+
+def _bled(texture: Float[np.ndarray, "size size 3"], painted: np.ndarray) -> Float[np.ndarray, "size size 3"]:
+    filled, known = texture.copy(), painted.astype(np.float32)
+    for _ in range(2):
+        weight = cv2.blur(known, (3, 3))
+        around = cv2.blur(filled * known[..., None], (3, 3)) / np.maximum(weight, 1e-6)[..., None]
+        fresh = (known == 0) & (weight > 1e-3)
+        filled[fresh], known[fresh] = around[fresh], 1.0
+    return filled

@@ -45,8 +45,8 @@ def contact_regions(model: HandModel) -> ContactRegions:
 
     A pad is the flesh of a finger's last bone within 0.8 of its length from the tip, and facing away from the nail;
     the palm is the flesh of the wrist's bone and of the fingers' bases that looks out of the palm, from a quarter of
-    the way between the wrist and the finger bases onwards. In the rest frame the palm and the fingers look along -y, the
-    thumb half-way between that and the index finger's base.
+    the way between the wrist and the finger bases onwards. In the rest frame the palm and the fingers look along -y,
+    the thumb half-way between that and the index finger's base.
     """
     vertices = model.v_template
     joints = rest_joints_m(model, torch.zeros(model.shape_count, dtype=vertices.dtype))

@@ -62,12 +62,17 @@ def signed_distance_grid(
     spacing = float((high - low).max() / cells)
     origin = low - _MARGIN_CELLS * spacing
     size = np.ceil((high - low) / spacing).astype(int) + 2 * _MARGIN_CELLS + 1
-    points = origin + spacing * np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), axis=-1).reshape(-1, 3)
-
     samples, normals = _surface_samples(corners, triangles, spacing / _SAMPLES_PER_CELL)
-    distance, nearest = cKDTree(samples).query(points)
-    facing = ((points - samples[nearest]) * normals[nearest]).sum(1)
-    distance, facing = distance.reshape(size), facing.reshape(size)
+    near = np.zeros(size, dtype=bool)
+    near[tuple(np.rint((samples - origin) / spacing).astype(int).T)] = True
+    near = ndimage.binary_dilation(near, np.ones((3, 3, 3)))
+    # Farther nodes take over the nearest sample of the nearest near node: exact to a fraction of a cell, and a search
+    # would be slow where all of the surface is equally far.
+    nearest = np.zeros(size, dtype=int)
+    nearest[near] = cKDTree(samples).query(origin + spacing * np.argwhere(near))[1]
+    nearest = nearest[tuple(ndimage.distance_transform_edt(~near, return_distances=False, return_indices=True))]
+    offset = origin + spacing * np.moveaxis(np.indices(size), 0, -1) - samples[nearest]
+    distance, facing = np.linalg.norm(offset, axis=-1), (offset * normals[nearest]).sum(-1)
     # Half a cell's diagonal: a wall of such cells has no gap that 6-neighbours could slip through.
     wall = distance < 0.9 * spacing
     regions, _ = ndimage.label(~wall)

@@ -50,12 +50,24 @@ def painted(generator: np.random.Generator) -> np.ndarray:
     return (0.7 * coarse + 0.3 * fine).astype(np.float32)
 
 
-def turning_box(folder: Path, *, frames: int = 14, step_deg: float = 9.0, plain: bool = False) -> Footage:
+def finger_pixels(frame: int) -> np.ndarray:
+    """Where a hand of two thick fingers and a forearm lies, which sways over the box's right edge."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    sway = np.array([4 * np.sin(frame / 3), 5 * np.cos(frame / 2)])
+    for row in (100, 140):
+        ends = (np.array([[190, row], [260, 120]]) + sway).astype(int).tolist()
+        cv2.line(mask, ends[0], ends[1], 1, 22, cv2.LINE_8)
+    ends = (np.array([[255, 120], [330, 190]]) + sway).astype(int).tolist()
+    cv2.line(mask, ends[0], ends[1], 1, 40, cv2.LINE_8)
+    return mask.astype(bool)
+
+
+def turning_box(folder: Path, *, frames: int = 14, step_deg: float = 9.0, plain: bool = False, hand: bool = False) -> Footage:
     """Write frames/ and masks/ of a box that turns about a tilted axis and wanders a little."""
     generator = np.random.default_rng(3)
     texture = np.full((384, 384, 3), 0.6, np.float32) if plain else painted(generator)
     backdrop = cv2.resize(generator.random((30, 40, 3)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    backdrop = (255 * np.clip(backdrop, 0, 1)).astype(np.uint8)
+    backdrop = (60 + 120 * np.clip(backdrop.mean(-1, keepdims=True).repeat(3, -1) * [1, 0.95, 0.8], 0, 1)).astype(np.uint8)
     axis = np.array([0.25, 1.0, 0.2]) / np.linalg.norm([0.25, 1.0, 0.2])
     light = Environment(np.array([[0.3, -0.5, -0.81], [-0.6, -0.4, -0.69]]), np.full((2, 3), 0.55))
     poses = np.tile(np.eye(4), (frames, 1, 1))
@@ -71,6 +83,11 @@ def turning_box(folder: Path, *, frames: int = 14, step_deg: float = 9.0, plain:
         window = image[view.rows, view.columns]
         window[view.mask] = (255 * np.clip(view.radiance[view.mask], 0, 1)).astype(np.uint8)
         mask[view.rows, view.columns][view.mask] = 50
+        if hand:
+            blob = finger_pixels(frame)
+            noise = generator.normal(0, 6, (HEIGHT, WIDTH, 1))
+            image[blob] = np.clip(np.array([205, 150, 125]) + noise, 0, 255).astype(np.uint8)[blob]
+            mask[blob] = 150
         cv2.imwrite(str(folder / "frames" / f"{frame:04d}.png"), image[..., ::-1])
         cv2.imwrite(str(folder / "masks" / f"{frame:04d}.png"), mask)
     return Footage(folder / "frames", folder / "masks", poses)

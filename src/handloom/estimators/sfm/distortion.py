@@ -18,7 +18,7 @@ from handloom.runtime.images import read_grey, read_rgb
 def undistorted_points(
     points_px: Float[np.ndarray, "*batch 2"], intrinsics: Float[np.ndarray, "3 3"], radial: float
 ) -> Float[np.ndarray, "*batch 2"]:
-    """Pixels of a distorted frame moved to where the pinhole camera of the same intrinsics would see them; NaN stays."""
+    """Pixels of a distorted frame where the pinhole camera of the same intrinsics would see them; NaN stays NaN."""
     if radial == 0 or points_px.size == 0:
         return points_px
     flat = points_px.reshape(-1, 1, 2).astype(np.float64)

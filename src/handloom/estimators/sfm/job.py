@@ -4,7 +4,6 @@ pycolmap can end its process (it aborts where other libraries raise) and prints 
 that, its wheel brings a zlib that breaks others loaded later (facts/assets.md C). A child process keeps all three away.
 """
 
-import json
 import os
 import signal
 import subprocess

@@ -8,7 +8,6 @@ import zlib  # noqa: F401, I001 (must precede pycolmap, whose own zlib breaks th
 
 import pycolmap
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,12 +110,11 @@ def _mapped(job: SfmJob, database: Path, seed: int, mapper: str, features: Int[n
     """The largest model of one mapper, empty where it makes none."""
     folder = job.work_folder / mapper
     folder.mkdir(parents=True, exist_ok=True)
-    run: Callable[..., dict[int, pycolmap.Reconstruction]]
+    place = (database, job.frames_folder, folder)
     if mapper == "global":
-        run, options = pycolmap.global_mapping, _global_options(job, seed)
+        models = pycolmap.global_mapping(*place, options=_global_options(job, seed))
     else:
-        run, options = pycolmap.incremental_mapping, _incremental_options(job, seed)
-    models = run(database, job.frames_folder, folder, options=options)
+        models = pycolmap.incremental_mapping(*place, options=_incremental_options(job, seed))
     best = empty_model(features, job.guessed_intrinsics(), mapper)
     for model in models.values():
         best = larger(best, from_reconstruction(model, job.names, features, mapper))

@@ -42,8 +42,17 @@ class SparseModel:
     def read(cls, path: Path) -> "SparseModel":
         """Read what `write` wrote; raises InputError as `read_arrays` does."""
         arrays, _ = read_arrays(path, KIND)
-        scalars = {"radial": float(arrays.pop("radial")), "reprojection_px": float(arrays.pop("reprojection_px"))}
-        return cls(mapper=str(arrays.pop("mapper")), **scalars, **arrays)
+        return cls(
+            intrinsics=arrays["intrinsics"],
+            radial=float(arrays["radial"]),
+            cam_from_object=arrays["cam_from_object"],
+            registered=arrays["registered"],
+            points_object=arrays["points_object"],
+            reprojection_px=float(arrays["reprojection_px"]),
+            features=arrays["features"],
+            observed=arrays["observed"],
+            mapper=str(arrays["mapper"]),
+        )
 
 
 def empty_model(

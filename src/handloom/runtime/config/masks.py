@@ -66,7 +66,10 @@ class PropagationSettings(Settings):
     """Colour models carried from frame to frame along the optical flow."""
 
     click_radius: float = Field(
-        0.12, gt=0, lt=1, description="Reach of a click's thing, as a share of the shorter image side: a guess of its size."
+        0.12,
+        gt=0,
+        lt=1,
+        description="Reach of a click's thing, as a share of the shorter image side: a guess of its size.",
     )
     band_px: int = Field(
         6, ge=1, description="The edge carried along by the flow may be off by so much; the colours decide within."

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import trimesh
 from torch import Tensor
 
 from handloom.reconstruction.cameras import classes_of_labels
+from handloom.reconstruction.canonical_target import hand_surface
 from handloom.reconstruction.losses import (
     HandShapeTarget,
     HoldLoss,
@@ -17,9 +19,10 @@ from handloom.reconstruction.losses import (
     rgb_loss,
     semantic_loss,
 )
+from handloom.reconstruction.sealed_hand import wrist_cap
 from handloom.runtime.config.hold_losses import HoldLossSettings, published_losses
 
-from .hold_files import hold_arrays, hold_tensors
+from .hold_files import hold_arrays, hold_tensors, random_hand
 
 Arrays = dict[str, Tensor]
 VARIANTS = ("full", "early", "handonly", "bigeik", "nan")
@@ -111,3 +114,17 @@ class TestTotals:
     def test_published_eikonal_term_is_the_only_setting_that_differs(self) -> None:
         assert published_losses() == HoldLossSettings(eikonal_weight=1e-5, eikonal_threshold=8e-4)
         assert HoldLossSettings().eikonal_threshold == 0
+
+
+class TestCanonicalHand:
+    def test_sealed_subdivided_hand(self, c07: Arrays) -> None:
+        model = random_hand()
+        rest = hold_tensors("c04_deformers")["v_posed"][0]
+        surface = hand_surface(rest, wrist_cap(model.faces, len(rest)))
+        mesh = trimesh.Trimesh(surface.vertices.numpy(), surface.faces.numpy(), process=False)
+        assert len(mesh.vertices) == int(c07["cano_target_n_verts"])
+        assert len(mesh.faces) == int(c07["cano_target_n_faces"])
+        assert mesh.is_watertight == bool(c07["cano_target_watertight"])
+        np.testing.assert_allclose(mesh.volume, c07["cano_target_volume"].numpy(), rtol=1e-4)
+        np.testing.assert_allclose(mesh.area, c07["cano_target_area"].numpy(), rtol=1e-4)
+        np.testing.assert_allclose(mesh.bounds, c07["cano_target_bounds"].numpy(), rtol=1e-4)

@@ -11,5 +11,6 @@ with logged_job(snakemake.log[0], snakemake.threads):
     p = snakemake.params
     detnet, settings = DetNetSettings.model_validate(p.detnet), PretrainingSettings.model_validate(p.pretraining)
     outputs = PretrainingOutputs(Path(snakemake.output.network), Path(snakemake.output.history))
-    run = {name: p[name] for name in ("root_joint", "largest_turn_deg", "device", "code")} | {"seed": settings.seed}
-    pretrain(detnet, settings, [Path(path) for path in snakemake.input.samples], outputs, **run)
+    samples = [Path(path) for path in snakemake.input.samples]
+    run = {"root_joint": p.root_joint, "largest_turn_deg": p.largest_turn_deg, "device": p.device, "code": p.code}
+    pretrain(detnet, settings, samples, outputs, seed=settings.seed, **run)

@@ -53,7 +53,6 @@ rule pretrain_source:
         detnet=plain(RUN.detnet),
         pretraining=plain(RUN.pretraining),
         root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
-        largest_turn_deg=lambda wildcards: SOURCES[wildcards.setting].largest_turn_deg,
         device=RUN.device,
         code=code_digest("handloom.estimators.detnet.pretraining"),
     script:

@@ -11,6 +11,5 @@ with logged_job(snakemake.log[0], snakemake.threads):
     p = snakemake.params
     detnet, settings = DetNetSettings.model_validate(p.detnet), PretrainingSettings.model_validate(p.pretraining)
     outputs = PretrainingOutputs(Path(snakemake.output.network), Path(snakemake.output.history))
-    samples = [Path(path) for path in snakemake.input.samples]
-    run = {"root_joint": p.root_joint, "largest_turn_deg": p.largest_turn_deg, "device": p.device, "code": p.code}
-    pretrain(detnet, settings, samples, outputs, seed=settings.seed, **run)
+    run = {"root_joint": p.root_joint, "seed": settings.seed, "device": p.device, "code": p.code}
+    pretrain(detnet, settings, [Path(path) for path in snakemake.input.samples], outputs, **run)

@@ -57,7 +57,7 @@ def samples(tmp_path_factory) -> list[Path]:
 
 def run(folder: Path, samples: list[Path], settings: PretrainingSettings = SETTINGS) -> PretrainingOutputs:
     outputs = PretrainingOutputs(folder / "detnet.safetensors", folder / "history.csv")
-    pretrain(NETWORK, settings, samples, outputs, root_joint=9, largest_turn_deg=90.0, seed=3, device="cpu", code="test")
+    pretrain(NETWORK, settings, samples, outputs, root_joint=9, seed=3, device="cpu", code="test")
     return outputs
 
 

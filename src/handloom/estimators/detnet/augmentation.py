@@ -19,7 +19,7 @@ from handloom.estimators.detnet.targets import CROP_PX
 SHIFT = 0.1
 """Largest shift of the centre, in sides of the square."""
 SCALE_DEVIATION = 0.1
-LARGEST_TURN_DEG = 90.0
+LARGEST_ANGLE_RAD = math.pi / 2
 LARGEST_BLUR_PX = 0.5
 BRIGHTNESS = CONTRAST = SATURATION = 0.5
 HUE = 0.15
@@ -45,12 +45,7 @@ class Augmentation(NamedTuple):
     hue_rad: Float[Tensor, " batch"]
 
 
-def draw(
-    count: int,
-    generator: torch.Generator,
-    grey_probability: float = 0.0,
-    largest_turn_deg: float = LARGEST_TURN_DEG,
-) -> Augmentation:
+def draw(count: int, generator: torch.Generator, grey_probability: float = 0.0) -> Augmentation:
     """Draw for `count` images; the same generator state gives the same draws on every device."""
     uniform = torch.rand(count, 9, generator=generator)
     normal = torch.randn(count, generator=generator)
@@ -58,7 +53,7 @@ def draw(
     return Augmentation(
         shift=SHIFT * (2 * shift - 1),
         scale=(1 + SCALE_DEVIATION * normal).clamp(1 - SCALE_DEVIATION, 1 + SCALE_DEVIATION),
-        angle_rad=math.radians(largest_turn_deg) * (2 * angle - 1),
+        angle_rad=LARGEST_ANGLE_RAD * (2 * angle - 1),
         blur_px=LARGEST_BLUR_PX * blur,
         brightness=1 + BRIGHTNESS * (2 * brightness - 1),
         contrast=1 + CONTRAST * (2 * contrast - 1),

@@ -51,7 +51,6 @@ def pretrain(
     outputs: PretrainingOutputs,
     *,
     root_joint: int,
-    largest_turn_deg: float,
     seed: int,
     device: str,
     code: str = "",
@@ -63,7 +62,7 @@ def pretrain(
     bytes on a CPU. Raises InputError for samples that cannot be used and for a loss that is no number any more.
     """
     pool = SamplePool([load_samples(path) for path in samples], settings.held_out_fraction)
-    identity = fingerprint(network_settings, settings, list(samples), root_joint, largest_turn_deg, seed, code)
+    identity = fingerprint(network_settings, settings, list(samples), root_joint, seed, code)
     work = CheckpointFolder(outputs.checkpoint.parent / "work", identity)
     network = DetNet(network_settings)
     initialise(network, torch_generator(seed, "weights"))
@@ -85,8 +84,7 @@ def pretrain(
         batches = pool.batch_order(settings.batch_size, seed, epoch)
         started, trained_images = time.monotonic(), 0
         for rows in progress(batches[step - epoch * steps_per_epoch :], f"epoch {epoch + 1} of {settings.epochs}"):
-            chance = torch_generator(seed, "augmentation", step)
-            augmentation = draw(len(rows), chance, settings.grey_probability, largest_turn_deg)
+            augmentation = draw(len(rows), torch_generator(seed, "augmentation", step), settings.grey_probability)
             batch = pool.batch(rows, augmentation, network_settings, root_joint, device)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(settings, step, steps_per_epoch)

@@ -60,12 +60,6 @@ class SourceSettings(Settings):
 
     root_joint: Literal[0, 9] = Field(description="Root of the location maps: 0 in-dataset, 9 cross-dataset.")
     datasets: tuple[DatasetName, ...] = Field(min_length=1, description="Labelled data it is trained on.")
-    largest_turn_deg: float = Field(
-        90.0,
-        ge=0,
-        le=180,
-        description="Training images are turned by up to this angle; 90 is published for RHD and GANerated Hands.",
-    )
     checkpoint: str | None = Field(
         None, description="A checkpoint file; `package:NAME` is one that handloom ships; null trains one."
     )

@@ -3,8 +3,7 @@
 The first part is HOLD's own, number for number; the second part serves the repaired alignment.
 """
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 CONTACT_WEIGHT = 100.0

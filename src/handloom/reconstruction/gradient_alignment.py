@@ -1,8 +1,8 @@
 """HOLD's own alignment of hand and object: three runs of Adam over all frames, number for number (facts/hold.md 1.8).
 
 Its quirks are kept: the learning rate is halved before the first step, missing 2D key points are interpolated and
-count, the object's scale starts again at 1e-3 and is fixed for the first 2000 steps of its run, and it is drawn to where
-the hand was at the start of a run.
+count, the object's scale starts again at 1e-3 and is fixed for the first 2000 steps of its run, and the object is drawn
+to where the hand was at the start of a run.
 """
 
 from collections.abc import Callable, Iterable

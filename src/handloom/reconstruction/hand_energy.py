@@ -64,14 +64,19 @@ def seen_hand(
     return SeenHand(centred, keypoints, weight, noise, intrinsics.double())
 
 
-def centred_on(points: Float[Tensor, "frames 21 3"], weight: Float[Tensor, "frames 21"]) -> Float[Tensor, "frames 21 3"]:
+def centred_on(
+    points: Float[Tensor, "frames 21 3"], weight: Float[Tensor, "frames 21"]
+) -> Float[Tensor, "frames 21 3"]:
     """Points relative to their weighted mean."""
     share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-12))[..., None]
     return points - (share * points).sum(1, keepdim=True)
 
 
 def data_energy(
-    keypoints_cam_m: Float[Tensor, "frames 21 3"], seen: SeenHand, settings: HandRegistrationSettings, spread: float = 1.0
+    keypoints_cam_m: Float[Tensor, "frames 21 3"],
+    seen: SeenHand,
+    settings: HandRegistrationSettings,
+    spread: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Robust squares of the joints about their mean and of their projections, weighted by confidence.
 
@@ -130,7 +135,7 @@ def pose_energy(
     return 0.5 * (prior + (space.limit_excess_rad(angles_rad) / settings.limit_rad).square().sum())
 
 
-def acceleration_energy(values: Float[Tensor, "frames *d"], deviation: float) -> Float[Tensor, ""]:
+def acceleration_energy(values: Float[Tensor, "frames ..."], deviation: float) -> Float[Tensor, ""]:
     """Half the sum of squared second differences over the frames."""
     if len(values) < 3:
         return values.new_zeros(())
@@ -142,9 +147,7 @@ def turn_acceleration_energy(rotations: Float[Tensor, "frames 3 3"], deviation_r
     return acceleration_energy(rotations, 2.0**0.5 * deviation_rad)
 
 
-def placed_translation(
-    offsets_m: Float[Tensor, "frames 21 3"], seen: SeenHand
-) -> Float[Tensor, "frames 3"]:
+def placed_translation(offsets_m: Float[Tensor, "frames 21 3"], seen: SeenHand) -> Float[Tensor, "frames 3"]:
     """Where a hand of known orientation and size must be to project onto its 2D key points.
 
     Least squares of x + t_x = u (z + t_z), y + t_y = v (z + t_z) with (u, v) the normalised key points; a frame
@@ -173,32 +176,46 @@ def turned(base: Float[Tensor, "*batch 3 3"], rotvec: Float[Tensor, "*#batch 3"]
     return base @ roma.rotvec_to_rotmat(rotvec)
 
 
+Terms = dict[str, Float[Tensor, ""]]
+"""Energies by name; their sum is minimised."""
+
+
 def minimise(
-    energy: Callable[[], Float[Tensor, ""]],
+    terms: Callable[[], Terms],
     parameters: Sequence[Tensor],
     iterations: int,
-    log: Callable[[int, float], None] = lambda _iteration, _energy: None,
+    log: Callable[[int, dict[str, float]], None] = lambda _iteration, _terms: None,
 ) -> None:
-    """L-BFGS with strong Wolfe line search, in place; `log` is told the energy at each iteration.
+    """L-BFGS with strong Wolfe line search, in place; `log` is told the terms and their sum, `loss`, of each iteration.
 
-    Ends early when the energy falls by less than 1e-7 of itself. Parameters should be in units of their own
-    uncertainty, so that one step length suits all.
+    Ends early when the sum falls by less than 1e-7 of itself. Parameters should be contiguous, and in units of their
+    own uncertainty, so that one step length suits all.
     """
     optimiser = torch.optim.LBFGS(
-        list(parameters), max_iter=1, max_eval=25, history_size=_HISTORY, line_search_fn="strong_wolfe",
-        tolerance_change=0.0, tolerance_grad=0.0,
-    )  # fmt: skip
+        list(parameters),
+        max_iter=1,
+        max_eval=25,
+        history_size=_HISTORY,
+        line_search_fn="strong_wolfe",
+        tolerance_change=0.0,
+        tolerance_grad=0.0,
+    )
+    before = float("inf")
+    first: dict[str, float] = {}
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        value = energy()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        values = terms()
+        total = torch.stack(list(values.values())).sum()
+        total.backward()
+        if not first:  # an iteration's first evaluation is where it starts
+            first.update({name: float(value.detach()) for name, value in values.items()})
+        return total
 
-    before = float("inf")
     for iteration in range(iterations):
-        value = float(optimiser.step(closure).detach())
-        log(iteration, value)
-        if before - value < _SMALLEST_CHANGE * abs(value):
+        first.clear()
+        loss = float(optimiser.step(closure).detach())
+        log(iteration, {"loss": loss, **first})
+        if before - loss < _SMALLEST_CHANGE * abs(loss):
             break
-        before = value
+        before = loss

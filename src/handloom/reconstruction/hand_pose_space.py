@@ -151,9 +151,7 @@ def _bones(model: HandModel) -> Float[Tensor, "15 3"]:
     return bones / torch.linalg.vector_norm(bones, dim=-1, keepdim=True)
 
 
-def _angles_from_rotations(
-    anatomy: Anatomy, rotations: Float[Tensor, "*batch 15 3 3"]
-) -> Float[Tensor, "*batch 15 3"]:
+def _angles_from_rotations(anatomy: Anatomy, rotations: Float[Tensor, "*batch 15 3 3"]) -> Float[Tensor, "*batch 15 3"]:
     """Flexion, radial deviation and twist of the turn from zero, Q = R_radial R_flexion R_twist; hinges only flex."""
     frames = anatomy.rest_frames.to(rotations)
     zero = anatomy.rotations_from_angles(torch.zeros_like(anatomy.rest_angles_rad)).to(rotations)

@@ -15,6 +15,7 @@ from handloom.geometry.rotations import rotation_between
 from handloom.hand.mano import HandModel, skin
 from handloom.reconstruction.hand_energy import (
     SeenHand,
+    Terms,
     acceleration_energy,
     centred_on,
     data_energy,
@@ -238,19 +239,19 @@ def _solved(
             start.shape + _SHAPE_STEP * shape,
         )
 
-    def energy() -> Tensor:
+    def terms() -> Terms:
         fit = current()
-        smooth = (
-            turn_acceleration_energy(fit.rotation, settings.turn_smoothness_rad)
-            + acceleration_energy(fit.angles_rad, settings.turn_smoothness_rad)
-            + acceleration_energy(base_rays + _RAY_STEP * rays, settings.path_smoothness)
-            + acceleration_energy(base_log + _DEPTH_STEP * log_depth, settings.path_smoothness)
-        )
-        size = size_energy(fit.shape, skeleton, settings)
-        data = data_energy(fit.keypoints_cam_m(skeleton, space), seen, settings, spread)
-        return data + pose_energy(fit.angles_rad, space, settings) + smooth + size
+        return {
+            "keypoints": data_energy(fit.keypoints_cam_m(skeleton, space), seen, settings, spread),
+            "pose": pose_energy(fit.angles_rad, space, settings),
+            "shape": size_energy(fit.shape, skeleton, settings),
+            "turns": turn_acceleration_energy(fit.rotation, settings.turn_smoothness_rad)
+            + acceleration_energy(fit.angles_rad, settings.turn_smoothness_rad),
+            "path": acceleration_energy(base_rays + _RAY_STEP * rays, settings.path_smoothness)
+            + acceleration_energy(base_log + _DEPTH_STEP * log_depth, settings.path_smoothness),
+        }
 
-    minimise(energy, parameters, settings.iterations)
+    minimise(terms, parameters, settings.iterations)
     with torch.no_grad():
         return current()
 
@@ -299,7 +300,10 @@ def _check_share(settings: HandRegistrationSettings, good: Bool[Tensor, " frames
 
 
 def _registered_meshes(
-    settings: HandRegistrationSettings, hand_model: HandModel, vertices_cam_m: Float[Tensor, "frames vertices 3"], seed: int
+    settings: HandRegistrationSettings,
+    hand_model: HandModel,
+    vertices_cam_m: Float[Tensor, "frames vertices 3"],
+    seed: int,
 ) -> tuple[PoseTrack, Bool[Tensor, " frames"]]:
     """HOLD's way: meshes frame by frame, outliers by volume, SLERP."""
     track = register_meshes(hand_model, vertices_cam_m, fingertip_groups(hand_model), seed=seed)

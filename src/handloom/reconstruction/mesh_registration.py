@@ -131,11 +131,11 @@ def register_meshes(
     """
     good = vertices_cam_m.isfinite().all(-1).all(-1)
     if not bool(good.any()):
-        raise InputError(f"hand meshes: all {len(good)} frames hold NaN, expected at least one mesh; estimate them again")
+        raise InputError(
+            f"hand meshes: all {len(good)} frames hold NaN, expected at least one mesh; estimate them again"
+        )
     generator = torch.Generator().manual_seed(seed)
-    shape, orientation, translation = (
-        torch.rand(1, count, generator=generator) for count in (model.shape_count, 3, 3)
-    )
+    shape, orientation, translation = (torch.rand(1, count, generator=generator) for count in (model.shape_count, 3, 3))
     fit = MeshFit(orientation, torch.zeros(1, 45), shape, translation)
     fits: list[MeshFit] = []
     empty = MeshFit(*(torch.full_like(value, torch.nan) for value in fit))

@@ -93,7 +93,7 @@ def rotvec_between(
 def full_image_keypoints(
     keypoints_crop_px: Float[Tensor, "frames points 2"], boxes_px: Float[Tensor, "frames 4"], crop_px: int
 ) -> Float[Tensor, "frames points 2"]:
-    """Key points of crops resampled to `crop_px` pixels, moved into the full image by each frame's box (x0 y0 x1 y1)."""
+    """Key points of crops resampled to `crop_px` pixels, moved into the full image by each box (x0 y0 x1 y1)."""
     corner, opposite = boxes_px[:, None, :2], boxes_px[:, None, 2:]
     return corner + keypoints_crop_px * ((opposite - corner) / crop_px)
 

@@ -54,7 +54,9 @@ class HandRegistrationSettings(Settings):
     pose_prior: float = Field(0.3, ge=0, description="Weight of the prior of everyday poses.")
     shape_prior: float = Field(3.0, ge=0, description="Weight of squared shape coefficients.")
     size_deviation: float = Field(
-        0.02, gt=0, description="Standard deviation of the hand's size about the model's mean: one camera cannot see it."
+        0.02,
+        gt=0,
+        description="Standard deviation of the hand's size about the model's mean: one camera cannot see it.",
     )
     limit_rad: float = Field(0.05, gt=0, description="Softness of the joint limits, in radians.")
     turn_smoothness_rad: float = Field(
@@ -64,7 +66,9 @@ class HandRegistrationSettings(Settings):
         0.01, gt=0, description="Standard deviation of accelerations of the wrist, in shares of its depth per frame^2."
     )
     outlier_m: float = Field(
-        0.065, gt=0, description="Frames whose joints lie farther than this from the smooth fit on average are refilled."
+        0.065,
+        gt=0,
+        description="Frames whose joints lie farther than this from the smooth fit on average are refilled.",
     )
     smallest_volume: float = Field(
         0.6, ge=0, lt=1, description="Frames whose mesh keeps less than this share of the median volume are refilled."
@@ -94,8 +98,10 @@ class AlignmentSettings(Settings):
     )
     contact_m: float = Field(0.01, gt=0, description="Standard deviation of the fingertips' distance to the object.")
     contact_reach_m: float = Field(0.008, ge=0, description="Distance to the sparse points that still is contact.")
-    held_turn_rad: float = Field(0.10, gt=0, description="How far joints turn from the common grasp, in radians.")
-    held_shift_m: float = Field(0.006, gt=0, description="How far the wrist moves from the common grasp, in metres.")
+    drift_turn_rad: float = Field(0.3, gt=0, description="How far a held hand turns on the object over the video.")
+    drift_shift_m: float = Field(0.01, gt=0, description="How far a held hand slips on the object over the video.")
+    held_turn_rad: float = Field(0.10, gt=0, description="How far joints turn from the slow drift, in radians.")
+    held_shift_m: float = Field(0.006, gt=0, description="How far the wrist moves from the slow drift, in metres.")
     step_turn_rad: float = Field(0.02, gt=0, description="Turn of the joints on the object from frame to frame.")
     step_shift_m: float = Field(0.002, gt=0, description="Way of the wrist on the object from frame to frame.")
     iterations: int = Field(150, ge=1, description="Largest number of L-BFGS iterations per step.")

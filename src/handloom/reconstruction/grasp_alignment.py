@@ -1,0 +1,283 @@
+"""Hand and object brought together robustly, with what a grasp means: the repaired form of HOLD's alignment.
+
+HOLD frees the object's translation in every frame and ties it to the hand's centroid (facts/hold.md 1.8). But SfM
+knows the object's path up to one factor, metres per SfM unit, and a hand that holds an object moves with it. So here
+the object follows x = sigma (R X + t), and a held hand is one pose on the object, seen from as many sides as there are
+frames: its key points are triangulated in the object's frame, and the hand's size tells sigma. Where the hand moves on
+the object, only slow motion is asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from handloom.geometry.rotations import angle_rad, mean_rotation_robust
+from handloom.hand.joints import SNAP_FINGERTIPS
+from handloom.reconstruction.alignment_losses import geman_mcclure
+from handloom.reconstruction.hand_energy import (
+    SeenHand,
+    Terms,
+    acceleration_energy,
+    data_energy,
+    minimise,
+    pose_energy,
+    robust_square,
+    size_energy,
+    turn_acceleration_energy,
+    turned,
+)
+from handloom.reconstruction.hand_pose_space import PoseSpace, Skeleton
+from handloom.reconstruction.hand_registration import HandFit
+from handloom.runtime.config.hand_tracking import AlignmentSettings, HandRegistrationSettings
+
+KNUCKLES = (5, 9, 13, 17)
+GRASP_POINTS = (*SNAP_FINGERTIPS, *KNUCKLES)
+"""Key points whose mean is the middle of a grasp: finger tips and the knuckles of the palm."""
+
+_RHO = 3.0
+_WIDE = 3.0
+_TURN_STEP_RAD, _SHIFT_STEP_M, _SCALE_STEP, _SHAPE_STEP = 0.1, 0.01, 0.02, 0.3
+_FEWEST_FRAMES = 5
+_FREE_PACE = 4.0
+"""How much faster a hand that is not held to the object may move on it."""
+_PLACING_ITERATIONS = 40
+
+Log = Callable[[str, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class ObjectTrack:
+    """The object's poses in SfM units, camera from object, and its points."""
+
+    rotation: Float[Tensor, "frames 3 3"]
+    translation: Float[Tensor, "frames 3"]
+    registered: Bool[Tensor, " frames"]
+    points: Float[Tensor, "points 3"]
+
+    @property
+    def centre(self) -> Float[Tensor, "3"]:
+        """The middle of the points' bounding box; robust against stray points by its 2nd and 98th percentiles."""
+        low, high = torch.quantile(self.points, self.points.new_tensor([0.02, 0.98]), dim=0)
+        return (low + high) / 2.0
+
+    def on_object_m(
+        self, points_cam_m: Float[Tensor, "frames points 3"], scale: Float[Tensor, ""]
+    ) -> Float[Tensor, "frames points 3"]:
+        """Camera points along the object's axes, about its origin, in metres: R^T (x - sigma t)."""
+        return (points_cam_m - scale * self.translation[:, None]) @ self.rotation
+
+
+class Aligned(NamedTuple):
+    """The hand of every frame, and metres per SfM unit."""
+
+    hand: HandFit
+    object_scale: Float[Tensor, ""]
+    held: bool
+
+
+@dataclass(frozen=True)
+class GraspAlignment:
+    """The three steps `h`, `o` and `ho` of one video."""
+
+    settings: AlignmentSettings
+    registration: HandRegistrationSettings
+    seen: SeenHand
+    thing: ObjectTrack
+    space: PoseSpace
+    skeleton: Skeleton
+    log: Log
+
+    def solve(self, start: HandFit) -> Aligned:
+        """From registered hands to hands on the object.
+
+        `h` places the hands by their key points, `o` finds the object's scale for these hands, `ho` moves both.
+        """
+        hand = self._placed(start)
+        scale = self._scaled(hand)
+        held = self._is_held(hand)
+        if held:
+            hand, scale = self._on_common_grasp(hand, scale, _WIDE)
+            hand, scale = self._on_common_grasp(hand, scale, 1.0)
+        return self._together(hand, scale, held)
+
+    def _placed(self, start: HandFit) -> HandFit:
+        """Step h: translations only."""
+        offsets = start.keypoints_cam_m(self.skeleton, self.space) - start.translation_m[:, None]
+        depth = start.translation_m[:, 2].log()
+        rays = start.translation_m[:, :2] / start.translation_m[:, 2:]
+        moved = torch.zeros(len(offsets), 3, dtype=offsets.dtype, requires_grad=True)
+
+        def current() -> Float[Tensor, "frames 3"]:
+            z = (depth + 0.03 * moved[:, 2]).exp()[:, None]
+            return torch.cat([(rays + 0.01 * moved[:, :2]) * z, z], 1)
+
+        def terms() -> Terms:
+            translation = current()
+            path = torch.cat([translation[:, :2] / translation[:, 2:], translation[:, 2:].log()], 1)
+            return {
+                "keypoints": data_energy(offsets + translation[:, None], self.seen, self.registration),
+                "path": acceleration_energy(path, self.registration.path_smoothness),
+            }
+
+        self._minimise("h", terms, [moved], _PLACING_ITERATIONS)
+        return start._replace(translation_m=current().detach())
+
+    def _scaled(self, hand: HandFit) -> Float[Tensor, ""]:
+        """Step o: the scale at which the object lies as deep as the middle of the grasp, then by centre and contact."""
+        given = self.settings.object_scale
+        if given is not None:
+            return torch.tensor(given, dtype=torch.float64)
+        keypoints = hand.keypoints_cam_m(self.skeleton, self.space)
+        grasp = keypoints[:, list(GRASP_POINTS), 2].mean(1)
+        thing = (self.thing.rotation @ self.thing.centre + self.thing.translation)[:, 2]
+        used = (self.seen.weight.sum(1) > 0) & self.thing.registered & (thing > 0)
+        used = used if bool(used.any()) else thing > 0
+        start = (grasp / thing)[used].median()
+        step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+
+        def current() -> Float[Tensor, ""]:
+            return start * (_SCALE_STEP * step).exp()
+
+        self._minimise("o", lambda: self._meeting(keypoints, current()), [step], _PLACING_ITERATIONS, current)
+        return current().detach()
+
+    def _meeting(self, keypoints_m: Float[Tensor, "frames 21 3"], scale: Float[Tensor, ""]) -> Terms:
+        """The middle of the grasp near the object's centre, finger tips near its points; both robust."""
+        on_object = self.thing.on_object_m(keypoints_m, scale)
+        middle = on_object[:, list(GRASP_POINTS)].mean(1)
+        centre = robust_square((middle - scale * self.thing.centre) / self.settings.centroid_m, _RHO).sum()
+        tips = on_object[:, list(SNAP_FINGERTIPS)]
+        distance = torch.cdist(tips, (scale * self.thing.points).expand(len(tips), -1, -1)).amin(-1)
+        gap = (distance - self.settings.contact_reach_m).clamp_min(0.0) / self.settings.contact_m
+        contact = geman_mcclure(gap, _RHO).sum()
+        return {"centre": 0.5 * centre, "contact": 0.5 * contact}
+
+    def _is_held(self, hand: HandFit) -> bool:
+        """Whether most frames' wrists are turned alike on the object."""
+        if self.settings.grasp != "auto":
+            return self.settings.grasp == "held"
+        used = self._triangulating()
+        if int(used.sum()) < _FEWEST_FRAMES:
+            return False
+        relative = (self.thing.rotation.mT @ hand.rotation)[used]
+        turn = angle_rad(relative, mean_rotation_robust(relative))
+        share = (turn < torch.deg2rad(torch.tensor(self.settings.held_angle_deg))).double().mean()
+        return bool(share >= self.settings.held_share)
+
+    def _triangulating(self) -> Bool[Tensor, " frames"]:
+        """Frames in which both the hand and the object were seen."""
+        return self.thing.registered & (self.seen.weight.sum(1) > 0)
+
+    def _on_common_grasp(
+        self, hand: HandFit, scale: Float[Tensor, ""], spread: float
+    ) -> tuple[HandFit, Float[Tensor, ""]]:
+        """One hand, on the object or drifting slowly along a parabola, fitted to all frames; in each frame's camera."""
+        used = self._triangulating()
+        rotation = self.thing.rotation
+        relative = rotation.mT @ hand.rotation
+        wrist = ((hand.translation_m - scale * self.thing.translation)[:, None] @ rotation)[:, 0]
+        base = mean_rotation_robust(relative[used])
+        base_wrist, base_angles = wrist[used].median(0).values, hand.angles_rad[used].median(0).values
+        time = torch.linspace(-1.0, 1.0, len(rotation), dtype=torch.float64)
+        drift = torch.stack([torch.ones_like(time), time, time.square() - 1.0 / 3.0], 1)
+        turn, shift, step = (torch.zeros(size, dtype=torch.float64) for size in ((3, 3), (3, 3), ()))
+        angle, shape = torch.zeros_like(base_angles), torch.zeros_like(hand.shape)
+        parameters = [value.requires_grad_() for value in (turn, shift, step, angle, shape)]
+        free = [value for value in parameters if value is not step or self.settings.object_scale is None]
+
+        def current() -> tuple[HandFit, Float[Tensor, ""]]:
+            now = scale * (_SCALE_STEP * step).exp()
+            place = base_wrist + _SHIFT_STEP_M * (drift @ shift)
+            return HandFit(
+                rotation @ turned(base, _TURN_STEP_RAD * (drift @ turn)),
+                (base_angles + _TURN_STEP_RAD * angle).expand(len(rotation), -1),
+                (rotation @ place[..., None])[..., 0] + now * self.thing.translation,
+                hand.shape + _SHAPE_STEP * shape,
+            ), now
+
+        seen = self.seen.without(~used)
+
+        def terms() -> Terms:
+            fit, now = current()
+            keypoints = fit.keypoints_cam_m(self.skeleton, self.space)
+            data = data_energy(keypoints, seen, self.registration, spread)
+            prior = pose_energy(fit.angles_rad[0], self.space, self.registration)
+            size = size_energy(fit.shape, self.skeleton, self.registration)
+            slow = (_TURN_STEP_RAD * turn[1:] / self.settings.drift_turn_rad).square().sum()
+            slow = slow + (_SHIFT_STEP_M * shift[1:] / self.settings.drift_shift_m).square().sum()
+            terms = {"keypoints": data, "pose": prior, "shape": size, "motion": 0.5 * slow}
+            return terms | self._meeting(keypoints, now)
+
+        self._minimise("ho", terms, free, self.settings.iterations, lambda: current()[1])
+        fit, now = current()
+        return HandFit(*(value.detach() for value in fit)), now.detach()
+
+    def _together(self, hand: HandFit, scale: Float[Tensor, ""], held: bool) -> Aligned:
+        """Every frame's hand and the scale; a held hand stays close to where it is on the object now."""
+        settings, rotation = self.settings, self.thing.rotation
+        frames, pace = len(rotation), 1.0 if held else _FREE_PACE
+        turn, shift, step = (torch.zeros(size, dtype=torch.float64) for size in ((frames, 3), (frames, 3), ()))
+        angle, shape = torch.zeros_like(hand.angles_rad), torch.zeros_like(hand.shape)
+        parameters = [value.requires_grad_() for value in (turn, shift, step, angle, shape)]
+        free = [value for value in parameters if value is not step or settings.object_scale is None]
+
+        def current() -> tuple[HandFit, Float[Tensor, ""]]:
+            now = scale * (_SCALE_STEP * step).exp()
+            # A held hand goes with the object when the scale changes, a free one stays where it was seen.
+            carried = (now - scale) * self.thing.translation if held else torch.zeros_like(shift)
+            moved = (rotation @ (_SHIFT_STEP_M * shift)[..., None])[..., 0]
+            return HandFit(
+                turned(hand.rotation, _TURN_STEP_RAD * turn),
+                hand.angles_rad + _TURN_STEP_RAD * angle,
+                hand.translation_m + carried + moved,
+                hand.shape + _SHAPE_STEP * shape,
+            ), now
+
+        def terms() -> Terms:
+            fit, now = current()
+            keypoints = fit.keypoints_cam_m(self.skeleton, self.space)
+            data = data_energy(keypoints, self.seen, self.registration)
+            prior = pose_energy(fit.angles_rad, self.space, self.registration)
+            size = size_energy(fit.shape, self.skeleton, self.registration)
+            relative = rotation.mT @ fit.rotation
+            wrist = ((fit.translation_m - now * self.thing.translation)[:, None] @ rotation)[:, 0]
+            steps = (
+                robust_square(relative.diff(dim=0).flatten(1) / (2.0**0.5 * pace * settings.step_turn_rad), _RHO).sum()
+                + geman_mcclure(fit.angles_rad.diff(dim=0) / settings.step_turn_rad, _RHO).sum()
+                + robust_square(wrist.diff(dim=0) / (pace * settings.step_shift_m), _RHO).sum()
+            )
+            if held:
+                away = (
+                    robust_square(_TURN_STEP_RAD * turn / settings.held_turn_rad, _RHO).sum()
+                    + geman_mcclure(_TURN_STEP_RAD * angle / settings.held_turn_rad, _RHO).sum()
+                    + robust_square(_SHIFT_STEP_M * shift / settings.held_shift_m, _RHO).sum()
+                )
+                motion = 0.5 * (steps + away)
+            else:
+                smooth = turn_acceleration_energy(fit.rotation, self.registration.turn_smoothness_rad)
+                path = fit.translation_m / fit.translation_m[:, 2:].detach()
+                motion = 0.5 * steps + smooth + acceleration_energy(path, self.registration.path_smoothness)
+            meeting = self._meeting(keypoints, now)
+            return {"keypoints": data, "pose": prior, "shape": size, "motion": motion} | meeting
+
+        self._minimise("ho", terms, free, settings.iterations, lambda: current()[1])
+        fit, now = current()
+        return Aligned(HandFit(*(value.detach() for value in fit)), now.detach(), held)
+
+    def _minimise(
+        self,
+        step: str,
+        terms: Callable[[], Terms],
+        parameters: list[Tensor],
+        iterations: int,
+        scale: Callable[[], Float[Tensor, ""]] | None = None,
+    ) -> None:
+        def log(iteration: int, values: dict[str, float]) -> None:
+            now = {} if scale is None else {"object_scale": float(scale().detach())}
+            self.log(step, iteration, values | now)
+
+        minimise(terms, parameters, iterations, log)

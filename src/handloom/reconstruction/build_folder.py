@@ -48,6 +48,7 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
 
     placement, cameras = _cameras(path, content, len(names))
     entities = content["entities"]
+    _checked_keys(path, "entities", entities, ())
     sides = [side for side in _SIDES if side in entities]
     unknown = sorted(set(entities) - {*_SIDES, "object"})
     if unknown or "object" not in entities or not sides:
@@ -164,7 +165,7 @@ def _checked_keys(path: Path, prefix: str, found: Any, expected: tuple[str, ...]
     """The foreign keys; raises for missing ones."""
     if not isinstance(found, dict):
         raise InputError(
-            f"{path}: {prefix or 'its content'} is a {type(found).__name__}, expected a dictionary; {_FETCH}"
+            f"{path}: {prefix or 'its content'} is of type {type(found).__name__}, expected a dictionary; {_FETCH}"
         )
     missing = [prefix + key for key in expected if key not in found]
     foreign = [f"{prefix}{key}" for key in found if key not in expected]

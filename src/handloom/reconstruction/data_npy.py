@@ -41,7 +41,7 @@ def read_data(path: Path) -> dict[str, Any]:
             raise ValueError(f"a {type(content).__name__}")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{path}: no such file; expected the data.npy of a build folder") from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, RuntimeError) as error:  # torch's own for numbers that are none
         raise InputError(
             f"{path}: is no pickled dictionary of numbers and arrays ({error or type(error).__name__}); fetch it again"
         ) from error

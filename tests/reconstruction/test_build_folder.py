@@ -136,6 +136,11 @@ class TestRoundTrip:
         assert read_build(folder, MODELS).names == scene.names
         assert sorted(path.name for path in folder.parent.iterdir()) == before
 
+    def test_every_frame_has_everything(self, scene: BuildScene, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"'images': 3, 'masks': 2"):
+            write_build(tmp_path / "build", replace(scene, mask_paths=scene.mask_paths[1:]), MODELS)
+        assert not (tmp_path / "build").exists()
+
     def test_nan_in_the_alignment_is_named(self, scene: BuildScene) -> None:
         aligned = aligned_scene()
         translation = aligned.hand_translation_cam_m.clone()

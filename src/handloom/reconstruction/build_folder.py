@@ -85,14 +85,19 @@ def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel
     split = [name for name in scene.names if len(name.split()) != 1]
     if split:
         raise InputError(f"{folder}: frame names {split[:5]} hold spaces; rename the frames")
+    counts = {"images": len(scene.image_paths), "masks": len(scene.mask_paths), "names": len(scene.names)}
+    counts |= {f"{side} hand poses": len(hand.rotvec) for side, hand in scene.hands.items()}
+    counts["object poses"] = len(scene.object.rotvec)
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{folder}: found {counts}, expected one of each per frame; run the stages of the scene again")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     temporary.mkdir(parents=True)
     try:
         for kind, sources in (("image", scene.image_paths), ("mask", scene.mask_paths)):
             (temporary / kind).mkdir()
             for number, source in enumerate(sources):
-                if kind == "mask":
-                    read_mask(source)
+                # Decoded first, so that no damaged or missing picture gets into a folder that looks whole.
+                (read_mask if kind == "mask" else read_rgb)(source)
                 shutil.copyfile(source, temporary / kind / f"{number:04d}.png")
         (temporary / "corres.txt").write_text("".join(f"{name}\n" for name in scene.names), encoding="utf-8")
         (temporary / "data.npy").write_bytes(pickled_npy(data_of_scene(scene, models)))

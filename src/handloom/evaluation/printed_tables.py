@@ -17,7 +17,7 @@ METRIC_NAMES = {"mono_m": "Mono-M", "dual_m": "Dual-M"}
 SETTING_NAMES = {"in": "in-dataset", "cross": "cross-dataset"}
 ABSENT = "n/a"
 
-_STYLE = """
+STYLE = """
 body { font-family: system-ui, sans-serif; margin: 2em; color: #222; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: 1.2em 0 .4em; }
@@ -96,7 +96,7 @@ def as_html(table: pd.DataFrame, setting: str) -> str:
         top = "".join(f'<th colspan="2">{_column(pair)}</th>' for pair in pairs)
         second = "".join(f"<th>{METRIC_NAMES[metric]}</th>" for metric in block["metric"])
         body = "".join(
-            f'<tr class="{row.kind}"><td>{escape(row.name)}</td>{"".join(map(_html_cell, row.cells))}</tr>\n'
+            f'<tr class="{row.kind}"><td>{escape(row.name)}</td>{"".join(map(html_cell, row.cells))}</tr>\n'
             for row in printed_rows(block)
         )
         blocks.append(
@@ -107,7 +107,7 @@ def as_html(table: pd.DataFrame, setting: str) -> str:
     title = f"S2DHand, {SETTING_NAMES[setting]}"
     explanation = _explanation(table, lambda text: f"<code>{escape(text)}</code>")
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         f"</head>\n<body>\n<h1>{title}</h1>\n<p>{explanation}</p>\n"
         + "".join(blocks)
         + (f"<ul>{remarks}</ul>\n" if remarks else "")
@@ -115,7 +115,8 @@ def as_html(table: pd.DataFrame, setting: str) -> str:
     )
 
 
-def _html_cell(cell: Cell) -> str:
+def html_cell(cell: Cell) -> str:
+    """A cell of an HTML table."""
     value = f"<b>{cell.text}</b>" if cell.best else cell.text
     spread = f'<span class="spread">{cell.spread}</span>' if cell.spread else ""
     return f"<td>{value}{spread}</td>"

@@ -118,7 +118,7 @@ def _explanation(table: pd.DataFrame, layout: HoldPrint, code: Callable[[str], s
     meaning = _PROTOCOLS.get(protocol, "nothing was scored")
     text = (
         f"Protocol {code(protocol or 'none')}: {meaning}; MPJPE, CD_h and MRRPE are means over the valid frames, of "
-        "which coverage is the share that was predicted. Lower is better but for F5, F10 and coverage; the best is bold."
+        "which coverage is the share that was predicted. Lower is better but for F5, F10 and coverage; bold is best."
     )
     if layout.published:
         text += " The paper's numbers belong to HO3D-v3's sequences; only on these can the two be compared."

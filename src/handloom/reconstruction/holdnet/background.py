@@ -62,7 +62,7 @@ class Background(nn.Module):
         self.frame_latent_encoder = frame_codes(frames, frame_code, generator)
 
     def inverse_radii(
-        self, like: Float[Tensor, "ray"], generator: torch.Generator | None = None
+        self, like: Float[Tensor, " ray"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "ray sample"]:
         """Inverse radii per ray, ascending from infinity to the sphere; drawn within strata with a generator."""
         zero = torch.zeros_like(like)
@@ -72,7 +72,7 @@ class Background(nn.Module):
         self,
         origins: Float[Tensor, "ray 3"],
         directions: Float[Tensor, "ray 3"],
-        frame: Int[Tensor, "ray"],
+        frame: Int[Tensor, " ray"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "ray 3"]:
         """Colour of the rays as if nothing were inside the sphere; with a generator for training."""

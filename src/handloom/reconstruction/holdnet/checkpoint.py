@@ -1,4 +1,4 @@
-"""Checkpoints of the released HOLD code: PyTorch Lightning files, read without running anything of theirs (facts 2.6)."""
+"""Checkpoints of the released HOLD code: Lightning files, read without running anything of theirs (facts 2.6)."""
 
 import argparse
 import pickle

@@ -27,12 +27,12 @@ class Rendering(NamedTuple):
 
     colour: Float[Tensor, "ray 3"]
     normal: Float[Tensor, "ray 3"]
-    depth: Float[Tensor, "ray"]
+    depth: Float[Tensor, " ray"]
     semantics: Float[Tensor, "ray 4"]
-    mask_probability: Float[Tensor, "ray"]
+    mask_probability: Float[Tensor, " ray"]
     """Opacity, the sum of the weights, in [0, 1]."""
     weights: Float[Tensor, "ray sample"]
-    background_weight: Float[Tensor, "ray"]
+    background_weight: Float[Tensor, " ray"]
     """What passes all samples."""
 
     @property
@@ -46,7 +46,7 @@ class Composite(NamedTuple):
 
     colour: Float[Tensor, "ray 3"]
     semantics: Float[Tensor, "ray 4"]
-    instance: Int[Tensor, "ray"]
+    instance: Int[Tensor, " ray"]
     """The class with the largest share; of equal ones the first."""
 
 
@@ -63,14 +63,14 @@ def transmitted_before(free_energy: Float[Tensor, "ray sample"]) -> Float[Tensor
 
 def weights_of(
     density: Float[Tensor, "ray sample"], lengths: Float[Tensor, "ray sample"]
-) -> tuple[Float[Tensor, "ray sample"], Float[Tensor, "ray"]]:
+) -> tuple[Float[Tensor, "ray sample"], Float[Tensor, " ray"]]:
     """w_i = T_i (1 - exp(-sigma_i delta_i)), and the light that is left after the last sample."""
     free_energy = density * lengths
     before = transmitted_before(free_energy)
     return before * (1 - (-free_energy).exp()), (-free_energy.sum(1)).exp()
 
 
-def merge_samples(nodes: list[RaySamples]) -> tuple[RaySamples, Float[Tensor, "ray"]]:
+def merge_samples(nodes: list[RaySamples]) -> tuple[RaySamples, Float[Tensor, " ray"]]:
     """All nodes' samples by depth, and the depth where the last one's interval ends (facts 2.4).
 
     All n nodes share the depths near and far: the first n - 1 samples are left out, and the last n, whose first one is
@@ -96,7 +96,7 @@ def merge_samples(nodes: list[RaySamples]) -> tuple[RaySamples, Float[Tensor, "r
     return samples, depth[:, -len(nodes)]
 
 
-def render_samples(samples: RaySamples, end_depth: Float[Tensor, "ray"]) -> Rendering:
+def render_samples(samples: RaySamples, end_depth: Float[Tensor, " ray"]) -> Rendering:
     """Volume rendering: every quantity is the sum over samples of w_i times its value (facts 2.4).
 
     A sample's length reaches to the next one, the last one's to `end_depth`; lengths in the unit of the depths.

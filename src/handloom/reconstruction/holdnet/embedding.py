@@ -79,7 +79,7 @@ class BarfEncoding(nn.Module):
         start, last = self.schedule.start_step, self.schedule.end_step - 1
         return (self.frequencies * (self.alpha_iter.double() - start) / (last - start)).clamp(min=0)
 
-    def column_weights(self) -> Float[Tensor, "encoded"]:
+    def column_weights(self) -> Float[Tensor, " encoded"]:
         """The weight of every column of the encoding, in [0, 1]."""
         each = torch.arange(self.frequencies, device=self.alpha_iter.device)
         opened = (1 - torch.cos(math.pi * (self.alpha() - each).clamp(0, 1))) / 2

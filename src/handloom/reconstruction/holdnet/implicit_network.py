@@ -36,10 +36,9 @@ class FieldGradientSample(NamedTuple):
 class ImplicitNetwork(nn.Module):
     """Encoded points through softplus layers with a skip to signed distance and feature (facts 2.1).
 
-    h_0 = [PE(x), condition]; h_(l+1) = softplus(W_l h_l + b_l), beta 100; at the skip layer h = [h, PE(x)] / sqrt 2; the
-    last layer is linear. Layers are `lin0`, `lin1`, ... as in HOLD's checkpoints. Of the `condition_width` columns of
-    the first layer a call without condition leaves out all: that is the published hand, whose pose is multiplied by
-    zero.
+    h_0 = [PE(x), condition]; h_(l+1) = softplus(W_l h_l + b_l), beta 100; at the skip layer h = [h, PE(x)] / sqrt 2;
+    the last layer is linear. Layers are `lin0`, `lin1`, ... as in HOLD's checkpoints. A call without condition leaves
+    out the `condition_width` columns of the first layer: that is the published hand, whose pose is multiplied by zero.
     """
 
     def __init__(

@@ -49,11 +49,7 @@ Linear = WeightNormLinear | PlainLinear
 
 def linear_layer(inputs: int, outputs: int, *, weight_norm: bool, generator: torch.Generator | None) -> Linear:
     """A layer with weights and bias uniform in +-1 / sqrt(inputs), PyTorch's own start, from an explicit stream."""
-    layer: Linear
-    if weight_norm:
-        layer = WeightNormLinear(inputs, outputs)
-    else:
-        layer = PlainLinear(inputs, outputs)
+    layer: Linear = WeightNormLinear(inputs, outputs) if weight_norm else PlainLinear(inputs, outputs)
     bound = inputs**-0.5 if inputs else 0.0
     weight = torch.empty(outputs, inputs).uniform_(-bound, bound, generator=generator)
     with torch.no_grad():

@@ -103,7 +103,7 @@ class HoldNet(nn.Module):
         if self.training != (generator is not None):
             raise ValueError("a generator goes with training mode, and no generator with evaluation mode")
         with_pose = not self.training or epoch is None or epoch >= self.settings.pose_free_epochs
-        images, count = rays.directions.shape[:2]
+        count = rays.directions.shape[1]
         origins = rays.origins[:, None].expand(-1, count, -1)
         far = sphere_exit(origins, rays.directions, self.settings.scene_radius)
         nodes: dict[str, NodeSamples] = {}

@@ -39,12 +39,12 @@ _POSE_WIDTH = 45
 class SceneRays(NamedTuple):
     """Rays of a few images, in the scaled world."""
 
-    frame: Int[Tensor, "image"]
+    frame: Int[Tensor, " image"]
     """Index of each image's pose and codes."""
     origins: Float[Tensor, "image 3"]
     directions: Float[Tensor, "image ray 3"]
     """Unit length."""
-    scene_scale: Float[Tensor, "image"]
+    scene_scale: Float[Tensor, " image"]
     """Scaled world per metre."""
 
 
@@ -68,12 +68,12 @@ class Node(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def placed(self, frame: Int[Tensor, "image"], scene_scale: Float[Tensor, "image"]) -> "Placement":
+    def placed(self, frame: Int[Tensor, " image"], scene_scale: Float[Tensor, " image"]) -> "Placement":
         """The node's maps between canonical space and the scaled world in the poses of these frames."""
         raise NotImplementedError
 
     def colour_conditions(
-        self, frame: Int[Tensor, "image"], *, with_pose: bool
+        self, frame: Int[Tensor, " image"], *, with_pose: bool
     ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
         """Pose and frame code of each image for the colour network, where the node has them."""
         raise NotImplementedError
@@ -212,19 +212,19 @@ class HandNode(Node):
         self._deformer: HandDeformer | None = None
         self.register_load_state_dict_post_hook(lambda node, _: node._forget_deformer())
 
-    def posed(self, frame: Int[Tensor, "image"], scene_scale: Float[Tensor, "image"]) -> PosedHand:
+    def posed(self, frame: Int[Tensor, " image"], scene_scale: Float[Tensor, " image"]) -> PosedHand:
         """The hand model in the learnt poses; they are relative to the mean pose."""
         model = self.server.hand_model()
         pose = torch.cat([self.params["global_orient"](frame), self.params["pose"](frame) + model.hands_mean], dim=1)
         return pose_hand(
             model,
             pose_rotvec=pose.unflatten(1, (16, 3)),
-            shape=self.params["betas"].weight.expand(len(frame), -1),
+            shape=self.params["betas"](torch.zeros_like(frame)),
             translation_m=self.params["transl"](frame),
             scene_scale=scene_scale,
         )
 
-    def placed(self, frame: Int[Tensor, "image"], scene_scale: Float[Tensor, "image"]) -> Placement:
+    def placed(self, frame: Int[Tensor, " image"], scene_scale: Float[Tensor, " image"]) -> Placement:
         """See `Node.placed`."""
         if self._deformer is None:
             model = self.server.hand_model()
@@ -234,7 +234,7 @@ class HandNode(Node):
         return HandPlacement(self._deformer, self.posed(frame, scene_scale))
 
     def colour_conditions(
-        self, frame: Int[Tensor, "image"], *, with_pose: bool
+        self, frame: Int[Tensor, " image"], *, with_pose: bool
     ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
         """Finger pose relative to the mean, over pi; zeros without pose."""
         pose = self.params["pose"](frame) / math.pi
@@ -245,7 +245,7 @@ class HandNode(Node):
 
     def _apply(self, *args: object, **kwargs: object) -> "HandNode":
         self._forget_deformer()
-        return super()._apply(*args, **kwargs)  # type: ignore[arg-type]
+        return super()._apply(*args, **kwargs)
 
 
 class ObjectNode(Node):
@@ -285,7 +285,7 @@ class ObjectNode(Node):
         return encoding
 
     def world_from_canonical(
-        self, frame: Int[Tensor, "image"], scene_scale: Float[Tensor, "image"]
+        self, frame: Int[Tensor, " image"], scene_scale: Float[Tensor, " image"]
     ) -> Float[Tensor, "image 4 4"]:
         """Unit sphere of the SfM points to the scaled world, in the learnt poses."""
         model = self.server.object_model
@@ -297,12 +297,12 @@ class ObjectNode(Node):
             scene_scale=scene_scale,
         )
 
-    def placed(self, frame: Int[Tensor, "image"], scene_scale: Float[Tensor, "image"]) -> Placement:
+    def placed(self, frame: Int[Tensor, " image"], scene_scale: Float[Tensor, " image"]) -> Placement:
         """See `Node.placed`."""
         return ObjectPlacement(self.world_from_canonical(frame, scene_scale))
 
     def colour_conditions(
-        self, frame: Int[Tensor, "image"], *, with_pose: bool
+        self, frame: Int[Tensor, " image"], *, with_pose: bool
     ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
         """No pose; the code of the frame."""
         return None, self.frame_latent_encoder(frame)

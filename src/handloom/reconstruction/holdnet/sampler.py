@@ -1,4 +1,4 @@
-"""Where along a ray a node's field is queried: error-bounded sampling (Yariv et al., VolSDF, Algorithm 1; facts 2.3)."""
+"""Where along a ray a node's field is queried: error-bounded samples (Yariv et al., VolSDF, Alg. 1; facts 2.3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class RaySampling(NamedTuple):
 
 
 def uniform_depths(
-    near: Float[Tensor, "ray"], far: Float[Tensor, "ray"], count: int, generator: torch.Generator | None = None
+    near: Float[Tensor, " ray"], far: Float[Tensor, " ray"], count: int, generator: torch.Generator | None = None
 ) -> Float[Tensor, "ray {count}"]:
     """Depths from near to far, evenly spaced; with a generator each is drawn anew within its own stratum."""
     steps = torch.linspace(0, 1, count, dtype=near.dtype, device=near.device)
@@ -45,7 +45,7 @@ def uniform_depths(
 def error_bounded_depths(
     distance_along_rays: DistanceAlongRays,
     beta: Float[Tensor, ""],
-    far: Float[Tensor, "ray"],
+    far: Float[Tensor, " ray"],
     settings: SamplerSettings,
     generator: torch.Generator | None = None,
 ) -> RaySampling:

@@ -62,12 +62,16 @@ def finger_pixels(frame: int) -> np.ndarray:
     return mask.astype(bool)
 
 
-def turning_box(folder: Path, *, frames: int = 14, step_deg: float = 9.0, plain: bool = False, hand: bool = False) -> Footage:
+def turning_box(
+    folder: Path, *, frames: int = 14, step_deg: float = 9.0, plain: bool = False, hand: bool = False
+) -> Footage:
     """Write frames/ and masks/ of a box that turns about a tilted axis and wanders a little."""
     generator = np.random.default_rng(3)
     texture = np.full((384, 384, 3), 0.6, np.float32) if plain else painted(generator)
     backdrop = cv2.resize(generator.random((30, 40, 3)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    backdrop = (60 + 120 * np.clip(backdrop.mean(-1, keepdims=True).repeat(3, -1) * [1, 0.95, 0.8], 0, 1)).astype(np.uint8)
+    backdrop = (60 + 120 * np.clip(backdrop.mean(-1, keepdims=True).repeat(3, -1) * [1, 0.95, 0.8], 0, 1)).astype(
+        np.uint8
+    )
     axis = np.array([0.25, 1.0, 0.2]) / np.linalg.norm([0.25, 1.0, 0.2])
     light = Environment(np.array([[0.3, -0.5, -0.81], [-0.6, -0.4, -0.69]]), np.full((2, 3), 0.55))
     poses = np.tile(np.eye(4), (frames, 1, 1))

@@ -1,9 +1,6 @@
 """Folders of frames and of label images: listed, checked, read, and written whole or not at all."""
 
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +11,7 @@ from PIL import Image
 from handloom.estimators.masks.labels import BACKGROUND, LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey
+from handloom.runtime.whole_folders import whole_folder
 
 _LABELS = (BACKGROUND, OBJECT, RIGHT_HAND, LEFT_HAND)
 
@@ -82,22 +80,6 @@ def write_label_sequence(folder: Path, names: Sequence[str], labels: UInt8[np.nd
     with whole_folder(folder) as temporary:
         for name, image in zip(names, labels, strict=True):
             Image.fromarray(image).save(temporary / name)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder that becomes `folder` when the block succeeds and vanishes when it fails."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def shrunk(mask: UInt8[np.ndarray, "height width"], radius_px: int) -> UInt8[np.ndarray, "height width"]:

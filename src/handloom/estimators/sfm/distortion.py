@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from handloom.estimators.masks.sequence_files import frame_paths, whole_folder
+from handloom.estimators.masks.sequence_files import frame_paths
 from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.images import read_grey, read_rgb
+from handloom.runtime.whole_folders import whole_folder
 
 
 def undistorted_points(

@@ -74,7 +74,7 @@ def write_white_background(job: SfmJob, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in job.names:
         image = read_rgb(job.frames_folder / name).copy()
-        image[read_grey(job.masks_folder / f"{name}.png") == 0] = _WHITE
+        image[read_grey(job.mask_of(name)) == 0] = _WHITE
         Image.fromarray(image).save(folder / name)
 
 
@@ -86,7 +86,7 @@ def keep_features_on_masks(features: Path, job: SfmJob) -> "np.ndarray":
         for name in job.names:
             group = file[name]
             keypoints = np.asarray(group["keypoints"], np.float64)
-            mask = read_grey(job.masks_folder / f"{name}.png") > 0
+            mask = read_grey(job.mask_of(name)) > 0
             column = np.clip(np.rint(keypoints[:, 0]).astype(int), 0, mask.shape[1] - 1)
             row = np.clip(np.rint(keypoints[:, 1]).astype(int), 0, mask.shape[0] - 1)
             kept = mask[row, column]

@@ -38,6 +38,10 @@ class SfmJob:
     settings: SfmSettings
     seed: int
 
+    def mask_of(self, name: str) -> Path:
+        """The file of a frame's mask: the frame's whole name and `.png`, as COLMAP names masks."""
+        return self.masks_folder / f"{name}.png"
+
     def guessed_intrinsics(self) -> Float[np.ndarray, "3 3"]:
         """The known intrinsics, or f = focal_factor * longer side with the principal point at the image's centre."""
         if self.known_intrinsics is not None:

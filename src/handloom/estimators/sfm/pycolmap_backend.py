@@ -8,10 +8,11 @@ import zlib  # noqa: F401, I001 (must precede pycolmap, whose own zlib breaks th
 
 import pycolmap
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 
 from handloom.estimators.sfm.image_pairs import frame_pairs
 from handloom.estimators.sfm.job import SfmJob
@@ -22,9 +23,11 @@ from handloom.estimators.sfm.sparse_model import (
     from_reconstruction,
     larger,
 )
+from handloom.runtime.images import read_grey
 from handloom.runtime.seeds import derived_seed
 
 _MIN_MODEL_FRAMES = 3
+_CROP_MARGIN_PX = 24
 _SEED_LIMIT = 2**31 - 1
 
 
@@ -35,6 +38,7 @@ def reconstruct(job: SfmJob) -> SparseModel:
     pycolmap.set_random_seed(seed)
     database = job.work_folder / "database.db"
     database.unlink(missing_ok=True)
+    _import_frames(job, database)
     features = _extract(job, database)
     _match(job, database, seed)
     order: list[str] = ["global", "incremental"] if job.settings.mapper == "global" else ["incremental", "global"]
@@ -46,42 +50,64 @@ def reconstruct(job: SfmJob) -> SparseModel:
     return best
 
 
-def _reader_options(job: SfmJob) -> "pycolmap.ImageReaderOptions":
+def _import_frames(job: SfmJob, database: Path) -> None:
+    """Frames into a new database in name order, all of one camera."""
     options = pycolmap.ImageReaderOptions()
-    options.mask_path = job.masks_folder
     options.default_focal_length_factor = job.settings.focal_factor
     options.camera_model = job.camera_model
     if job.known_intrinsics is not None:
         k = job.known_intrinsics
         centre = k[:2, 2] + COLMAP_PIXEL_OFFSET
         options.camera_params = ",".join(repr(float(value)) for value in (k[0, 0], k[1, 1], *centre))
-    return options
+    with pycolmap.Database.open(database):
+        pass  # opening it makes it
+    pycolmap.import_images(
+        database, job.frames_folder, pycolmap.CameraMode.SINGLE, image_names=list(job.names), options=options
+    )
 
 
 def _extract(job: SfmJob, database: Path) -> Int[np.ndarray, " frames"]:
-    """Features of every frame into the database; returns their counts."""
-    reader = _reader_options(job)
+    """Features on the object of every frame into the database; returns their counts."""
     extraction = pycolmap.FeatureExtractionOptions()
     extraction.use_gpu = False
-    extraction.num_threads = job.settings.threads
+    extraction.num_threads = 1
     extraction.sift.max_num_features = job.settings.max_features
     extraction.sift.peak_threshold = job.settings.peak_threshold
-    single = pycolmap.CameraMode.SINGLE
-    # Extraction numbers new images in the order its threads end; importing them first numbers them in name order.
-    with pycolmap.Database.open(database):
-        pass  # opening it makes it
-    pycolmap.import_images(database, job.frames_folder, single, image_names=list(job.names), options=reader)
-    pycolmap.extract_features(
-        database,
-        job.frames_folder,
-        image_names=list(job.names),
-        camera_mode=single,
-        reader_options=reader,
-        extraction_options=extraction,
-    )
-    with pycolmap.Database.open(database) as opened:
-        count_of = {image.name: opened.num_keypoints_for_image(image.image_id) for image in opened.read_all_images()}
-    return np.array([count_of.get(name, 0) for name in job.names], int)
+
+    def features(name: str) -> tuple[Float[np.ndarray, "points 4"], "pycolmap.FeatureDescriptors"]:
+        extractor = pycolmap.FeatureExtractor.create(extraction, pycolmap.Device.cpu)
+        return object_features(extractor, read_grey(job.frames_folder / name), read_grey(job.mask_of(name)))
+
+    with ThreadPoolExecutor(job.settings.threads) as threads, pycolmap.Database.open(database) as opened:
+        id_of = {image.name: image.image_id for image in opened.read_all_images()}
+        counts = []
+        for name, (keypoints, descriptors) in zip(job.names, threads.map(features, job.names), strict=True):
+            opened.write_keypoints(id_of[name], keypoints)
+            opened.write_descriptors(id_of[name], descriptors)
+            counts.append(len(keypoints))
+    return np.array(counts, int)
+
+
+def object_features(
+    extractor: "pycolmap.FeatureExtractor", image: UInt8[np.ndarray, "height width"], mask: UInt8[np.ndarray, "h w"]
+) -> tuple[Float[np.ndarray, "points 4"], "pycolmap.FeatureDescriptors"]:
+    """Key points (x, y, scale, orientation; COLMAP's pixels) on the mask, with descriptors.
+
+    Only the mask's surroundings are looked at: SIFT's cost is that of the area, and COLMAP drops what a mask excludes
+    only after describing it.
+    """
+    kind = pycolmap.FeatureExtractorType.SIFT
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) == 0:
+        return np.zeros((0, 4), np.float32), pycolmap.FeatureDescriptors(kind, np.zeros((0, 128), np.uint8))
+    top, left = max(rows[0] - _CROP_MARGIN_PX, 0), max(columns[0] - _CROP_MARGIN_PX, 0)
+    window = np.s_[top : rows[-1] + _CROP_MARGIN_PX + 1, left : columns[-1] + _CROP_MARGIN_PX + 1]
+    found, described = extractor.extract(pycolmap.Bitmap.from_array(np.ascontiguousarray(image[window])))
+    keypoints = np.asarray(pycolmap.keypoints_to_matrix(found), np.float32).reshape(-1, 4)
+    keypoints[:, :2] += np.array([left, top], np.float32)
+    column, row = np.floor(keypoints[:, :2]).astype(int).T
+    kept = mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)] > 0
+    return keypoints[kept], pycolmap.FeatureDescriptors(kind, np.ascontiguousarray(described.data[kept]))
 
 
 def _match(job: SfmJob, database: Path, seed: int) -> None:

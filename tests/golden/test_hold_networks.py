@@ -134,7 +134,7 @@ class TestFirstWeights:
                 assert len(empty) == count
                 close(empty.sort().values, wanted[f"{kind}_zero_columns_lin{layer}"].sort().values, atol=0, rtol=0)
         nonzero = torch.stack([weight[weight != 0].std() for weight in effective[0]])
-        close(nonzero, wanted[f"{kind}_nonzero_std_seed0"], atol=1e-6, rtol=0.08)
+        close(nonzero, wanted[f"{kind}_nonzero_std_seed0"], atol=1e-6, rtol=0.15)
         for number in range(len(effective[0])):
             means = torch.stack([weights[number].mean() for weights in effective])
             reference = wanted[f"{kind}_weight_mean"][:, number]

@@ -24,7 +24,7 @@ Distance = Callable[[Float[Tensor, "*batch 3"]], Float[Tensor, "*batch"]]
 
 TEXTURE_PX = 1024
 _VOXEL_M = 0.0025
-_TEXEL_M = 0.0004
+_TEXEL_M = 0.0003
 _GAP_PX = 3
 
 
@@ -216,10 +216,10 @@ def _paint(
     for axis in range(3):
         for sign in (-1.0, 1.0):
             _stick_photograph(generator, colour, points, normals, axis, sign)
-    for spacing, reach, share in ((0.014, 0.0045, 0.6), (0.008, 0.0022, 0.6), (0.005, 0.0012, 0.7)):
+    for spacing, reach, share in ((0.014, 0.0045, 0.5), (0.0075, 0.0024, 0.6), (0.0045, 0.0014, 0.6)):
         colour = _patches(generator, points, low, high, spacing_m=spacing, reach_m=reach, share=share, below=colour)
     grain = generator.normal(0, 0.04, (len(points), 1))
-    return np.clip(colour * (1 + grain), 0.02, 0.92).astype(np.float32)
+    return np.clip(colour * (1 + grain), 0.02, 0.8).astype(np.float32)
 
 
 def _patches(

@@ -32,6 +32,8 @@ class HoldPlan:
     start: str
     palm_axes: Float[np.ndarray, "3 3"]
     centre_m: Float[np.ndarray, "3"]
+    palm: bool = True
+    """Whether the palm touches the object too, not only the fingers."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def optimised_grasp(
 ) -> HoldGrasp:
     """Minimise, over finger angles and the object's pose in the wrist's frame (Adam),
 
-        L = sum_f mean |d(pad_f)| / 1 cm + 0.5 mean |d(palm)| / 1 cm + 4 sum max(0, -d)^2 / 1 cm^2
+        L = sum_f mean |d(pad_f)| / 1 cm + 0.5 mean |d(palm)| / 1 cm + sum max(0, -d)^2 / 1 cm^2
             + sum max(0, self-penetration)^2 / 1 cm^2 + 0.2 |angles - start|^2 + small changes of the object's place
 
     with d the signed distance of the hand's vertices to the object, pad_f the closest vertices of a finger's last
@@ -88,13 +90,13 @@ def optimised_grasp(
         on_palm = d_cm[palm].abs().topk(_PALM_TOUCHING, largest=False).values.mean()
         loss = (
             touch.sum()
-            + 0.5 * on_palm
-            + 4.0 * (-d_cm).clamp(min=0).square().sum() / 10
+            + (0.5 * on_palm if plan.palm else 0.0)
+            + 1.0 * (-d_cm).clamp(min=0).square().sum()
             + (100 * penetration_m(anatomy, angles)).square().sum()
             + 0.2 * change[:, [FLEXION]].square().sum()
             + 1.0 * change[:, [RADIAL, TWIST]].square().sum()
             + 2.0 * turn.square().sum()
-            + 300.0 * shift.square().sum()
+            + 4000.0 * shift.square().sum()
         )
         optimiser.zero_grad()
         loss.backward()

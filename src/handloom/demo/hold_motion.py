@@ -20,26 +20,40 @@ from handloom.runtime.config.sequences import DemoSequence
 
 _AHEAD = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 """Columns are the object's x, y and z in the wrist's frame: x points away from the palm, z to the thumb's side."""
-_CAMERA_FROM_HAND = np.stack([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], axis=1)
-"""Forearm downwards, palm towards the camera."""
+_ON_FINGERTIPS = np.array([[0.97, 0.26, 0.0], [0.0, 0.0, -1.0], [-0.26, 0.97, 0.0]])
+"""z points away from the palm, x over the wrist."""
+_BETWEEN_FINGERTIPS = np.array([[-0.68, -0.73, 0.0], [0.0, 0.0, -1.0], [0.73, -0.68, 0.0]])
+"""z points away from the palm, y from the thumb's tip to the other tips."""
+_FOREARM_UPRIGHT = np.stack([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], axis=1)
+"""camera_from_hand: forearm downwards, palm towards the camera."""
+_PALM_DOWN = np.stack([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]], axis=1)
+"""camera_from_hand: palm downwards, the forearm behind the hand."""
+_PALM_UP = np.stack([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]], axis=1)
+"""camera_from_hand: palm upwards, the forearm behind the hand."""
 _FINGER_PLAY_RAD = 0.015
+_FOREARM_M = 0.34
 
 
 @dataclass(frozen=True)
 class HoldPerformance:
     """What is held how, and how it is turned: angles in degrees from the first to the last frame.
 
-    `turn` is about the forearm (0: the palm faces the camera), `nod` and `lean` swing about the camera's x and z.
+    `turn` is about the vertical, from where `camera_from_hand` places the hand; `nod` (x) and `lean` (z) swing about
+    the camera's axes: a middle and an amplitude.
     """
 
     kind: ObjectKind
     object_name: str
     object_label: int
     grasp: HoldPlan
+    camera_from_hand: Float[np.ndarray, "3 3"]
     turn_deg: tuple[float, float]
-    nod_deg: float
+    nod_deg: tuple[float, float]
+    elbow_down: float
+    """How much the elbow hangs (negative: is raised), as a share of the forearm."""
     lean_deg: tuple[float, float]
-    distance_m: float
+    place_m: tuple[float, float, float]
+    """Where the object's origin hovers in the camera's frame."""
 
 
 PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
@@ -47,31 +61,37 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
         "jug",
         "101_jug",
         101,
-        HoldPlan("thick cylinder", _AHEAD, np.array([-0.098, -0.048, 0.022])),
-        turn_deg=(-125.0, 130.0),
-        nod_deg=26.0,
-        lean_deg=(-24.0, 14.0),
-        distance_m=0.315,
+        HoldPlan("sphere", _ON_FINGERTIPS, np.array([-0.108, -0.085, 0.002]), palm=False),
+        _PALM_UP,
+        turn_deg=(-118.0, 122.0),
+        nod_deg=(3.0, -28.0),
+        elbow_down=0.4,
+        lean_deg=(4.0, 12.0),
+        place_m=(0.0, -0.005, 0.29),
     ),
     "carton1": HoldPerformance(
         "carton",
         "102_carton",
         102,
-        HoldPlan("cylinder", np.eye(3), np.array([-0.092, -0.036, 0.030])),
-        turn_deg=(135.0, -120.0),
-        nod_deg=28.0,
-        lean_deg=(22.0, -12.0),
-        distance_m=0.31,
+        HoldPlan("box grip", _BETWEEN_FINGERTIPS, np.array([-0.100, -0.100, 0.012]), palm=False),
+        _PALM_DOWN,
+        turn_deg=(128.0, -128.0),
+        nod_deg=(1.0, 29.0),
+        elbow_down=-0.4,
+        lean_deg=(-6.0, 14.0),
+        place_m=(0.0, 0.022, 0.29),
     ),
     "lamp1": HoldPerformance(
         "lamp",
         "103_lamp",
         103,
         HoldPlan("cylinder", _AHEAD, np.array([-0.094, -0.036, 0.020])),
-        turn_deg=(-130.0, 130.0),
-        nod_deg=28.0,
+        _FOREARM_UPRIGHT,
+        turn_deg=(-140.0, 140.0),
+        nod_deg=(0.0, 30.0),
+        elbow_down=0.1,
         lean_deg=(-18.0, 18.0),
-        distance_m=0.33,
+        place_m=(0.0, -0.010, 0.31),
     ),
 }
 
@@ -92,7 +112,7 @@ def perform(
 ) -> HoldMotion:
     """Turn the object about the forearm while nodding and leaning; the grasp stays but for slight finger movements."""
     camera_from_hand = _turning(generator, frames, performance)
-    position = np.array([0.0, 0.0, performance.distance_m]) + smooth_noise(
+    position = np.array(performance.place_m) + smooth_noise(
         generator, frames, 3, frames_apart=8.0
     ) * [0.010, 0.007, 0.010]
     wrist = position - camera_from_hand @ grasp.translation_m
@@ -101,7 +121,10 @@ def perform(
     angles = within_limits(torch.from_numpy(grasp.angles_rad + play).float())
     fingers = open_hand_anatomy().pose_from_angles(angles).double().numpy()
     bend = Rotation.from_rotvec(0.10 * smooth_noise(generator, frames, 3, frames_apart=10.0)).as_matrix()
-    elbow = wrist + 0.26 * (bend @ camera_from_hand[:, :, :1])[..., 0]
+    # The wrist bends towards where the elbow is: above or below the hand, so that the forearm leaves the picture.
+    along = camera_from_hand[:, :, 0] + [0.0, performance.elbow_down, 0.0]
+    along /= np.linalg.norm(along, axis=-1, keepdims=True)
+    elbow = wrist + _FOREARM_M * np.einsum("fij,fj->fi", bend, along)
     track = place_hand(
         finger_pose=fingers.astype(np.float32),
         shape=person.shape,
@@ -127,11 +150,11 @@ def _turning(
 ) -> Float[np.ndarray, "frames 3 3"]:
     time = np.linspace(0, 1, frames)
     # Nearly even, a little slower at both ends.
-    eased = time - 0.07 * np.sin(2 * np.pi * time)
+    eased = time - 0.03 * np.sin(2 * np.pi * time)
     first, last = performance.turn_deg
-    turn = first + (last - first) * eased + 3.0 * smooth_noise(generator, frames, frames_apart=6.0)
-    nod = performance.nod_deg * np.sin(2 * np.pi * (1.75 * time + 0.1))
-    lean = performance.lean_deg[0] + performance.lean_deg[1] * np.cos(2 * np.pi * 1.2 * time)
+    turn = first + (last - first) * eased + 2.0 * smooth_noise(generator, frames, frames_apart=6.0)
+    nod = performance.nod_deg[0] + performance.nod_deg[1] * np.cos(2 * np.pi * 1.15 * (time - 0.47))
+    lean = performance.lean_deg[0] + performance.lean_deg[1] * np.cos(2 * np.pi * 0.9 * time)
     swing = Rotation.from_euler("zx", np.stack([lean, nod], -1), degrees=True)
     spin = Rotation.from_euler("y", turn[:, None], degrees=True)
-    return (swing * spin).as_matrix() @ _CAMERA_FROM_HAND
+    return (swing * spin).as_matrix() @ performance.camera_from_hand

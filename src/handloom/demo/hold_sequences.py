@@ -109,8 +109,8 @@ def _prepared(settings: DemoSequencesSettings, sequence: DemoSequence, performan
     up = look @ np.array([0.0, 0.0, 1.0])
     environment = random_environment(stream, up=up, channels=3)
     sensor = Sensor(
-        mean_level=0.28,
-        highlight_level=0.95,
+        mean_level=0.24,
+        highlight_level=0.85,
         gamma=2.2,
         vignetting=0.08,
         blur_px=0.40,

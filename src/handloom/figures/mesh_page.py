@@ -1,7 +1,7 @@
 """A page for each reconstructed sequence with an orbitable 3D view, in one file that needs no network.
 
-The viewer is a small WebGL script (`handloom/data/mesh_viewer.js`). Vertices are stored as 16-bit steps of at most a
-hundredth of a millimetre for a metre, poses in float32, photographs as small JPEGs; all in base64.
+The viewer is a small WebGL script (`handloom/data/mesh_viewer.js`). Vertices are stored as 16-bit steps (within a
+hundredth of a millimetre for a mesh of a metre), poses in float32, photographs as small JPEGs; all in base64.
 """
 
 import base64

@@ -1,5 +1,6 @@
 """Stage: a hand estimator over the frames of a video (facts/hold.md 1.3, 1.4)."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, UInt8
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handloom.estimators.detnet.checkpoint import load_checkpoint
@@ -21,23 +23,25 @@ from handloom.reconstruction.hand_pose_space import PoseSpace, Skeleton
 from handloom.reconstruction.hand_registration import ESTIMATES_KIND, OBJECT_POSES_KIND
 from handloom.reconstruction.hand_squares import (
     FIELD_OF_BOX,
+    GREY,
     MASK_LABELS,
     SMALLEST_CROP_PX,
+    Blank,
+    HandFrame,
     HandSquares,
     box_squares,
     mask_squares,
     ray_rotations,
-    square_crop,
+    turned_crops,
 )
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.assets import checkpoint_path
 from handloom.runtime.config.hand_tracking import HandEstimationSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
 
 _HEAT_REACH_CELLS = 2
-_VIEW_SHIFT, _VIEW_ZOOM = 0.06, 0.08
+_LARGEST_TURN_RAD, _ZOOM = math.radians(60.0), 0.1
 
 
 class FoundHands(NamedTuple):
@@ -53,17 +57,18 @@ class FoundHands(NamedTuple):
 class HandEstimator(Protocol):
     """A network that finds the 21 joints of a hand in a square of an image."""
 
-    def __call__(self, frames: Sequence[Path], squares: HandSquares, side: Side) -> FoundHands:
+    def __call__(self, frames: Sequence[HandFrame], squares: HandSquares, side: Side) -> FoundHands:
         """Joints of the frames' hands; every square is finite."""
         ...
 
 
 @dataclass(frozen=True)
 class DetNetEstimator:
-    """DetNet on RGB crops; the mean over slightly shifted and scaled crops steadies its answer."""
+    """DetNet on RGB crops; the mean over turned and zoomed views of a crop steadies its answer."""
 
     network: DetNet
     views: int
+    blank: Blank
     batch_size: int
     device: str = "cpu"
 
@@ -74,30 +79,33 @@ class DetNetEstimator:
         """The configured network, filled from its checkpoint; raises InputError as `load_checkpoint` does."""
         path = checkpoint or checkpoint_path(settings.checkpoint)
         network = load_checkpoint(path, settings.detnet, settings.root_joint).to(device)
-        return cls(network, settings.shifted_views, settings.batch_size, device)
+        return cls(network, settings.views, settings.blank, settings.batch_size, device)
 
-    def __call__(self, frames: Sequence[Path], squares: HandSquares, side: Side) -> FoundHands:
-        offsets = _view_offsets(self.views)
-        input_px = self.network.settings.input_px
-        crops = np.empty((len(frames), self.views, input_px, input_px, 3), np.uint8)
-        centre = squares.centre_px[:, None] + squares.side_px[:, None, None] * offsets[:, :2]
-        extent = squares.side_px[:, None] * offsets[:, 2]
-        for index, frame in enumerate(frames):
-            image = read_rgb(frame)
-            for view in range(self.views):
-                crops[index, view] = square_crop(image, centre[index, view], extent[index, view], input_px)
+    def __call__(self, frames: Sequence[HandFrame], squares: HandSquares, side: Side) -> FoundHands:
+        size = self.network.settings.input_px
+        turns, zooms = _view_turns(self.views)
+        border = 0 if self.blank == "nothing" else GREY
+        views = [
+            turned_crops(frame.picture(self.blank), centre, float(extent), size, turns, zooms, border)
+            for frame, centre, extent in zip(frames, squares.centre_px, squares.side_px, strict=True)
+        ]
+        images = np.concatenate([crops for crops, _ in views])
         is_left = side == "left"
-        images = crops.reshape(-1, *crops.shape[2:])
-        joints, cells, confidence = self._predict(images[:, :, ::-1] if is_left else images)
-        cells = cells.unflatten(0, (len(frames), self.views))
-        joints = joints.unflatten(0, (len(frames), self.views))
-        confidence = confidence.unflatten(0, (len(frames), self.views))
+        shape = (len(frames), self.views)
+        joints, shares, confidence = (
+            value.unflatten(0, shape) for value in self._predict(images[:, :, ::-1] if is_left else images)
+        )
         if is_left:
-            cells = torch.stack([1.0 - cells[..., 0], cells[..., 1]], -1)
+            shares = torch.stack([1.0 - shares[..., 0], shares[..., 1]], -1)
             joints = joints * joints.new_tensor([-1.0, 1.0, 1.0])
-        scale = torch.from_numpy(extent)[..., None, None]
-        keypoints = torch.from_numpy(centre)[:, :, None] + (cells - 0.5) * scale
-        return FoundHands(joints.mean(1), _weighted_mean(keypoints, confidence), confidence.mean(1).clamp(0.0, 1.0))
+        maps = torch.from_numpy(np.stack([matrices for _, matrices in views]))
+        in_crop = size * shares - 0.5
+        keypoints = (in_crop - maps[..., None, :, 2]) @ torch.linalg.inv(maps[..., :2]).mT
+        turn = torch.from_numpy(Rotation.from_euler("z", turns[:, None]).as_matrix())
+        # Row vectors: x @ R turns by the inverse of R, back to the image's axes.
+        weight = confidence.square()[..., None]
+        mean_joints = _weighted_mean((joints - joints[..., :1, :]) @ turn, weight)
+        return FoundHands(mean_joints, _weighted_mean(keypoints, weight), confidence.mean(1).clamp(0.0, 1.0))
 
     def _predict(self, images: UInt8[np.ndarray, "n px px 3"]) -> tuple[Tensor, Tensor, Tensor]:
         """Joints, key points as shares of the crop's side, and confidence, of right hands."""
@@ -112,18 +120,16 @@ class DetNetEstimator:
 
 
 def _weighted_mean(
-    values: Float[Tensor, "frames views 21 2"], weight: Float[Tensor, "frames views 21"]
-) -> Float[Tensor, "frames 21 2"]:
-    share = weight / weight.sum(1, keepdim=True).clamp_min(1e-9)
-    return (share[..., None] * values).sum(1)
+    values: Float[Tensor, "frames views 21 d"], weight: Float[Tensor, "frames views 21 1"]
+) -> Float[Tensor, "frames 21 d"]:
+    return (weight * values).sum(1) / weight.sum(1).clamp_min(1e-9)
 
 
-def _view_offsets(views: int) -> Float64[np.ndarray, "views 3"]:
-    """Shift (in sides) and zoom of each view: the square itself, then steps around it."""
-    angle = 2 * np.pi * np.arange(views - 1) / max(views - 1, 1)
-    around = np.stack([_VIEW_SHIFT * np.cos(angle), _VIEW_SHIFT * np.sin(angle)], 1)
-    zoom = 1.0 + _VIEW_ZOOM * (-1.0) ** np.arange(views - 1)
-    return np.concatenate([[[0.0, 0.0, 1.0]], np.concatenate([around, zoom[:, None]], 1)])
+def _view_turns(views: int) -> tuple[Float64[np.ndarray, " views"], Float64[np.ndarray, " views"]]:
+    """Turn (radians) and zoom of each view: evenly over the range that DetNet is trained on, close and wide in turn."""
+    if views == 1:
+        return np.zeros(1), np.ones(1)
+    return np.linspace(-_LARGEST_TURN_RAD, _LARGEST_TURN_RAD, views), 1.0 + _ZOOM * (-1.0) ** np.arange(views)
 
 
 def heat_centres(heat: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, "batch 21 2"]:
@@ -167,7 +173,7 @@ def estimate_hands(
     settings: HandEstimationSettings,
     hand_model: HandModel,
     frames: Path,
-    masks: Path,
+    masks: Path | None,
     checkpoint: Path | None,
     object_poses: Path | None,
     output: Path,
@@ -184,17 +190,24 @@ def estimate_hands(
     `False` in `found`. Raises InputError when their share exceeds `missing_fraction`, and when frames and masks do not
     belong together.
     """
-    images = _matched(frames, masks if boxes_px is None else None)
+    if masks is None and boxes_px is None:
+        raise InputError(f"{frames}: neither masks nor boxes of the hand are given; expected one of them")
+    images = _matched(frames, masks)
     if boxes_px is not None and len(boxes_px) != len(images):
         raise InputError(f"{frames}: has {len(images)} frames, but {len(boxes_px)} boxes are given; expected one each")
+    given = [] if masks is None else [masks / path.name for path in images]
     squares = (
-        mask_squares([masks / path.name for path in images], settings.side, settings.smallest_mask_px)
+        mask_squares(given, settings.side, settings.smallest_mask_px, settings.object_reach)
         if boxes_px is None
         else box_squares(boxes_px)
     )
     shown = np.isfinite(squares.centre_px).all(1) & np.isfinite(squares.side_px)
     _check_share(settings, frames, shown)
-    chosen = [path for path, here in zip(images, shown, strict=True) if here]
+    chosen = [
+        HandFrame(path, None if masks is None else masks / path.name)
+        for path, is_shown in zip(images, shown, strict=True)
+        if is_shown
+    ]
     here = HandSquares(squares.centre_px[shown], squares.side_px[shown])
     network = estimator or DetNetEstimator.of(settings, checkpoint, device)
     found, here = _looked_at_again(settings, network, chosen, here)
@@ -224,7 +237,7 @@ def estimate_hands(
 
 
 def _looked_at_again(
-    settings: HandEstimationSettings, network: HandEstimator, frames: Sequence[Path], squares: HandSquares
+    settings: HandEstimationSettings, network: HandEstimator, frames: Sequence[HandFrame], squares: HandSquares
 ) -> tuple[FoundHands, HandSquares]:
     """Passes of the network, each about the key points of the one before."""
     found = network(frames, squares, settings.side)

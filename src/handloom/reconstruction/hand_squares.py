@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +12,19 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from handloom.hand.joints import Side
-from handloom.runtime.images import read_grey
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_grey, read_rgb
 
 MASK_LABELS: dict[Side, int] = {"right": 150, "left": 250}
 FIELD_OF_BOX = 2.0
 """Side of the crop over that of the hand's box, as DetNet is trained."""
 SMALLEST_CROP_PX = 24
+OBJECT_LABEL = 50
+GREY = 128
+Blank = Literal["nothing", "background", "background and object"]
+_BLUR = 0.4
+"""Standard deviation of the blur before a reduction, in pixels of the result."""
+_HAND_REACH = 0.45
 
 
 class HandSquares(NamedTuple):
@@ -27,34 +34,76 @@ class HandSquares(NamedTuple):
     side_px: Float64[np.ndarray, " frames"]
 
 
-def square_crop(
-    image: UInt8[np.ndarray, "height width 3"], centre_px: np.ndarray, side_px: float, size: int
-) -> UInt8[np.ndarray, "size size 3"]:
-    """A square of an image, zero outside it, resampled to `size`; pixel centres are whole numbers in the image.
+class HandFrame(NamedTuple):
+    """A frame's picture and, if there is one, its mask of labels."""
 
-    Reductions average areas, so that nothing aliases.
+    image: Path
+    mask: Path | None
+
+    def picture(self, blank: Blank) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture with what is no hand painted grey; raises InputError for a mask of another size."""
+        image = read_rgb(self.image)
+        if self.mask is None or blank == "nothing":
+            return image
+        labels = read_grey(self.mask)
+        if labels.shape != image.shape[:2]:
+            raise InputError(
+                f"{self.mask}: is {labels.shape}, but its frame is {image.shape[:2]}; make the masks again"
+            )
+        hidden = labels == 0 if blank == "background" else (labels == 0) | (labels == OBJECT_LABEL)
+        return np.where(hidden[..., None], np.uint8(GREY), image)
+
+
+def turned_crops(
+    image: UInt8[np.ndarray, "height width 3"],
+    centre_px: Float64[np.ndarray, "2"],
+    side_px: float,
+    size: int,
+    turns_rad: Float64[np.ndarray, " views"],
+    zooms: Float64[np.ndarray, " views"],
+    border: int,
+) -> tuple[UInt8[np.ndarray, "views size size 3"], Float64[np.ndarray, "views 2 3"]]:
+    """Views of a square, each turned about its centre (from x to y) and its side times the zoom; crop from image.
+
+    The affine maps act on pixels whose centres are whole numbers. The image is blurred first, so that nothing aliases.
     """
-    side = max(round(side_px), 2)
-    corner = np.floor(centre_px + 0.5 - side_px / 2).astype(int)
-    square = np.zeros((side, side, 3), np.uint8)
-    height, width = image.shape[:2]
-    left, top = int(corner[0]), int(corner[1])
-    rows = slice(max(top, 0), min(top + side, height))
-    columns = slice(max(left, 0), min(left + side, width))
-    if rows.start < rows.stop and columns.start < columns.stop:
-        part = image[rows, columns]
-        square[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+    reduction = side_px / size
+    smooth = cv2.GaussianBlur(image, (0, 0), _BLUR * reduction) if reduction > 1.2 else image
+    scale = 1.0 / (reduction * zooms)
+    cosine, sine = scale * np.cos(turns_rad), scale * np.sin(turns_rad)
+    linear = np.stack([np.stack([cosine, -sine], -1), np.stack([sine, cosine], -1)], -2)
+    shift = (size - 1) / 2 - linear @ centre_px
+    maps = np.concatenate([linear, shift[..., None]], -1)
+    crops = [
+        cv2.warpAffine(smooth, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=(border,) * 3)
+        for matrix in maps
+    ]
+    return np.stack(crops), maps
 
 
-def mask_squares(masks: Sequence[Path], side: Side, smallest_mask_px: int) -> HandSquares:
-    """A square about the hand's label in each mask; NaN where the hand has too few pixels."""
+def mask_squares(masks: Sequence[Path], side: Side, smallest_mask_px: int, object_reach: float | None) -> HandSquares:
+    """A square about the hand's label in each mask; NaN where the hand has too few pixels.
+
+    Hand pixels farther from the object's centre than `object_reach` times its length (the 80th percentile over the
+    video) are taken for the forearm, unless the hand itself is so large; with None, or without an object, all count.
+    """
+    hands = [np.argwhere(labels == MASK_LABELS[side])[:, ::-1] for labels in map(read_grey, masks)]
+    things = [np.argwhere(labels == OBJECT_LABEL)[:, ::-1] for labels in map(read_grey, masks)]
+    lengths = [np.ptp(np.percentile(pixels, (2, 98), axis=0), axis=0).max() for pixels in things if len(pixels)]
+    extents = [np.ptp(pixels, axis=0).max() for pixels in hands if len(pixels) >= smallest_mask_px]
+    reach = np.inf
+    if object_reach is not None and lengths and extents:
+        reach = max(object_reach * np.percentile(lengths, 80), _HAND_REACH * np.percentile(extents, 80))
     centre, extent = np.full((len(masks), 2), np.nan), np.full(len(masks), np.nan)
-    for index, path in enumerate(masks):
-        rows, columns = np.nonzero(read_grey(path) == MASK_LABELS[side])
-        if len(rows) < smallest_mask_px:
+    for index, (hand, thing) in enumerate(zip(hands, things, strict=True)):
+        near = hand
+        if len(thing):
+            near = hand[np.linalg.norm(hand - thing.mean(0), axis=1) < reach]
+        if len(near) < smallest_mask_px:
+            near = hand
+        if len(near) < smallest_mask_px:
             continue
-        low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
+        low, high = near.min(0), near.max(0)
         centre[index], extent[index] = (low + high) / 2, (high - low).max() + 1
     return HandSquares(centre, np.maximum(FIELD_OF_BOX * extent, SMALLEST_CROP_PX))
 

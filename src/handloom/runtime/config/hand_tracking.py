@@ -23,10 +23,18 @@ class HandEstimationSettings(Settings):
     )
     side: Literal["right", "left"] = Field("right", description="Which hand holds the object.")
     passes: int = Field(
-        3, ge=1, le=5, description="Crops per frame: the first around the mask, the next around the key points found."
+        1, ge=1, le=5, description="Crops per frame: the first around the mask, the next around the key points found."
     )
-    shifted_views: int = Field(
-        5, ge=1, le=9, description="Slightly shifted and scaled crops per frame whose answers are averaged."
+    views: int = Field(
+        7, ge=1, le=25, description="Turned and zoomed views of each crop whose answers are averaged by confidence."
+    )
+    blank: Literal["nothing", "background", "background and object"] = Field(
+        "background", description="What the masks hide from the network, painted grey."
+    )
+    object_reach: float | None = Field(
+        0.75,
+        gt=0,
+        description="Hand pixels farther from the object than so many of its lengths are forearm; null keeps all.",
     )
     smallest_mask_px: int = Field(60, ge=1, description="A frame with fewer hand pixels counts as without a hand.")
     lowest_confidence: float = Field(

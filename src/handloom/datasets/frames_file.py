@@ -9,7 +9,7 @@ from jaxtyping import Float
 from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.errors import InputError
 
-_KEYS = {"names", "times_s", "clock", "width_px", "height_px", "source", "intrinsics"}
+_KEYS = {"names", "times_s", "width_px", "height_px", "source", "intrinsics"}
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def write_frames_file(path: Path, frames: FramesFile) -> None:
 def read_frames_file(path: Path) -> FramesFile:
     """Read what `write_frames_file` wrote; raises InputError when it is missing, cut short or of another format."""
     content = read_json(path)
-    if not isinstance(content, dict) or content.keys() != _KEYS or len(content["names"]) != len(content["times_s"]):
+    if not isinstance(content, dict) or not content.keys() >= _KEYS or len(content["names"]) != len(content["times_s"]):
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: holds {found}, but {sorted(_KEYS)} were expected; extract the frames again")
     matrix = content["intrinsics"]
     return FramesFile(
         names=tuple(content["names"]),
         times_s=tuple(content["times_s"]),
-        clock=content["clock"],
+        clock=content.get("clock", ""),
         width_px=content["width_px"],
         height_px=content["height_px"],
         source=content["source"],

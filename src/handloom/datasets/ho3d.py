@@ -147,7 +147,9 @@ def _labels(path: Path) -> Mapping[str, Any]:
         return {}
     labels = load_pickle(path)
     if not isinstance(labels, Mapping):
-        raise InputError(f"{path}: holds {type(labels).__name__}, but HO3D's dict of labels was expected; fetch it again")
+        raise InputError(
+            f"{path}: holds {type(labels).__name__}, but HO3D's dict of labels was expected; fetch it again"
+        )
     return labels
 
 

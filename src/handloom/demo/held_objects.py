@@ -1,7 +1,8 @@
-"""Unknown objects for the HOLD demo: closed surfaces from signed distances, painted so that no two places look alike."""
+"""Unknown objects for the HOLD demo: surfaces of signed distances, painted so that no two places look alike."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import cv2
@@ -109,7 +110,7 @@ def _jug(points: Tensor) -> Tensor:
     knob = _length(points - points.new_tensor([0.0, 0.0, 0.058])) - 0.012
     bars = ((0.025, 0.032), (0.062, 0.026), (0.066, -0.004), (0.030, -0.032))
     whole = _joined(body, knob, 0.006)
-    for (x, z), (next_x, next_z) in zip(bars[:-1], bars[1:], strict=True):
+    for (x, z), (next_x, next_z) in pairwise(bars):
         whole = _joined(whole, _capsule(points, (x, 0.0, z), (next_x, 0.0, next_z), 0.0075), 0.005)
     return whole
 
@@ -200,7 +201,7 @@ def _rasterised(
     centre = np.arange(TEXTURE_PX) + 0.5
     column, row = np.meshgrid(centre, centre)
     origins = np.stack([column, row, np.full_like(row, -1.0)], -1).reshape(-1, 3).astype(np.float32)
-    hits = scene.run(origins, np.broadcast_to(np.float32([0, 0, 1]), origins.shape).copy(), output=1)
+    hits = scene.run(origins, np.tile(np.array([0, 0, 1], np.float32), (len(origins), 1)), output=1)
     second, third = hits["u"], hits["v"]
     shape = (TEXTURE_PX, TEXTURE_PX)
     corners = np.stack([1 - second - third, second, third], -1).reshape(*shape, 3)

@@ -20,9 +20,10 @@ from handloom.runtime.config.sequences import DemoSequence
 
 _AHEAD = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 """Columns are the object's x, y and z in the wrist's frame: x points away from the palm, z to the thumb's side."""
-_ON_FINGERTIPS = np.array([[0.97, 0.26, 0.0], [0.0, 0.0, -1.0], [-0.26, 0.97, 0.0]])
+_AWAY_FROM_PALM = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+_ON_FINGERTIPS = _AWAY_FROM_PALM @ Rotation.from_euler("z", -15, degrees=True).as_matrix()
 """z points away from the palm, x over the wrist."""
-_BETWEEN_FINGERTIPS = np.array([[-0.68, -0.73, 0.0], [0.0, 0.0, -1.0], [0.73, -0.68, 0.0]])
+_BETWEEN_FINGERTIPS = _AWAY_FROM_PALM @ Rotation.from_euler("z", 133, degrees=True).as_matrix()
 """z points away from the palm, y from the thumb's tip to the other tips."""
 _FOREARM_UPRIGHT = np.stack([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], axis=1)
 """camera_from_hand: forearm downwards, palm towards the camera."""
@@ -43,7 +44,6 @@ class HoldPerformance:
     """
 
     kind: ObjectKind
-    object_name: str
     object_label: int
     grasp: HoldPlan
     camera_from_hand: Float[np.ndarray, "3 3"]
@@ -59,7 +59,6 @@ class HoldPerformance:
 PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
     "jug1": HoldPerformance(
         "jug",
-        "101_jug",
         101,
         HoldPlan("sphere", _ON_FINGERTIPS, np.array([-0.108, -0.085, 0.002]), palm=False),
         _PALM_UP,
@@ -71,7 +70,6 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
     ),
     "carton1": HoldPerformance(
         "carton",
-        "102_carton",
         102,
         HoldPlan("box grip", _BETWEEN_FINGERTIPS, np.array([-0.100, -0.100, 0.012]), palm=False),
         _PALM_DOWN,
@@ -83,7 +81,6 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
     ),
     "lamp1": HoldPerformance(
         "lamp",
-        "103_lamp",
         103,
         HoldPlan("cylinder", _AHEAD, np.array([-0.094, -0.036, 0.020])),
         _FOREARM_UPRIGHT,
@@ -112,9 +109,11 @@ def perform(
 ) -> HoldMotion:
     """Turn the object about the forearm while nodding and leaning; the grasp stays but for slight finger movements."""
     camera_from_hand = _turning(generator, frames, performance)
-    position = np.array(performance.place_m) + smooth_noise(
-        generator, frames, 3, frames_apart=8.0
-    ) * [0.010, 0.007, 0.010]
+    position = np.array(performance.place_m) + smooth_noise(generator, frames, 3, frames_apart=8.0) * [
+        0.010,
+        0.007,
+        0.010,
+    ]
     wrist = position - camera_from_hand @ grasp.translation_m
     play = np.zeros((frames, 15, 3))
     play[..., FLEXION] = _FINGER_PLAY_RAD * smooth_noise(generator, frames, 15, frames_apart=8.0)

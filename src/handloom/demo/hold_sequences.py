@@ -1,4 +1,4 @@
-"""HOLD's demo sequences in the layout of HO3D-v3: pictures, rendered segmentations, annotations, and the object's model.
+"""HOLD's demo sequences in the layout of HO3D-v3: pictures, segmentations, annotations, and the object's model.
 
 Layout, below the data set's root::
 
@@ -26,6 +26,7 @@ from handloom.demo.hands import TOPOLOGY
 from handloom.demo.held_objects import UnknownObject, unknown_object
 from handloom.demo.hold_grasp import optimised_grasp
 from handloom.demo.hold_motion import PERFORMANCES, HoldMotion, HoldPerformance, perform
+from handloom.demo.hold_names import OBJECT_NAMES
 from handloom.demo.renderer import Environment, Mesh, Scene, Topology
 from handloom.demo.sensor import Sensor
 from handloom.demo.textures import photograph_patch
@@ -68,9 +69,9 @@ def render_hold_sequence(
     Raises InputError for a model folder that has another object's name.
     """
     performance = PERFORMANCES[sequence]
-    if model_folder.name != performance.object_name:
+    if model_folder.name != OBJECT_NAMES[sequence]:
         raise InputError(
-            f"{model_folder}: the object of '{sequence}' is {performance.object_name}; name its folder like that"
+            f"{model_folder}: the object of '{sequence}' is {OBJECT_NAMES[sequence]}; name its folder like that"
         )
     with single_threaded():
         shot = _prepared(settings, sequence, performance)
@@ -155,7 +156,7 @@ def _annotations(shot: _Shot, performance: HoldPerformance) -> list[dict]:
             "handJoints3D": _own(keypoints[index]),
             "objRot": _own(object_rotation[index][:, None]),
             "objTrans": _own(object_translation[index]),
-            "objName": performance.object_name,
+            "objName": OBJECT_NAMES[shot.sequence],
             "objLabel": performance.object_label,
             "objCorners3DRest": _own(corners),
             "objCorners3D": _own(corners @ (flip @ motion.object_rotation[index]).T + object_translation[index]),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from handloom.runtime.config.base import Settings
 
@@ -10,33 +10,12 @@ SequenceKind = Literal["ho3d", "video", "frames", "build"]
 DemoSequence = Literal["jug1", "carton1", "lamp1"]
 
 
-class MaskFilesSettings(Settings):
-    """Mask pictures that the user has, one per frame."""
-
-    folder: str = Field(description="Folder of pictures with the frames' base names, .png or .jpg.")
-    object: tuple[int, ...] = Field(
-        (50,), min_length=1, description="Grey values, or [red, green, blue] flattened, that mean the object."
-    )
-    right: tuple[int, ...] = Field((150,), description="The same for the right hand; empty where there is none.")
-    left: tuple[int, ...] = Field((250,), description="The same for the left hand; empty where there is none.")
-    colour: bool = Field(False, description="Read the values as colours, three numbers each, instead of grey values.")
-
-    @model_validator(mode="after")
-    def _values_are_colours_or_grey(self) -> "MaskFilesSettings":
-        for name in ("object", "right", "left"):
-            values = getattr(self, name)
-            if self.colour and len(values) % 3:
-                raise ValueError(f"{name} {list(values)}: a colour has three numbers, found {len(values)}")
-            if any(not 0 <= value <= 255 for value in values):
-                raise ValueError(f"{name} {list(values)}: a value is 0 to 255")
-        return self
-
-
 class SequenceSettings(Settings):
     """One sequence: a right hand (or both) with one object before a static camera."""
 
     kind: SequenceKind = Field(
-        description="ho3d: a sequence folder of HO3D-v3; video: a file; frames: a folder of pictures; build: HOLD's folder."
+        description="ho3d: a sequence's folder in HO3D-v3; video: a file; frames: a folder of pictures; build: "
+        "a folder as HOLD trains from."
     )
     path: str = Field(description="The file or folder.")
     models: str | None = Field(
@@ -46,9 +25,6 @@ class SequenceSettings(Settings):
     every: int = Field(1, ge=1, description="Use every so manieth frame.")
     most: int | None = Field(None, ge=2, description="Use at most so many frames; null uses all.")
     longest_side_px: int = Field(2000, ge=32, description="Larger frames are made smaller until no side exceeds this.")
-    masks: MaskFilesSettings | None = Field(
-        None, description="Mask pictures made elsewhere; null takes the data set's or estimates them."
-    )
 
 
 class DemoSequencesSettings(Settings):

@@ -1,4 +1,4 @@
-"""Masks that need no estimating: those of a data set, and those that the user has, as HOLD's label pictures."""
+"""Masks that a data set brings along, as HOLD's label pictures of the frames' size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from handloom.datasets.frames_file import FramesFile, read_frames_file
-from handloom.runtime.config.sequences import MaskFilesSettings, SequenceSettings
+from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 from handloom.runtime.whole_folders import whole_folder
@@ -36,24 +36,14 @@ def dataset_masks(settings: SequenceSettings, frames_json: Path, output_folder: 
         stop = None if settings.most is None else settings.first + settings.most * settings.every
         paths = known[settings.first : stop : settings.every]
         if len(paths) != len(frames.names):
-            raise InputError(f"{folder / 'mask'}: has {len(paths)} masks for {len(frames.names)} frames; build it again")
+            raise InputError(
+                f"{folder / 'mask'}: has {len(paths)} masks for {len(frames.names)} frames; build it again"
+            )
         _write(frames, paths, labels_from_build, output_folder)
     else:
-        raise InputError(f"sequence {settings.path}: a {settings.kind} has no masks; give `masks` or estimate them")
-
-
-def masks_from_files(masks: MaskFilesSettings, frames_json: Path, output_folder: Path) -> None:
-    """Write the user's masks in HOLD's labels; files have the frames' base names, or their numbers as %04d.
-
-    Raises InputError as `dataset_masks` does.
-    """
-    frames = read_frames_file(frames_json)
-    folder = Path(masks.folder)
-    stems = {path.stem for path in folder.glob("*")}
-    by_name = all(Path(name).stem in stems for name in frames.names)
-    wanted = [Path(name).stem if by_name else f"{index:04d}" for index, name in enumerate(frames.names)]
-    paths = [_with_stem(folder, stem) for stem in wanted]
-    _write(frames, paths, lambda path: _labels_from_values(path, masks), output_folder)
+        raise InputError(
+            f"sequence {settings.path}: a source of kind {settings.kind} brings no masks; give mask files or a prompt"
+        )
 
 
 def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"]) -> Labels:
@@ -78,27 +68,6 @@ def labels_from_build(path: Path) -> Labels:
     return labels
 
 
-def _labels_from_values(path: Path, masks: MaskFilesSettings) -> Labels:
-    values = read_rgb(path) if masks.colour else _raw_grey(path)[..., None]
-    labels = np.full(values.shape[:2], BACKGROUND, np.uint8)
-    # The object last: it covers hands where files name both, as HOLD merges them.
-    for label, wanted in ((RIGHT_HAND, masks.right), (LEFT_HAND, masks.left), (OBJECT, masks.object)):
-        for value in np.array(wanted, dtype=np.uint8).reshape(-1, values.shape[-1]):
-            labels[(values == value).all(-1)] = label
-    return labels
-
-
-def _raw_grey(path: Path) -> Labels:
-    """Grey values or palette indices: label pictures are often stored with a palette, whose colours mean nothing."""
-    try:
-        with Image.open(path) as image:
-            if image.mode == "P":
-                return np.asarray(image)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be decoded ({error}); the file is damaged, make it again") from error
-    return read_grey(path)
-
-
 def _with_stem(folder: Path, stem: str) -> Path:
     for suffix in (".png", ".jpg"):
         if (folder / f"{stem}{suffix}").is_file():
@@ -120,7 +89,8 @@ def _write(frames: FramesFile, paths: list[Path], labels_of: Callable[[Path], La
         if not seen[OBJECT] or not (seen[RIGHT_HAND] or seen[LEFT_HAND]):
             missing = "the object" if not seen[OBJECT] else "a hand"
             raise InputError(
-                f"{paths[0].parent}: no mask shows {missing}; check the label values in the sequence's `masks`"
+                f"{paths[0].parent}: none of the {len(paths)} masks shows {missing}; expected HO3D-v3's colours or "
+                "HOLD's labels; give mask files or a prompt instead"
             )
 
 

@@ -50,10 +50,10 @@ def painted(generator: np.random.Generator) -> np.ndarray:
     return (0.7 * coarse + 0.3 * fine).astype(np.float32)
 
 
-def finger_pixels(frame: int) -> np.ndarray:
+def finger_pixels(frame: int, sway_px: float) -> np.ndarray:
     """Where a hand of two thick fingers and a forearm lies, which sways over the box's right edge."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    sway = np.array([4 * np.sin(frame / 3), 5 * np.cos(frame / 2)])
+    sway = sway_px * np.array([0.2 * np.sin(frame / 1.5), np.cos(frame / 3)])
     for row in (100, 140):
         ends = (np.array([[190, row], [260, 120]]) + sway).astype(int).tolist()
         cv2.line(mask, ends[0], ends[1], 1, 22, cv2.LINE_8)
@@ -63,7 +63,13 @@ def finger_pixels(frame: int) -> np.ndarray:
 
 
 def turning_box(
-    folder: Path, *, frames: int = 14, step_deg: float = 9.0, plain: bool = False, hand: bool = False
+    folder: Path,
+    *,
+    frames: int = 14,
+    step_deg: float = 9.0,
+    plain: bool = False,
+    hand: bool = False,
+    sway_px: float = 45.0,
 ) -> Footage:
     """Write frames/ and masks/ of a box that turns about a tilted axis and wanders a little."""
     generator = np.random.default_rng(3)
@@ -88,7 +94,7 @@ def turning_box(
         window[view.mask] = (255 * np.clip(view.radiance[view.mask], 0, 1)).astype(np.uint8)
         mask[view.rows, view.columns][view.mask] = 50
         if hand:
-            blob = finger_pixels(frame)
+            blob = finger_pixels(frame, sway_px)
             noise = generator.normal(0, 6, (HEIGHT, WIDTH, 1))
             image[blob] = np.clip(np.array([205, 150, 125]) + noise, 0, 255).astype(np.uint8)[blob]
             mask[blob] = 150

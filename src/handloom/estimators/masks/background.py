@@ -5,23 +5,38 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-_SAMPLED_FRAMES = 40
-_CLOSE = 18.0
+_SAMPLED_FRAMES = 24
+_CLOSE = 12
 _STILL_SHARE = 0.25
 _SHADES = (0.65, 1.1)
-_RELIABLE = 0.7
+_OUTLIER = 1e-4
+_NO_TRUST, _FULL_TRUST = 0.4, 0.6
 
 
-@dataclass
+@dataclass(frozen=True)
 class StillBackground:
-    """Colour of the background per pixel and how far it is to be trusted, 0 to 1; all 0 if the camera moves."""
+    """The commonest colour per pixel and the share of frames that show it; the share is 0 everywhere if unusable."""
 
     colour: Float[np.ndarray, "height width 3"]
-    trust: Float[np.ndarray, "height width"]
+    share: Float[np.ndarray, "height width"]
 
-    def close(self, image: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
-        """Where a frame looks like the background."""
-        return np.abs(image.astype(np.float32) - self.colour).max(-1) < _CLOSE
+    @property
+    def usable(self) -> bool:
+        """Whether the camera stood still."""
+        return bool(self.share.any())
+
+    @property
+    def trust(self) -> Float[np.ndarray, "height width"]:
+        """How far the colour is to be taken for the background's, 0 to 1."""
+        return np.clip((self.share - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), 0, 1)
+
+    def shows(self, image: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
+        """Where a frame surely shows the background."""
+        return (self.trust == 1) & (self.likelihood(image) > 1)
+
+    def hidden(self, image: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
+        """Where something surely stands before the background."""
+        return (self.trust == 1) & (self.likelihood(image) < 2 * _OUTLIER)
 
     def likelihood(self, image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
         """Density of the frame's colour if it is background: a Gaussian about the background's, per unit RGB cube.
@@ -33,18 +48,25 @@ class StillBackground:
         shaded = np.clip(scale, *_SHADES)[..., None] * self.colour
         deviation = np.square((colour - shaded) / (_CLOSE / 2)).sum(-1)
         volume = (np.sqrt(2 * np.pi) * (_CLOSE / 2) / 256) ** 3
-        return np.exp(-0.5 * deviation) / volume + 1e-3
-
-    def distrust(self, image: UInt8[np.ndarray, "height width 3"], things: Bool[np.ndarray, "height width"]) -> None:
-        """Forget the background where a known thing looks like it: there the thing itself stood still."""
-        self.trust[self.close(image) & things] = 0.0
+        return np.exp(-0.5 * deviation) / volume + _OUTLIER
 
 
 def still_background(frames: UInt8[np.ndarray, "frames height width 3"]) -> StillBackground:
-    """Median over time, trusted where most frames are near it; nowhere if less than a quarter of the image is still."""
-    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLED_FRAMES)).astype(int)]
-    colour = np.median(chosen, axis=0).astype(np.float32)
-    near = np.mean([np.abs(frame.astype(np.float32) - colour).max(-1) < _CLOSE for frame in chosen], axis=0)
-    if (near > _RELIABLE).mean() < _STILL_SHARE:
-        near = np.zeros_like(near)
-    return StillBackground(colour, np.clip(2 * near - 0.6, 0, 1).astype(np.float32))
+    """The colour that most sampled frames share at each pixel, within a tolerance, averaged over those frames.
+
+    Unusable where less than a quarter of the image is still in most frames.
+    """
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLED_FRAMES)).astype(int)].astype(np.int16)
+    best = np.zeros(chosen.shape[1:3], np.int64)
+    colour = np.zeros(chosen.shape[1:], np.float32)
+    for candidate in chosen:
+        near = np.abs(chosen - candidate).max(-1) <= _CLOSE
+        count = near.sum(0)
+        better = count > best
+        best[better] = count[better]
+        mean = np.where(near[:, better, None], chosen[:, better], 0).sum(0) / count[better, None]
+        colour[better] = mean
+    share = best / len(chosen)
+    if len(chosen) < 4 or (share > 0.7).mean() < _STILL_SHARE:
+        share = np.zeros_like(share)
+    return StillBackground(colour, share)

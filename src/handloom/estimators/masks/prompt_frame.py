@@ -19,9 +19,15 @@ Mask = Bool[np.ndarray, "height width"]
 
 
 def cut_prompts(
-    image: UInt8[np.ndarray, "height width 3"], prompts: Mapping[Entity, Prompt], settings: PropagationSettings
+    image: UInt8[np.ndarray, "height width 3"],
+    prompts: Mapping[Entity, Prompt],
+    settings: PropagationSettings,
+    behind: Mask | None = None,
+    ahead: Mask | None = None,
 ) -> dict[Entity, Mask]:
     """Masks of all entities that do not overlap: GrabCut per entity, in two rounds so that each knows the others.
+
+    `behind` marks pixels that are background for sure, `ahead` those that are not.
 
     Raises InputError for a mark outside the image and for one that leaves nothing. The random start of GrabCut's colour
     models is OpenCV's own, which is seeded here.
@@ -30,6 +36,13 @@ def cut_prompts(
     for entity, prompt in prompts.items():
         _require_inside(entity, prompt, width, height)
     trimaps = {entity: _trimap(prompt, width, height, settings) for entity, prompt in prompts.items()}
+    if behind is not None:
+        for trimap in trimaps.values():
+            trimap[behind] = cv2.GC_BGD
+    if ahead is not None:
+        regions = np.stack([trimap != cv2.GC_BGD for trimap in trimaps.values()])
+        for trimap in trimaps.values():
+            trimap[ahead & (regions.sum(0) == 1) & (trimap == cv2.GC_PR_FGD)] = cv2.GC_FGD
     sure = {entity: trimap == cv2.GC_FGD for entity, trimap in trimaps.items()}
     masks: dict[Entity, Mask] = {}
     for _ in range(_ROUNDS):
@@ -53,10 +66,8 @@ def region(prompt: Prompt, width: int, height: int, settings: PropagationSetting
 
 
 def _require_inside(entity: str, prompt: Prompt, width: int, height: int) -> None:
-    values = prompt.click or prompt.box or ()
-    inside = all(
-        0 <= column <= width and 0 <= row <= height for column, row in zip(values[::2], values[1::2], strict=True)
-    )
+    left, top, right, bottom = prompt.box or (*(prompt.click or ()), *(prompt.click or ()))
+    inside = right >= 0 and bottom >= 0 and left <= width - 1 and top <= height - 1
     if not inside:
         raise InputError(
             f"masks.prompts.{entity}: {_shown(prompt)} lies outside the frame of {width}x{height} pixels; give columns "
@@ -72,7 +83,7 @@ def _trimap(prompt: Prompt, width: int, height: int, settings: PropagationSettin
     trimap = np.full((height, width), cv2.GC_BGD, np.uint8)
     if prompt.box is not None:
         left, top, right, bottom = (round(value) for value in prompt.box)
-        trimap[top : bottom + 1, left : right + 1] = cv2.GC_PR_FGD
+        trimap[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = cv2.GC_PR_FGD
         return trimap
     assert prompt.click is not None
     radius = settings.click_radius * min(width, height)
@@ -101,8 +112,8 @@ def _cut(image: UInt8[np.ndarray, "h w 3"], trimap: UInt8[np.ndarray, "h w"], it
     return np.asarray((result == cv2.GC_FGD) | (result == cv2.GC_PR_FGD), bool)
 
 
-def part_of_prompt(mask: Mask, prompt: Prompt) -> Mask:
-    """The connected part under the click, or the largest part within a box."""
+def part_of_prompt(mask: Mask, prompt: Prompt, smallest_share: float = 1.0) -> Mask:
+    """The connected part under the click, or the largest of a box and those of at least a share of its size."""
     count, parts, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return mask
@@ -110,4 +121,5 @@ def part_of_prompt(mask: Mask, prompt: Prompt) -> Mask:
         column, row = (min(round(value), size - 1) for value, size in zip(prompt.click, mask.shape[::-1], strict=True))
         if parts[row, column] > 0:
             return np.asarray(parts == parts[row, column], bool)
-    return np.asarray(parts == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA]), bool)
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    return np.isin(parts, 1 + np.flatnonzero(areas >= smallest_share * areas.max()))

@@ -1,9 +1,10 @@
-"""Masks of all frames from marks on one: colours, optical flow and, before a still camera, the background.
+"""Masks of all frames from marks on one: colour and texture, optical flow and, before a still camera, the background.
 
-Each frame takes the class of the largest smoothed posterior: colour density times a prior that the flow carries over
+Each frame takes the class of the largest smoothed posterior: its appearance times a prior that the flow carries over
 from the neighbouring frame. Nothing is downloaded and nothing is asked of the user while it runs.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -11,9 +12,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from handloom.estimators.masks.appearance_model import AppearanceModel, appearance
 from handloom.estimators.masks.background import StillBackground, still_background
 from handloom.estimators.masks.cleaning import cleaned
-from handloom.estimators.masks.colour_model import ColourModel
 from handloom.estimators.masks.edge_filter import guided_filter
 from handloom.estimators.masks.labels import BACKGROUND, LABEL_OF, Entity
 from handloom.estimators.masks.prompt_frame import cut_prompts, part_of_prompt, region
@@ -22,6 +23,9 @@ from handloom.runtime.config.masks import Prompt, PropagationSettings
 _PRIOR_FLOOR = 1e-3
 _CORE_PX = 2
 _SETTLING_ROUNDS = 3
+_SELDOM = 0.2
+_RESTING = 0.9
+_ALWAYS = 0.95
 
 
 def propagate(
@@ -35,17 +39,51 @@ def propagate(
     Raises InputError for a mark outside the frame or one that leaves nothing.
     """
     entities = list(prompts)
-    first = cut_prompts(frames[prompt_frame], prompts, settings)
+    background = _usable_background(frames, prompts, prompt_frame, settings)
+    marked = frames[prompt_frame]
+    sure = (background.shows(marked), background.hidden(marked)) if background.usable else (None, None)
+    first = cut_prompts(marked, prompts, settings, *sure)
     classes = np.zeros(frames.shape[:3], np.int64)
     for number, entity in enumerate(entities, start=1):
         classes[prompt_frame][first[entity]] = number
-    background = still_background(frames)
-    if background.trust.any():
+    if background.usable:
         classes[prompt_frame] = _settled(frames[prompt_frame], classes[prompt_frame], prompts, background, settings)
     for order in (range(prompt_frame, len(frames)), range(prompt_frame, -1, -1)):
         _carry(frames, classes, list(order), len(entities), background, settings)
     table = np.array([BACKGROUND, *(LABEL_OF[entity] for entity in entities)], np.uint8)
     return table[classes]
+
+
+def _usable_background(
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    prompts: Mapping[Entity, Prompt],
+    prompt_frame: int,
+    settings: PropagationSettings,
+) -> StillBackground:
+    """The still background; unusable when a marked thing itself looks like it, or if the settings forbid.
+
+    A thing that rests would be learned as background. It shows where its click lies on what is taken for background,
+    or where nearly all of its own part of the marked region does.
+    """
+    height, width = frames.shape[1:3]
+    nothing = StillBackground(np.zeros((height, width, 3), np.float32), np.zeros((height, width)))
+    if not settings.still_camera:
+        return nothing
+    background = still_background(frames)
+    shown = background.shows(frames[prompt_frame])
+    regions = np.stack([region(prompt, width, height, settings) for prompt in prompts.values()])
+    for (entity, prompt), own in zip(prompts.items(), regions, strict=True):
+        alone = own & (regions.sum(0) == 1)
+        resting = shown[alone if alone.any() else own].mean() > _RESTING
+        if prompt.click is not None:
+            column, row = (
+                min(round(value), size - 1) for value, size in zip(prompt.click, (width, height), strict=True)
+            )
+            resting = resting or bool(shown[row, column])
+        if resting and background.usable:
+            print(f"masks: {entity} hardly moves; the still background is not used to tell it apart", file=sys.stderr)
+            return nothing
+    return background
 
 
 def _settled(
@@ -61,11 +99,11 @@ def _settled(
     prior = np.stack([np.ones((height, width), bool), *regions], -1) + np.float32(_PRIOR_FLOOR)
     prior /= prior.sum(-1, keepdims=True)
     for _ in range(_SETTLING_ROUNDS):
-        models = [ColourModel() for _ in range(len(prompts) + 1)]
-        _learn(models, image, classes, background)
-        settled = _classified(image, prior, models, background, settings)
+        models = [AppearanceModel() for _ in range(len(prompts) + 1)]
+        _learn(models, image, classes)
+        settled = _classified(image, prior, models, _doubted(background, models), settings)
         for number, prompt in enumerate(prompts.values(), start=1):
-            settled[(settled == number) & ~part_of_prompt(settled == number, prompt)] = 0
+            settled[(settled == number) & ~part_of_prompt(settled == number, prompt, settings.smallest_share)] = 0
             if not (settled == number).any():
                 return classes
         classes = settled
@@ -81,28 +119,42 @@ def _carry(
     settings: PropagationSettings,
 ) -> None:
     """Fill `classes` along `order`, whose first frame is known."""
-    models = [ColourModel() for _ in range(entities + 1)]
+    models = [AppearanceModel() for _ in range(entities + 1)]
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     last = frames[order[0]]
-    _learn(models, last, classes[order[0]], background)
+    _learn(models, last, classes[order[0]])
+    background = _doubted(background, models) if background.usable else background
     for previous, current in pairwise(order):
         image = frames[current]
         motion = flow.calc(_grey(image), _grey(last), np.zeros((*image.shape[:2], 2), np.float32))
         prior = _carried_prior(classes[previous], motion, entities, settings.band_px)
         classes[current] = _classified(image, prior, models, background, settings)
-        _learn(models, image, classes[current], background)
+        _learn(models, image, classes[current])
         last = image
+
+
+def _doubted(background: StillBackground, models: Sequence[AppearanceModel]) -> StillBackground:
+    """The background with less trust where its picture looks like one of the things: it may have rested there."""
+    pixels = appearance(np.clip(background.colour, 0, 255).astype(np.uint8))
+    behind, *things = (model.density(pixels) for model in models)
+    odds = behind / (behind + np.max(things, axis=0))
+    never_left = background.share > _ALWAYS
+    return StillBackground(background.colour, background.share * np.where(never_left, 1.0, np.clip(2 * odds, 0, 1)))
 
 
 def _classified(
     image: UInt8[np.ndarray, "height width 3"],
     prior: Float[np.ndarray, "height width classes"],
-    models: Sequence[ColourModel],
+    models: Sequence[AppearanceModel],
     background: StillBackground,
     settings: PropagationSettings,
 ) -> Int[np.ndarray, "height width"]:
     """The class of the largest smoothed posterior at each pixel, islands and holes cleaned."""
     posterior = prior * _likelihoods(models, image, background)
+    if background.usable:
+        # How often a pixel shows the background is how likely it does so now.
+        posterior[..., 0] *= background.share
+        posterior[..., 1:] *= np.maximum(1 - background.share, _SELDOM)[..., None]
     posterior /= posterior.sum(-1, keepdims=True)
     smooth = guided_filter(_grey(image) / np.float32(255), posterior, radius_px=settings.band_px)
     # Where no prior reaches there is no class to be had, whatever the smoothing spreads.
@@ -126,23 +178,23 @@ def _carried_prior(
 
 
 def _likelihoods(
-    models: Sequence[ColourModel], image: UInt8[np.ndarray, "height width 3"], background: StillBackground
+    models: Sequence[AppearanceModel], image: UInt8[np.ndarray, "height width 3"], background: StillBackground
 ) -> Float[np.ndarray, "height width classes"]:
-    densities = np.stack([model.density(image) for model in models], -1)
+    pixels = appearance(image)
+    densities = np.stack([model.density(pixels) for model in models], -1)
     trust = background.trust
     densities[..., 0] = trust * background.likelihood(image) + (1 - trust) * densities[..., 0]
     return densities
 
 
 def _learn(
-    models: Sequence[ColourModel],
+    models: Sequence[AppearanceModel],
     image: UInt8[np.ndarray, "height width 3"],
     classes: Int[np.ndarray, "height width"],
-    background: StillBackground,
 ) -> None:
+    pixels = appearance(image)
     for number, model in enumerate(models):
-        model.learn(image, _core(classes == number))
-    background.distrust(image, _core(classes > 0))
+        model.learn(pixels, _core(classes == number))
 
 
 def _core(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

@@ -74,9 +74,14 @@ class PropagationSettings(Settings):
     band_px: int = Field(
         6, ge=1, description="The edge carried along by the flow may be off by so much; the colours decide within."
     )
+    still_camera: bool = Field(
+        True,
+        description="Learn the background from what most frames share, where the camera stands still (that is found "
+        "out); false if hand or object rest at one place for most of the video.",
+    )
     iterations: int = Field(2, ge=1, description="Rounds of GrabCut per frame and entity.")
     smallest_share: float = Field(
-        0.1, ge=0, le=1, description="Parts smaller than this share of an entity's largest part are removed."
+        0.02, ge=0, le=1, description="Parts smaller than this share of an entity's largest part are removed."
     )
 
 

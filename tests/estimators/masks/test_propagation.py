@@ -1,0 +1,163 @@
+"""Masks from a prompt: how much of the truth they cover on rendered footage, and how they fail."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from handloom.estimators.masks.background import still_background
+from handloom.estimators.masks.cleaning import cleaned
+from handloom.estimators.masks.edge_filter import guided_filter
+from handloom.estimators.masks.picture import mask_sheet
+from handloom.estimators.masks.prompt_frame import cut_prompts
+from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
+from handloom.estimators.masks.sequence_masks import write_masks
+from handloom.runtime.config.masks import MaskSettings, Prompt, Prompts, PropagationSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_rgb
+
+from ..sfm.footage import HEIGHT, WIDTH, Footage, turning_box  # noqa: TID252 (the tests are no package)
+
+BOXES = {"object": Prompt(box=(95, 50, 222, 180)), "right": Prompt(box=(175, 80, 319, 225))}
+CLICKS = {"object": Prompt(click=(145, 115)), "right": Prompt(click=(240, 120))}
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
+    return turning_box(tmp_path_factory.mktemp("hand"), frames=10, hand=True)
+
+
+def overlap(first: np.ndarray, second: np.ndarray, label: int) -> np.ndarray:
+    """Intersection over union per frame."""
+    a, b = first == label, second == label
+    return (a & b).sum((1, 2)) / (a | b).sum((1, 2))
+
+
+@pytest.mark.parametrize(("prompts", "mean_floor", "worst_floor"), [(BOXES, 0.86, 0.7), (CLICKS, 0.78, 0.65)])
+def test_masks_cover_object_and_hand_both_ways(
+    footage: Footage, tmp_path: Path, prompts: dict[str, Prompt], mean_floor: float, worst_floor: float
+) -> None:
+    settings = MaskSettings(prompts=Prompts(frame=5, **prompts))
+    write_masks(settings, footage.frames, tmp_path / "masks")
+    frames = frame_paths(footage.frames)
+    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
+    for label in (50, 150):
+        assert overlap(found, true, label).mean() > mean_floor
+        assert overlap(found, true, label).min() > worst_floor
+    assert not (found == 250).any()
+
+
+def test_a_resting_hand_is_not_taken_for_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resting = turning_box(tmp_path, frames=10, hand=True, sway_px=4)
+    write_masks(MaskSettings(prompts=Prompts(frame=5, **BOXES)), resting.frames, tmp_path / "found")
+    assert "right hardly moves" in capsys.readouterr().err
+    frames = frame_paths(resting.frames)
+    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "found", resting.masks))
+    assert overlap(found, true, 150).min() > 0.9
+    assert overlap(found, true, 50).min() > 0.85
+
+
+def test_masks_do_not_need_a_still_camera(footage: Footage, tmp_path: Path) -> None:
+    settings = MaskSettings(prompts=Prompts(frame=5, **BOXES), propagation=PropagationSettings(still_camera=False))
+    write_masks(settings, footage.frames, tmp_path / "masks")
+    frames = frame_paths(footage.frames)
+    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
+    assert overlap(found, true, 150).mean() > 0.8
+
+
+def test_background_is_found_behind_motion_and_not_in_a_moving_picture() -> None:
+    generator = np.random.default_rng(0)
+    still = generator.integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    frames = np.repeat(still[None], 10, 0)
+    for number in range(10):
+        frames[number, 10:20, 5 * number : 5 * number + 10] = 255 - 20 * number
+    background = still_background(frames)
+    assert background.usable
+    assert np.abs(background.colour - still).max() < 1
+    hidden = background.hidden(frames[3])
+    assert hidden[10:20, 15:25].mean() > 0.8
+    hidden[10:20, 15:25] = False
+    assert not hidden.any()
+    shifted = np.stack([np.roll(still, 7 * number, axis=1) for number in range(10)])
+    assert not still_background(shifted).usable
+
+
+def test_a_shadow_is_still_background() -> None:
+    still = np.full((20, 20, 3), (120, 160, 90), np.uint8)
+    background = still_background(np.repeat(still[None], 6, 0))
+    shadowed = (still * 0.75).astype(np.uint8)
+    assert background.shows(shadowed).all()
+    assert background.hidden((still * np.array([0.4, 1, 1])).astype(np.uint8)).all()
+
+
+def test_islands_and_holes_are_cleaned() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[5:25, 5:25] = True
+    mask[12:15, 12:15] = False
+    mask[30:33, 30:33] = True
+    mask[36, 2] = True
+    kept = cleaned(mask, smallest_share=0.1)
+    assert kept[12:15, 12:15].all()
+    assert not kept[28:].any()
+    assert cleaned(mask, smallest_share=0.01)[31, 31]
+    assert not cleaned(np.zeros((5, 5), bool), smallest_share=0.1).any()
+
+
+def test_guided_filter_smooths_within_regions_and_not_across_edges() -> None:
+    guide = np.zeros((40, 40), np.float32)
+    guide[:, 20:] = 1
+    noisy = np.stack([guide, 1 - guide], -1) + np.random.default_rng(0).normal(0, 0.3, (40, 40, 2))
+    smooth = guided_filter(guide, noisy, radius_px=4)
+    assert np.abs(smooth[..., 0] - guide).mean() < 0.06
+    assert (smooth.argmax(-1) == (guide == 0)).mean() > 0.99
+    blurred = cv2.boxFilter(noisy[..., 0].astype(np.float32), -1, (9, 9))
+    assert np.abs(blurred - guide)[:, 18:22].mean() > 3 * np.abs(smooth[..., 0] - guide)[:, 18:22].mean()
+
+
+def test_prompts_that_cannot_be_used_are_errors(footage: Footage, tmp_path: Path) -> None:
+    image = read_rgb(footage.frames / "0000.png")
+    outside = {"object": Prompt(box=(400, 10, 450, 60)), "right": BOXES["right"]}
+    with pytest.raises(InputError, match=r"prompts\.object: box.*outside the frame of 320x240"):
+        cut_prompts(image, outside, PropagationSettings())
+    with pytest.raises(InputError, match=r"masks\.prompts\.frame: is 99, but the sequence has 10"):
+        write_masks(MaskSettings(prompts=Prompts(frame=99, **BOXES)), footage.frames, tmp_path / "m")
+    with pytest.raises(InputError, match="prompts: is not set"):
+        write_masks(MaskSettings(), footage.frames, tmp_path / "m")
+    with pytest.raises(ValueError, match="exactly one"):
+        Prompt()
+    with pytest.raises(ValueError, match="neither hand"):
+        Prompts(object=BOXES["object"])
+    assert not (tmp_path / "m").exists()
+
+
+def test_empty_masks_are_counted_and_capped(
+    footage: Footage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = tmp_path / "given"
+    shutil.copytree(footage.masks, masks)
+    for number in (2, 3):
+        labels = np.asarray(Image.open(masks / f"{number:04d}.png")).copy()
+        labels[labels == 150] = 0
+        Image.fromarray(labels).save(masks / f"{number:04d}.png")
+    settings = MaskSettings(source="dataset")
+    write_masks(settings, footage.frames, tmp_path / "out", dataset_masks=masks)
+    assert "no hand in 2 of 10 frames: 0002.png, 0003.png" in capsys.readouterr().err
+    assert (np.asarray(Image.open(tmp_path / "out" / "0002.png")) == 50).any()
+    strict = settings.model_copy(update={"empty_fraction": 0.1})
+    with pytest.raises(InputError, match=r"mask of the hand is empty in 2 of 10 frames.*masks\.empty_fraction"):
+        write_masks(strict, footage.frames, tmp_path / "strict", dataset_masks=masks)
+    with pytest.raises(InputError, match="no masks of its own"):
+        write_masks(settings, footage.frames, tmp_path / "none")
+
+
+def test_picture_tints_object_and_hand(footage: Footage, tmp_path: Path) -> None:
+    mask_sheet(footage.frames, footage.masks, tmp_path / "sheet.png", tiles=4, columns=2)
+    sheet = read_rgb(tmp_path / "sheet.png").astype(int)
+    assert sheet.shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    labels = np.asarray(Image.open(footage.masks / "0000.png"))
+    change = sheet[:HEIGHT, :WIDTH] - read_rgb(footage.frames / "0000.png")
+    assert change[labels == 50][:, 2].mean() > 5 + change[labels == 50][:, 0].mean()
+    assert np.abs(change[30:][labels[30:] == 0]).max() == 0

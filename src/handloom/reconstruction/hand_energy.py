@@ -171,7 +171,7 @@ def placed_translation(offsets_m: Float[Tensor, "frames 21 3"], seen: SeenHand) 
     return torch.where((solvable & forward)[:, None], translation, torch.nan)
 
 
-def turned(base: Float[Tensor, "*batch 3 3"], rotvec: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+def turned(base: Float[Tensor, "*#batch 3 3"], rotvec: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotations after a further small turn about the hand's own axes."""
     return base @ roma.rotvec_to_rotmat(rotvec)
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class FoundHands(NamedTuple):
     confidence: Float[Tensor, "frames 21"]
 
 
+@runtime_checkable
 class HandEstimator(Protocol):
     """A network that finds the 21 joints of a hand in a square of an image."""
 

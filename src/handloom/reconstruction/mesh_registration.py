@@ -55,7 +55,7 @@ def edge_loss(
 def fingertip_loss(
     vertices_m: Float[Tensor, "1 vertices 3"],
     target_m: Float[Tensor, "1 vertices 3"],
-    fingertips: Sequence[Int[Tensor, " group"]],
+    fingertips: Sequence[Int[Tensor, " _"]],
 ) -> Float[Tensor, ""]:
     """The vertex loss on the vertices of the finger tips."""
     vertices = torch.cat(list(fingertips))
@@ -67,7 +67,7 @@ def registration_loss(
     fit: MeshFit,
     target_m: Float[Tensor, "1 vertices 3"],
     stage: Stage,
-    fingertips: Sequence[Int[Tensor, " group"]],
+    fingertips: Sequence[Int[Tensor, " _"]],
     *,
     shape_loss: bool = False,
 ) -> Float[Tensor, ""]:
@@ -86,7 +86,7 @@ def fit_mesh(
     target_m: Float[Tensor, "1 vertices 3"],
     start: MeshFit,
     stage: Stage,
-    fingertips: Sequence[Int[Tensor, " group"]],
+    fingertips: Sequence[Int[Tensor, " _"]],
     *,
     iterations: int,
     shape_loss: bool = False,
@@ -117,7 +117,7 @@ def fit_mesh(
 def register_meshes(
     model: HandModel,
     vertices_cam_m: Float[Tensor, "frames vertices 3"],
-    fingertips: Sequence[Int[Tensor, " group"]],
+    fingertips: Sequence[Int[Tensor, " _"]],
     *,
     seed: int = 0,
     shape_loss: bool = False,

@@ -1,0 +1,1 @@
+"""HOLD's mathematics on voxel grids: distances and features are looked up, not computed by deep networks."""

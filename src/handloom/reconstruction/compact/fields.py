@@ -1,0 +1,83 @@
+"""The two fields f(x) = (signed distance, colour): voxel grids with a small colour network (facts/hold.md 2.1).
+
+Distances are metres, for both nodes: the reference mixes canonical units with those of the scaled world (2.2).
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handloom.reconstruction.compact.voxels import look_up, refined, with_gradient
+
+
+class FieldValues(NamedTuple):
+    """What a field answers at points of its cube."""
+
+    distance_m: Float[Tensor, " points"]
+    gradient: Float[Tensor, "points 3"]
+    """Of the distance, in the field's own frame: metres per metre."""
+    colour: Float[Tensor, "points 3"]
+
+
+class VoxelField(nn.Module):
+    """Distance and features on grids; colour = sigmoid(MLP(features, normal, frame code)).
+
+    As in the reference, colour sees the normal and no view direction, and a code per frame takes up changing light.
+    """
+
+    def __init__(
+        self,
+        distance_m: Float[Tensor, "1 cells cells cells"],
+        *,
+        feature_cells: int,
+        features: int,
+        hidden: int,
+        frames: int,
+        code_size: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.distance = nn.Parameter(distance_m.clone())
+        size = (features, feature_cells, feature_cells, feature_cells)
+        self.features = nn.Parameter(0.1 * torch.randn(size, generator=generator))
+        self.codes = nn.Parameter(torch.zeros(frames, code_size))
+        widths = (features + 3 + code_size, hidden, hidden, 3)
+        layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        for layer in layers:
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
+
+    def refine(self, cells: int) -> None:
+        """Go on with a finer grid of distances."""
+        self.distance = nn.Parameter(refined(self.distance.detach(), cells))
+
+    def distances(self, radius_m: Tensor | float) -> Float[Tensor, "4 cells cells cells"]:
+        """The volume that `at` looks up, made once per step: distance and its gradient in metres per metre."""
+        volume = with_gradient(self.distance)
+        return torch.cat([volume[:1], volume[1:] / radius_m])
+
+    def at(
+        self,
+        volume: Float[Tensor, "4 cells cells cells"],
+        points_unit: Float[Tensor, "points 3"],
+        frame: Int[Tensor, " points"],
+    ) -> FieldValues:
+        """Values at points of the cube; frames choose the colour's code."""
+        found = look_up(volume, points_unit)
+        gradient = found[:, 1:]
+        normal = functional.normalize(gradient, dim=-1)
+        values = torch.cat([look_up(self.features, points_unit), normal, self.codes[frame]], -1)
+        *hidden, last = self.layers
+        for layer in hidden:
+            values = functional.relu(layer(values))
+        return FieldValues(found[:, 0], gradient, last(values).sigmoid())
+
+
+def laplace_density(distance_m: Float[Tensor, " *shape"], beta_m: Float[Tensor, ""]) -> Float[Tensor, " *shape"]:
+    """sigma = (1 / beta) (1/2 + 1/2 sign(d) expm1(-|d| / beta)) with d negative inside (VolSDF; facts/hold.md 2.3)."""
+    return (0.5 + 0.5 * distance_m.sign() * torch.expm1(-distance_m.abs() / beta_m)) / beta_m

@@ -1,0 +1,135 @@
+"""HOLD's three phases as stages: train fields and poses, refine the poses, train again (facts/hold.md 0)."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.compact.hand_template import read_hand_template
+from handloom.reconstruction.compact.meshing import SurfaceMesh, surface
+from handloom.reconstruction.compact.object_mesh import read_object_mesh, write_object_mesh
+from handloom.reconstruction.compact.preview import write_preview
+from handloom.reconstruction.compact.refinement import Refinement
+from handloom.reconstruction.compact.scene_input import read_poses, read_scene, write_poses
+from handloom.reconstruction.compact.scene_poses import ScenePoses
+from handloom.reconstruction.compact.training import CompactTraining
+from handloom.runtime.artifacts import Header, write_table, write_weights
+from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
+from handloom.runtime.config.compact import CompactSettings
+from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.progress import progress
+
+FIELDS = "compact_fields"
+PhaseName = Literal["phase1", "phase3"]
+_NOTE_STEPS = 25
+
+
+@dataclass(frozen=True)
+class PhaseOutputs:
+    """The files of a trained phase."""
+
+    network: Path
+    poses: Path
+    mesh: Path
+    history: Path
+    previews: Path
+    """A folder of pictures, one every few hundred steps."""
+
+
+def train_phase(
+    settings: CompactSettings,
+    phase: PhaseName,
+    model: HandModel,
+    build: Path,
+    template: Path,
+    poses: Path | None,
+    outputs: PhaseOutputs,
+    *,
+    work: Path,
+    seed: int,
+    threads: int | None = None,
+    code: str = "",
+) -> None:
+    """Stage: train the fields from the object's visual hull and the hand's template, and the poses with them.
+
+    Poses start from `poses` (phase 2's) or, without, from the build folder. A killed run goes on from its last
+    checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used, masks that
+    do not fit the poses, or a loss that is no number any more.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    scene = read_scene(build, model, settings.cube_margin)
+    start = scene.poses if poses is None else read_poses(poses)
+    length = settings.phase1 if phase == "phase1" else settings.phase3
+    given = [build / "data.npy", template, *([] if poses is None else [poses])]
+    folder = CheckpointFolder(work, fingerprint(settings, phase, seed, code, given))
+    training = CompactTraining.start(
+        scene.observations,
+        model,
+        start,
+        scene.cube,
+        settings,
+        length,
+        template=read_hand_template(template),
+        seed=seed,
+    )
+    if (saved := folder.load()) is not None:
+        training.restore(saved)
+        print(f"going on at step {training.step}", file=sys.stderr)
+    began, first = time.monotonic(), training.step
+    last_save = began
+    outputs.previews.mkdir(parents=True, exist_ok=True)
+    for _ in progress(range(training.step, length.steps), f"{phase}, {settings.rays} rays a step"):
+        terms = training.run_step()
+        if training.step % _NOTE_STEPS == 0 or training.step == length.steps:
+            training.note(terms)
+        if training.step % length.preview_steps == 0 or training.step == length.steps:
+            write_preview(outputs.previews / f"step-{training.step:06d}.png", training)
+        if time.monotonic() - last_save >= settings.checkpoint_seconds and training.step < length.steps:
+            folder.save(training.step, training.state())
+            last_save = time.monotonic()
+    seconds = time.monotonic() - began
+    trained = training.step - first
+    print(f"{phase}: {trained * settings.rays / max(seconds, 1e-9):.0f} rays/s", file=sys.stderr, flush=True)
+    mesh = surface(training.scene.object_field.distance)
+    write_object_mesh(outputs.mesh, mesh, scene.cube, seed=seed, code=code)
+    write_weights(outputs.network, training.field_state(), Header(FIELDS, units="m", seed=seed, code=code))
+    write_table(outputs.history, pd.DataFrame(training.history))
+    write_poses(outputs.poses, training.scene.poses.arrays(), seed=seed, code=code)
+    folder.remove()
+
+
+def refine_poses(
+    settings: RefinementSettings,
+    cube_margin: float,
+    model: HandModel,
+    build: Path,
+    poses: Path,
+    mesh: Path,
+    output: Path,
+    history: Path,
+    *,
+    threads: int | None = None,
+    code: str = "",
+) -> None:
+    """Stage: phase 2. Move all poses so that silhouettes fit the masks and the hand touches the object.
+
+    Raises InputError when the optimisation leaves the numbers.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    scene = read_scene(build, model, cube_margin)
+    shape = read_object_mesh(mesh)
+    unit = ((shape.vertices - scene.cube.centre.numpy()) / scene.cube.radius).astype(np.float32)
+    refinement = Refinement(
+        ScenePoses(model, read_poses(poses), scene.cube), SurfaceMesh(unit, shape.faces), scene.observations, settings
+    )
+    refinement.run()
+    write_table(history, pd.DataFrame(refinement.history))
+    write_poses(output, refinement.poses.arrays(), code=code)

@@ -1,0 +1,190 @@
+"""Phase 2: poses refined by contact and silhouettes (facts/hold.md 3), all of them and all frames at once.
+
+As the paper has it and the released code has not: {theta, beta, R_h, t_h, R_o, t_o, s} all move, contact is that of
+finger tips and palm, and a hand that lies in the object is pushed out.
+"""
+
+import sys
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from handloom.hand.mano import SkinnedHand
+from handloom.reconstruction.compact.classes import BACKGROUND, HAND, OBJECT
+from handloom.reconstruction.compact.meshing import SurfaceMesh
+from handloom.reconstruction.compact.observations import Observations
+from handloom.reconstruction.compact.scene_poses import ScenePoses
+from handloom.reconstruction.contact import contact_regions, tip_contact
+from handloom.reconstruction.penetration import penetration_loss, signed_distance_grid
+from handloom.reconstruction.silhouette import (
+    NEAR,
+    MeshEdges,
+    Outlines,
+    find_outlines,
+    mesh_edges,
+    project,
+    soft_silhouettes,
+)
+from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.progress import progress
+
+_REFRESH_STEPS = 10
+_BAND_PX = 4
+_WRIST_SHARE = 0.1
+"""Pixels farther behind the wrist than this share of the palm's length show the forearm."""
+
+
+class RefinementTerms(NamedTuple):
+    """The weighted terms of one step."""
+
+    object_mask: Float[Tensor, ""]
+    hand_mask: Float[Tensor, ""]
+    contact: Float[Tensor, ""]
+    penetration: Float[Tensor, ""]
+    prior: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """Their sum."""
+        return torch.stack(list(self)).sum()
+
+
+class SmallMasks(NamedTuple):
+    """Classes of pixels at the size that silhouettes are compared at, and the camera that goes with it."""
+
+    kind: Int[Tensor, "frames rows columns"]
+    intrinsics: Float[Tensor, "3 3"]
+
+    @classmethod
+    def of(cls, observations: Observations, long_side_px: int) -> "SmallMasks":
+        """Every k-th pixel, so that no side exceeds `long_side_px`."""
+        stride = -(-max(observations.class_u8.shape[1:]) // long_side_px)
+        intrinsics = observations.intrinsics.clone()
+        intrinsics[:2] /= stride
+        return cls(observations.class_u8[:, ::stride, ::stride].long(), intrinsics)
+
+
+class _Outline:
+    """The outline of one mesh in all frames, found anew when the mesh has moved as far as its band is wide."""
+
+    def __init__(self, faces: Int[Tensor, "faces 3"], masks: SmallMasks, softness_px: float) -> None:
+        self.faces, self.edges, self.masks, self.softness_px = faces, mesh_edges(faces), masks, softness_px
+        self.found: Outlines | None = None
+
+    edges: MeshEdges
+
+    def silhouettes(self, vertices_cam_m: Float[Tensor, "frames vertices 3"]) -> Float[Tensor, "frames rows columns"]:
+        """Soft masks, differentiable in the vertices."""
+        pixels = project(vertices_cam_m, self.masks.intrinsics[None])
+        if self.found is None or self.found.moved_px(pixels) > 0.5 * _BAND_PX:
+            rows, columns = self.masks.kind.shape[1:]
+            in_front = vertices_cam_m.detach()[..., 2] > NEAR
+            self.found = find_outlines(pixels, self.faces, self.edges, rows, columns, in_front, _BAND_PX)
+        return soft_silhouettes(pixels, self.found, self.softness_px)
+
+
+class Refinement:
+    """The optimisation of one sequence's poses against a mesh of its object."""
+
+    def __init__(
+        self, poses: ScenePoses, mesh: SurfaceMesh, observations: Observations, settings: RefinementSettings
+    ) -> None:
+        self.poses, self.settings = poses, settings
+        self.masks = SmallMasks.of(observations, settings.long_side_px)
+        self.vertices_unit = torch.from_numpy(mesh.vertices)
+        faces = torch.from_numpy(mesh.faces)
+        self.regions = contact_regions(poses.model)
+        self.object_outline = _Outline(faces, self.masks, settings.softness_px)
+        self.hand_outline = _Outline(poses.model.faces, self.masks, settings.softness_px)
+        self.inside = signed_distance_grid(self.vertices_unit, faces)
+        self.start = {name: value.detach().clone() for name, value in poses.named_parameters()}
+        self.history: list[dict[str, float]] = []
+        rates = {
+            "hand_wrist": settings.turn_rate,
+            "hand_fingers": settings.finger_rate,
+            "hand_shape": settings.shape_rate,
+            "hand_translation_m": settings.shift_rate,
+            "object_rotvec": settings.turn_rate,
+            "object_translation_m": settings.shift_rate,
+            "log_object_scale": settings.scale_rate,
+        }
+        groups = [{"params": [value], "lr": rates[name]} for name, value in poses.named_parameters()]
+        self.optimiser = torch.optim.Adam(groups)
+
+    def run(self) -> None:
+        """All steps; raises InputError when the loss is no number any more."""
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.settings.steps, eta_min=0.0)
+        for _ in progress(range(self.settings.steps), "refine poses"):
+            terms = self.terms()
+            if not bool(terms.total.isfinite()):
+                raise InputError(
+                    f"pose refinement: the loss is {float(terms.total)} at step {len(self.history)}; "
+                    "lower hold.refinement.*_rate"
+                )
+            self.optimiser.zero_grad(set_to_none=True)
+            terms.total.backward()
+            self.optimiser.step()
+            schedule.step()
+            figures = {name: float(value.detach()) for name, value in terms._asdict().items()}
+            self.history.append({"step": float(len(self.history)), "total": float(terms.total.detach()), **figures})
+        first, last = self.history[0]["total"], self.history[-1]["total"]
+        print(f"refinement: loss {first:.3f} -> {last:.3f} in {len(self.history)} steps", file=sys.stderr, flush=True)
+
+    def terms(self) -> RefinementTerms:
+        """The weighted terms at the poses as they are."""
+        s, poses = self.settings, self.poses
+        hand = poses.hand()
+        object_cam = poses.object_to_cam(self.vertices_unit)
+        object_mask = self.object_outline.silhouettes(object_cam)
+        hand_mask = self.hand_outline.silhouettes(hand.vertices_m)
+        contact = tip_contact(hand.vertices_m, object_cam, self.regions, s.contact_reach_m)
+        frame = torch.arange(len(hand.vertices_m)).repeat_interleave(hand.vertices_m.shape[1])
+        in_object = poses.object_from_cam(hand.vertices_m.flatten(0, 1), frame)
+        depth = penetration_loss(in_object, self.inside) * poses.object_radius_m.detach() ** 2
+        kind = self.masks.kind
+        return RefinementTerms(
+            s.object_mask_weight * _mask_error(object_mask, kind == OBJECT, kind != HAND),
+            s.hand_mask_weight * _mask_error(hand_mask, kind == HAND, (kind != OBJECT) & ~self._forearm(hand)),
+            s.contact_weight * contact,
+            s.penetration_weight * depth,
+            s.prior_weight * self._prior(),
+        )
+
+    def _forearm(self, hand: SkinnedHand) -> Bool[Tensor, "frames rows columns"]:
+        """Pixels labelled hand that lie behind the wrist as the image shows it: the model ends there."""
+        kind = self.masks.kind
+        wrist, middle = project(hand.keypoints_m[:, [0, 9]].detach(), self.masks.intrinsics[None]).unbind(1)
+        rows, columns = torch.meshgrid(torch.arange(kind.shape[1]), torch.arange(kind.shape[2]), indexing="ij")
+        pixels = torch.stack([columns, rows], -1).float()
+        along = (middle - wrist)[:, None, None]
+        place = ((pixels - wrist[:, None, None]) * along).sum(-1) / along.square().sum(-1).clamp_min(1.0)
+        return (kind != BACKGROUND) & (place < -_WRIST_SHARE)
+
+    def _prior(self) -> Float[Tensor, ""]:
+        """Mean squares of how far poses went and how much they shake, in allowed deviations; shape as N(0, 1)."""
+        s, poses = self.settings, self.poses
+        parts = [poses.hand_shape.square().mean()]
+        for name, stay, jitter in (
+            ("hand_wrist", s.stay_turn_rad, s.jitter_turn_rad),
+            ("hand_fingers", s.stay_turn_rad, s.jitter_turn_rad),
+            ("hand_translation_m", s.stay_shift_m, s.jitter_shift_m),
+            ("object_rotvec", s.stay_turn_rad, s.jitter_turn_rad),
+            ("object_translation_m", s.stay_shift_m, s.jitter_shift_m),
+        ):
+            moved = getattr(poses, name) - self.start[name]
+            parts.append((moved / stay).square().mean())
+            if len(moved) > 2:
+                parts.append((moved.diff(n=2, dim=0) / jitter).square().mean())
+        return torch.stack(parts).sum()
+
+
+def _mask_error(
+    soft: Float[Tensor, "frames rows columns"],
+    wanted: Bool[Tensor, "frames rows columns"],
+    counted: Bool[Tensor, "frames rows columns"],
+) -> Float[Tensor, ""]:
+    """|soft - wanted| over the counted pixels, relative to the wanted area."""
+    return ((soft - wanted.float()).abs() * counted).sum() / (wanted & counted).sum().clamp_min(1)

@@ -1,0 +1,101 @@
+"""From a `build/` folder to what the compact reconstruction works on: everything in the camera's frame, in metres."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from handloom.hand.mano import HandModel, rest_joints_m
+from handloom.reconstruction.build_folder import read_build, read_pictures
+from handloom.reconstruction.build_scene import BuildScene
+from handloom.reconstruction.compact.classes import CLASS_OF_LABEL
+from handloom.reconstruction.compact.observations import Observations
+from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays
+from handloom.reconstruction.scene_placement import HandInFrame, ObjectInFrame, hand_to_cam, object_to_cam
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
+from handloom.runtime.errors import InputError
+
+POSES = "scene_poses"
+
+
+class SceneInput(NamedTuple):
+    """The video, the first poses, and the cube that the object lies in."""
+
+    names: tuple[str, ...]
+    observations: Observations
+    poses: PoseArrays
+    cube: ObjectCube
+
+
+def read_scene(build: Path, model: HandModel, cube_margin: float) -> SceneInput:
+    """Read a build folder with one hand of the model's side.
+
+    The object's cube is the SfM points' sphere, enlarged by `cube_margin`. Raises InputError for a folder without that
+    hand or with different cameras per frame.
+    """
+    scene = read_build(build, {model.side: model})
+    images, labels = read_pictures(scene)
+    classes = torch.full((256,), 255, dtype=torch.uint8)
+    for label, kind in CLASS_OF_LABEL.items():
+        classes[label] = kind
+    class_u8 = classes[torch.from_numpy(labels).long()]
+    if bool((class_u8 == 255).any()):
+        odd = sorted(set(torch.from_numpy(labels)[class_u8 == 255].tolist()))
+        raise InputError(f"{build}/mask: labels {odd[:5]} are none of {sorted(CLASS_OF_LABEL)}; convert the masks")
+    intrinsics = scene.cameras.intrinsics.float()
+    if not bool(torch.allclose(intrinsics, intrinsics[:1], rtol=1e-4)):
+        raise InputError(f"{build}: its frames have different intrinsics; the compact reconstruction takes one camera")
+    return SceneInput(
+        scene.names,
+        Observations.of(torch.from_numpy(images), class_u8, intrinsics[0]),
+        poses_of(scene, model),
+        object_cube(scene.object.normalised_from_sfm, cube_margin),
+    )
+
+
+def poses_of(scene: BuildScene, model: HandModel) -> PoseArrays:
+    """The poses of a build folder in OpenCV camera metres."""
+    hand, thing = scene.hands[model.side], scene.object
+    root = rest_joints_m(model, hand.shape.float())[0]
+    hand_cam = hand_to_cam(HandInFrame(hand.rotvec.float(), hand.translation_m.float()), root, scene.placement)
+    rotation = roma.rotvec_to_rotmat(thing.rotvec.float())
+    object_cam = object_to_cam(ObjectInFrame(rotation, thing.translation_m.float()), scene.placement)
+    return PoseArrays(
+        hand_cam.rotvec,
+        hand.shape.float(),
+        hand_cam.translation_m,
+        roma.rotmat_to_rotvec(object_cam.rotation),
+        object_cam.translation_m,
+        torch.tensor(float(thing.scale)),
+    )
+
+
+def object_cube(normalised_from_sfm: Float[Tensor, "4 4"], margin: float) -> ObjectCube:
+    """The cube around the unit sphere of norm_mat, `margin` times as large."""
+    matrix = normalised_from_sfm.float()
+    radius = 1.0 / float(matrix[0, 0])
+    return ObjectCube(-matrix[:3, 3] * radius, margin * radius)
+
+
+def write_poses(path: Path, poses: PoseArrays, *, seed: int | None = None, code: str = "") -> None:
+    """Write poses as an artifact."""
+    arrays = {name: value.numpy() for name, value in poses._asdict().items()}
+    write_arrays(
+        path, arrays, Header(POSES, units="m, rad", frame="camera", joint_order="MANO16", seed=seed, code=code)
+    )
+
+
+def read_poses(path: Path) -> PoseArrays:
+    """Read what `write_poses` wrote; raises InputError when something is missing or not finite."""
+    arrays, _ = read_arrays(path, POSES)
+    missing = set(PoseArrays._fields) - arrays.keys()
+    if missing:
+        raise InputError(f"{path}: lacks {sorted(missing)}; run the rule that makes it again")
+    poses = PoseArrays(*(torch.from_numpy(arrays[name]).float() for name in PoseArrays._fields))
+    bad = [name for name, value in poses._asdict().items() if not bool(value.isfinite().all())]
+    if bad:
+        raise InputError(f"{path}: {', '.join(bad)} hold NaN; delete it and run the phase that makes it again")
+    return poses

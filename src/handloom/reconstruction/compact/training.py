@@ -1,0 +1,214 @@
+"""Phases 1 and 3: fields and poses trained together on random rays of the whole video, from coarse grids to fine."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.compact.fields import VoxelField
+from handloom.reconstruction.compact.hand_template import HandTemplate
+from handloom.reconstruction.compact.losses import Losses, losses
+from handloom.reconstruction.compact.observations import Observations
+from handloom.reconstruction.compact.posed_hands import PosedHands
+from handloom.reconstruction.compact.renderer import CompactScene
+from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays, ScenePoses
+from handloom.reconstruction.compact.visual_hull import hull_distance, hull_nodes, label_counts
+from handloom.reconstruction.compact.voxels import node_points, refined
+from handloom.runtime.config.compact import CompactPhaseSettings, CompactSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.seeds import torch_generator
+
+HULL_CELLS = 48
+_MOVE_HANDS_STEPS = 25
+_CHUNK = 60_000
+
+
+@dataclass
+class CompactTraining:
+    """One phase: the scene, its optimiser and how far it is. `state` and `restore` make it resumable."""
+
+    observations: Observations
+    scene: CompactScene
+    template: HandTemplate
+    settings: CompactSettings
+    phase: CompactPhaseSettings
+    seed: int
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.optimiser = self._new_optimiser()
+        self._since: list[dict[str, float]] = []
+
+    @classmethod
+    def start(
+        cls,
+        observations: Observations,
+        model: HandModel,
+        poses: PoseArrays,
+        cube: ObjectCube,
+        settings: CompactSettings,
+        phase: CompactPhaseSettings,
+        *,
+        template: HandTemplate,
+        seed: int,
+    ) -> "CompactTraining":
+        """A new phase: the object starts as its visual hull, the hand as its template."""
+        scene_poses = ScenePoses(model, poses, cube)
+        with torch.no_grad():
+            vertices = scene_poses.hand().vertices_m
+        hands = PosedHands(model, vertices)
+        hull = object_hull(observations, scene_poses, hands)
+        generator = torch_generator(seed, "fields")
+        sizes: dict[str, Any] = {
+            "feature_cells": settings.feature_cells,
+            "features": settings.features,
+            "hidden": settings.hidden,
+            "frames": len(observations.image_u8),
+            "code_size": settings.code_size,
+            "generator": generator,
+        }
+        scene = CompactScene(
+            scene_poses,
+            VoxelField(refined(hull, phase.cells[0]), **sizes),
+            VoxelField(template.distance_m, **sizes),
+            template.centre_m,
+            template.radius_m,
+            hands,
+            settings,
+        )
+        return cls(observations, scene, template, settings, phase, seed)
+
+    @property
+    def done(self) -> float:
+        """Share of the phase that is behind, 0 to 1."""
+        return self.step / self.phase.steps
+
+    @property
+    def beta_m(self) -> float:
+        """Blur of the surfaces now: from the first to the last value at a constant rate per step."""
+        first, last = self.settings.first_beta_m, self.settings.last_beta_m
+        return first * (last / first) ** self.done
+
+    def run_step(self) -> Losses:
+        """One optimiser step on new random rays; raises InputError when the loss is no number any more."""
+        settings, scene = self.settings, self.scene
+        self._refine_when_due()
+        if self.step % _MOVE_HANDS_STEPS == 0:
+            scene.move_hands()
+        generator = torch_generator(self.seed, "rays", self.step)
+        batch = self.observations.draw(settings.rays, settings.object_ray_share, settings.hand_ray_share, generator)
+        rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator)
+        terms = losses(
+            batch,
+            rendered,
+            scene.object_field.distance,
+            scene.hand_field.distance,
+            self.template.distance_m,
+            settings,
+            self.done,
+        )
+        if not bool(terms.total.isfinite()):
+            raise InputError(
+                f"the loss is {float(terms.total)} at step {self.step}: the training diverged; "
+                "lower hold.compact.*_rate"
+            )
+        self._set_rates()
+        self.optimiser.zero_grad(set_to_none=True)
+        terms.total.backward()
+        self.optimiser.step()
+        self.step += 1
+        return terms
+
+    def note(self, terms: Losses) -> None:
+        """Add a row to the history."""
+        row = {"step": float(self.step), "total": float(terms.total.detach()), "beta_m": self.beta_m}
+        self.history.append(row | {name: float(value.detach()) for name, value in vars(terms).items()})
+
+    def field_state(self) -> dict[str, Tensor]:
+        """The fields' tensors under the names object.* and hand.*."""
+        parts = {"object": self.scene.object_field, "hand": self.scene.hand_field}
+        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        return {
+            "step": self.step,
+            "history": self.history,
+            "fields": self.field_state(),
+            "poses": self.scene.poses.state_dict(),
+            "hands_at": self.scene.hands.vertices,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        scene = self.scene
+        self.step, self.history = state["step"], state["history"]
+        for name, part in (("object", scene.object_field), ("hand", scene.hand_field)):
+            tensors = {key.removeprefix(f"{name}."): v for key, v in state["fields"].items() if key.startswith(name)}
+            part.distance = torch.nn.Parameter(torch.empty_like(tensors["distance"]))
+            part.load_state_dict(tensors)
+        scene.poses.load_state_dict(state["poses"])
+        scene.hands = PosedHands(scene.poses.model, state["hands_at"])
+        self.optimiser = self._new_optimiser()
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def _refine_when_due(self) -> None:
+        """The coarser grids of `phase.cells` share the first two thirds of the steps, the last one has the rest."""
+        stages = self.phase.cells
+        share = 0.67 / max(1, len(stages) - 1)
+        stage = min(int(self.done / share), len(stages) - 1) if len(stages) > 1 else 0
+        if self.scene.object_field.distance.shape[-1] != stages[stage]:
+            self.scene.object_field.refine(stages[stage])
+            self.optimiser = self._new_optimiser()
+
+    def _new_optimiser(self) -> torch.optim.Adam:
+        scene, s = self.scene, self.settings
+        poses = scene.poses
+        groups: list[dict[str, Any]] = []
+        for part in (scene.object_field, scene.hand_field):
+            groups += [
+                {"params": [part.distance], "rate": s.distance_rate},
+                {"params": [part.features], "rate": s.feature_rate},
+                {"params": [part.codes, *part.layers.parameters()], "rate": s.network_rate},
+            ]
+        moving = [poses.hand_wrist, poses.hand_fingers, poses.hand_translation_m]
+        moving += [poses.object_rotvec, poses.object_translation_m]
+        groups.append({"params": moving, "rate": s.pose_rate})
+        return torch.optim.Adam([{**group, "lr": group["rate"]} for group in groups], eps=1e-10)
+
+    def _set_rates(self) -> None:
+        floor = self.settings.last_rate_share
+        factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * self.done))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * factor
+
+
+def object_hull(observations: Observations, poses: ScenePoses, hands: PosedHands) -> Tensor:
+    """The visual hull's signed distance (metres) on the object's cube, the posed hand taken away."""
+    points = node_points(HULL_CELLS)
+    frames = len(observations.image_u8)
+    inside_hand = torch.zeros(len(points))
+    every = torch.arange(0, frames, max(1, frames // 12))
+    with torch.no_grad():
+        cam = poses.object_to_cam(points)
+        counts = torch.cat(
+            [
+                label_counts(cam[:, first : first + _CHUNK], observations.class_u8, observations.intrinsics)
+                for first in range(0, len(points), _CHUNK)
+            ]
+        )
+        nodes = hull_nodes(counts)
+        chosen = nodes.nonzero()[:, 0]
+        for frame in every.tolist():
+            owner = torch.full((len(chosen),), frame)
+            inside_hand[chosen] += hands.distance_m(cam[frame, chosen], owner) < 0
+        nodes &= inside_hand < 0.5 * len(every)
+        spacing = 2 * float(poses.object_radius_m) / (HULL_CELLS - 1)
+    inside = nodes.view(HULL_CELLS, HULL_CELLS, HULL_CELLS).numpy()
+    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]

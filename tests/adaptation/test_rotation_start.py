@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import roma
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from handloom.adaptation.pseudo_labels import align_poses
 from handloom.adaptation.rotation_start import (
     consensus_rotation,
     estimate_rotation,
@@ -21,7 +24,7 @@ from handloom.adaptation.source_prediction import load_source_predictions, predi
 from handloom.datasets.views import load_views, save_views
 from handloom.estimators.detnet.prediction import Predictions
 from handloom.geometry.rotations import angle_deg
-from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.errors import InputError
 
@@ -66,11 +69,11 @@ def headset(tmp_path: Path) -> tuple[list[Path], Path]:
     return views, tmp_path / "source_predictions.npz"
 
 
-def start(headset: tuple[list[Path], Path], fidelity: str = "fixed", **changes: object) -> Path:
+def start(headset: tuple[list[Path], Path], fidelity: str = "fixed", ray_share: float = 0.0, **changes: object) -> Path:
     views, predictions = headset
     output = predictions.with_name(f"rotations_{fidelity}.json")
-    settings = AdaptationSettings(**changes)
-    start_rotations(settings, predictions, views, output, root_joint=ROOT_JOINT, fidelity=fidelity, headset="headset2")
+    run = {"root_joint": ROOT_JOINT, "fidelity": fidelity, "headset": "headset2", "ray_share": ray_share}
+    start_rotations(AdaptationSettings(**changes), predictions, views, output, **run)
     return output
 
 
@@ -87,7 +90,8 @@ def test_all_pairs_are_estimated_and_compared_with_the_calibration(
         torch.testing.assert_close(
             torch.tensor(document["diagnostics"][pair]["calibrated"]).double(), truth, atol=1e-6, rtol=0
         )
-        for init in ("single", "synchronised"):
+        assert document["estimates"][pair]["published"] == document["estimates"][pair]["single"]
+        for init in ("published", "single", "synchronised"):
             error = float(angle_deg(read_rotation(output, pair, init), truth))
             assert error == pytest.approx(document["diagnostics"][pair][f"{init}_error_deg"], abs=1e-4)
             if fidelity == "fixed":
@@ -96,15 +100,89 @@ def test_all_pairs_are_estimated_and_compared_with_the_calibration(
     torch.testing.assert_close(synchronised[0] @ synchronised[1], synchronised[2], atol=1e-6, rtol=0)
 
 
-def test_estimates_do_not_depend_on_annotations_in_fixed_mode(headset: tuple[list[Path], Path]) -> None:
-    before = json.loads(start(headset).read_text())["estimates"]
+@pytest.mark.parametrize("ray_share", [0.0, 0.5])
+def test_estimates_do_not_depend_on_annotations_in_fixed_mode(
+    headset: tuple[list[Path], Path], ray_share: float
+) -> None:
+    before = json.loads(start(headset, ray_share=ray_share).read_text())["estimates"]
     for path in headset[0]:
         view = load_views(path)
         view.joint_valid[:] = 0
         view.joints_cam_m[:] = 7
         view.cam_from_world_rotation[:] = np.eye(3)
         save_views(path, view)
-    assert json.loads(start(headset).read_text())["estimates"] == before
+    assert json.loads(start(headset, ray_share=ray_share).read_text())["estimates"] == before
+
+
+def off_axis(headset: tuple[list[Path], Path], lacking: float) -> None:
+    """Put every crop at its own place 12 to 35 degrees off the axis, and take `lacking` of that turn from its pose."""
+    views, predictions = headset
+    arrays, header = read_arrays(predictions, "source_predictions")
+    for number, path in enumerate(views, start=1):
+        view = load_views(path)
+        assert set(view.is_left.tolist()) == {False, True}
+        g = np.random.default_rng(10 + number)
+        # A hand is off to one side more often than to the other, as a headset's cameras see it.
+        direction = g.normal(0.7 * number, 0.5, PAIRS)
+        slope = np.tan(np.radians(g.uniform(12, 35, PAIRS)))[:, None] * np.stack(
+            [np.cos(direction), np.sin(direction)], 1
+        )
+        save_views(path, replace(view, principal_point_px=128 - slope * view.focal_px))
+        # z to the ray, by scipy and apart from the code under test.
+        angle = np.arctan(np.linalg.norm(slope, axis=1, keepdims=True))
+        axis = np.stack([-np.sin(direction), np.cos(direction), np.zeros(PAIRS)], 1)
+        turns = Rotation.from_rotvec(lacking * angle * axis).as_matrix()
+        joints = arrays[f"joints_camera{number}"].astype(np.float64)
+        arrays[f"joints_camera{number}"] = np.einsum("nji,nkj->nki", turns, joints).astype(np.float32)
+    write_arrays(predictions, arrays, header)
+
+
+def errors_deg(output: Path, kind: str) -> np.ndarray:
+    return np.array([v[f"{kind}_error_deg"] for v in json.loads(output.read_text())["diagnostics"].values()])
+
+
+def test_only_the_whole_turn_to_the_hands_gives_the_cameras_rotation_when_poses_lack_it(
+    headset: tuple[list[Path], Path],
+) -> None:
+    """Right and left hands alike: the predictions are un-mirrored, and so are the crops' intrinsics."""
+    arrays, header = read_arrays(headset[1], "source_predictions")
+    exact = noisy_predictions(torch.zeros(4))
+    for number, found in enumerate(exact, start=1):
+        arrays[f"joints_camera{number}"] = found.joints.float().numpy()
+    write_arrays(headset[1], arrays, header)
+    off_axis(headset, lacking=1.0)
+    without, half, whole = (errors_deg(start(headset, ray_share=share), "single") for share in (0.0, 0.5, 1.0))
+    assert without.max() > 20
+    assert (half > 0.3 * without).all()
+    assert whole.max() < 1e-3
+    output = start(headset, ray_share=1.0)
+    assert errors_deg(output, "synchronised").max() < 1e-3
+    np.testing.assert_array_equal(errors_deg(output, "published"), without)
+
+
+def test_a_share_of_the_turn_is_made_up_for_by_the_same_share(headset: tuple[list[Path], Path]) -> None:
+    plain = errors_deg(start(headset), "single")
+    off_axis(headset, lacking=0.5)
+    shares = {share: errors_deg(start(headset, ray_share=share), "single").mean() for share in (0.0, 0.25, 0.5, 1.0)}
+    assert shares[0.5] == pytest.approx(plain.mean(), abs=1.5)  # the noise of the predictions stays
+    assert shares[0.25] > shares[0.5] + 1
+    assert shares[0.0] > shares[0.25] + 1
+    assert shares[1.0] > shares[0.5] + 1
+
+
+def test_a_share_of_zero_is_the_published_estimate_bit_for_bit(headset: tuple[list[Path], Path]) -> None:
+    off_axis(headset, lacking=0.5)
+    zero, half = (json.loads(start(headset, ray_share=share).read_text())["estimates"] for share in (0.0, 0.5))
+    first, second = load_source_predictions(headset[1], ROOT_JOINT)[:2]
+    aligned = align_poses(first.joints.double(), second.joints.double(), ROOT_JOINT)
+    direct = consensus_rotation(aligned.view_1, aligned.view_2, first.confidence * second.confidence).rotation_12
+    assert zero["1-2"]["single"] == zero["1-2"]["published"] == half["1-2"]["published"] == direct.tolist()
+    assert half["1-2"]["single"] != half["1-2"]["published"]
+
+
+def test_faithful_turns_nothing(headset: tuple[list[Path], Path]) -> None:
+    with pytest.raises(ValueError, match="turns by viewing rays belong to fixed"):
+        start(headset, "faithful", ray_share=0.5)
 
 
 def test_released_rotations_replace_the_estimates(headset: tuple[list[Path], Path], tmp_path: Path) -> None:
@@ -112,9 +190,10 @@ def test_released_rotations_replace_the_estimates(headset: tuple[list[Path], Pat
     keys = {f"set1-{int(p[0]) - 1},{int(p[2]) - 1}": {"R_pred": r.tolist()} for p, r in given.items()}
     file = tmp_path / "R_config.json"
     file.write_text(json.dumps(keys))
-    output = start(headset, rotations=str(file))
+    output = start(headset, ray_share=0.5, rotations=str(file))
     for pair, rotation in given.items():
-        torch.testing.assert_close(read_rotation(output, pair, "single"), rotation)
+        for kind in ("published", "single"):
+            torch.testing.assert_close(read_rotation(output, pair, kind), rotation)
     del keys["set1-0,2"]
     file.write_text(json.dumps(keys))
     with pytest.raises(InputError, match=r"set1-0,2\.R_pred"):

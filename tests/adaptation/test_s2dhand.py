@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from handloom.adaptation import s2dhand
 from handloom.datasets.views import load_views, save_views
@@ -54,7 +55,7 @@ def test_adaptation_makes_the_views_agree(rig: Rig) -> None:
 
 
 def test_fixed_mode_cannot_see_annotations(rig: Rig) -> None:
-    plain = run(rig, "plain")
+    plain = run(rig, "plain", ray_share=0.5)
     for path in rig.views:
         view = load_views(path)
         blind = replace(
@@ -63,9 +64,10 @@ def test_fixed_mode_cannot_see_annotations(rig: Rig) -> None:
             joint_valid=1 - view.joint_valid,
             keypoints_256px=view.keypoints_256px * 0,
             cam_from_world_rotation=view.cam_from_world_rotation.transpose(0, 2, 1).copy(),
+            cam_from_world_translation_mm=view.cam_from_world_translation_mm + 100,
         )
         save_views(path, blind)
-    blind_run = run(rig, "blind")
+    blind_run = run(rig, "blind", ray_share=0.5)
     for seen, unseen in zip(plain[:2], blind_run[:2], strict=True):
         assert seen.read_bytes() == unseen.read_bytes()
     assert plain[2].read_bytes() != blind_run[2].read_bytes()  # the curves do see them
@@ -92,6 +94,35 @@ def test_the_rotation_follows_the_teacher_slowly_and_is_saved(rig: Rig) -> None:
         arrays, _ = read_arrays(run(rig, f"m{momentum}", settings)[1], "pair_predictions")
         moved[momentum] = np.linalg.norm(arrays["rotation_12"] - first)
     assert moved[1.0] < 1e-12 < moved[0.9] < moved[0.0]
+
+
+def test_the_teachers_rotation_is_taken_from_poses_turned_by_their_rays(rig: Rig) -> None:
+    """Crops of a view all at one place: the rotation after the first epoch is Q1 R Q2^T of the one without rays.
+
+    The curves of a run with rays also tell the teacher's rotation without them.
+    """
+    corner = ((-40.0, 90.0), (200.0, 10.0))
+    for path, principal_point in zip(rig.views, corner, strict=True):
+        view = load_views(path)
+        save_views(path, replace(view, principal_point_px=np.tile(principal_point, (PAIRS, 1))))
+    settings = SETTINGS.model_copy(update={"epochs": 1, "rotation_momentum": 0.0})
+    rotations, curves = [], []
+    for share in (0.0, 0.6):
+        _, predictions, history = run(rig, f"share{share}", settings, ray_share=share)
+        rotations.append(read_arrays(predictions, "pair_predictions")[0]["rotation_12"])
+        curves.append(rows(history)[-1])
+    turns = []
+    for principal_point in corner:
+        ray = np.array([*((128 - np.array(principal_point)) / 300), 1])
+        axis = np.cross([0, 0, 1], ray)
+        angle = np.arctan2(np.linalg.norm(axis), ray[2])
+        turns.append(Rotation.from_rotvec(0.6 * angle * axis / np.linalg.norm(axis)).as_matrix())
+    np.testing.assert_allclose(rotations[1], turns[0] @ rotations[0] @ turns[1].T, atol=1e-6)
+    assert np.linalg.norm(rotations[1] - rotations[0]) > 0.1
+    assert "teacher_published_rotation_error_deg" not in curves[0]
+    plain = curves[0]["teacher_rotation_error_deg"]
+    assert curves[1]["teacher_published_rotation_error_deg"] == pytest.approx(plain, rel=1e-5)
+    assert curves[1]["teacher_rotation_error_deg"] != pytest.approx(plain, abs=0.1)
 
 
 @pytest.mark.parametrize("evaluate", ["student", "teacher"])

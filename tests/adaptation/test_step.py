@@ -6,6 +6,7 @@ import torch
 from handloom.adaptation.step import PairBatch, adapt_once
 from handloom.adaptation.teacher import make_teacher
 from handloom.adaptation.unlabelled import unlabelled_pairs
+from handloom.adaptation.view_turns import crop_rays
 from handloom.datasets.views import load_views
 from handloom.estimators.detnet.checkpoint import load_checkpoint
 from handloom.estimators.detnet.network import DetNet
@@ -25,7 +26,9 @@ def student(rig: Rig) -> DetNet:
 def batch(rig: Rig) -> PairBatch:
     view_1, view_2 = map(load_views, rig.views)
     rows = torch.arange(6)
-    return unlabelled_pairs(view_1.image_u8, view_2.image_u8, view_1.is_left, rows, rows).batch(rows, None, "cpu")
+    rays = [crop_rays(view.focal_px, view.principal_point_px) for view in (view_1, view_2)]
+    pairs = unlabelled_pairs(view_1.image_u8, view_2.image_u8, view_1.is_left, *rays, rows, rows)
+    return pairs.batch(rows, None, "cpu")
 
 
 def step(student: DetNet, batch: PairBatch, settings: AdaptationSettings | None = None, **changes: object):

@@ -1,5 +1,6 @@
 """Scores of a headset whose networks miss one joint by known distances."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from handloom.evaluation.scores import load_sample_errors, score_headset
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.errors import InputError
 
-from .headset_files import PAIRS, HeadsetFiles, write_headset
+from .headset_files import PAIRS, PUBLISHED_ERROR_DEG, HeadsetFiles, write_headset
 
 Score = Callable[[HeadsetFiles], pd.DataFrame]
 
@@ -42,16 +43,17 @@ def by_network(table: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_network_pair_and_seed_has_a_row(files: HeadsetFiles, score: Score) -> None:
     table = score(files)
-    assert len(table) == 6 * (1 + 2 * 2)
-    assert table.groupby("variant").size().to_dict() == {"source": 6, "s2dhand": 12, "s2dhand_sync": 12}
-    assert table[table["variant"] == "source"]["seed"].isna().all()
+    assert len(table) == 6 * (2 + 2 * 2)
+    rows = {"source": 6, "source_rays": 6, "s2dhand": 12, "s2dhand_sync": 12}
+    assert table.groupby("variant").size().to_dict() == rows
+    assert table[table["variant"].isin(["source", "source_rays"])]["seed"].isna().all()
     assert set(table["setting"]) == {"in"}
 
 
 def test_numbers_are_the_known_misses(files: HeadsetFiles, score: Score) -> None:
     """One of 21 joints is off: Mono-M is its miss / 21, and so is Dual-M where both views miss alike along y."""
     table = by_network(score(files))
-    source = table.loc[("1-3", "source", 0)]
+    source = table.loc[("1-3", "source_rays", 0)]
     assert source["mono_m_mm"] == pytest.approx(20 / 21, rel=1e-4)
     assert source["dual_m_mm"] == pytest.approx(20 / 21, rel=1e-4)
     assert source["index_tip_mm"] == pytest.approx(20, rel=1e-4)
@@ -61,6 +63,16 @@ def test_numbers_are_the_known_misses(files: HeadsetFiles, score: Score) -> None
     assert table.loc[("2-4", "s2dhand_sync", 1), "mono_m_mm"] == pytest.approx(6 / 21, rel=1e-4)
     assert source["samples"] == 4
     assert source["valid_joints"] == 4 * 2 * 21
+
+
+def test_the_source_network_is_scored_with_both_first_rotations(files: HeadsetFiles, score: Score) -> None:
+    """The published one is two degrees off, the one with viewing rays exact; Mono-M depends on neither."""
+    table = by_network(score(files))
+    published, rays = (table.loc[("1-3", variant, 0)] for variant in ("source", "source_rays"))
+    assert published["rotation_error_deg"] == pytest.approx(PUBLISHED_ERROR_DEG, abs=1e-6)
+    assert rays["rotation_error_deg"] == pytest.approx(0, abs=1e-6)
+    assert published["mono_m_mm"] == rays["mono_m_mm"]
+    assert published["dual_m_mm"] > rays["dual_m_mm"] + 0.1
 
 
 def test_adapted_networks_are_merged_with_their_own_rotation(files: HeadsetFiles, score: Score) -> None:
@@ -74,7 +86,7 @@ def test_adapted_networks_are_merged_with_their_own_rotation(files: HeadsetFiles
 def test_errors_of_every_hand_are_kept(files: HeadsetFiles, score: Score, tmp_path: Path) -> None:
     score(files)
     errors = load_sample_errors(tmp_path / "samples.npz")
-    assert len(errors) == 4 * 30
+    assert len(errors) == 4 * 36
     source = errors[(errors["variant"] == "source") & (errors["pair"] == "1-2")]
     assert (source["seed"] == -1).all()
     assert source["frame"].tolist() == [0, 0, 1, 1]
@@ -86,7 +98,7 @@ def test_invalid_joints_do_not_count(files: HeadsetFiles, score: Score) -> None:
     samples.joint_valid[:, 8] = 0
     save_views(files.views[0], samples)
     table = by_network(score(files))
-    row = table.loc[("1-2", "source", 0)]
+    row = table.loc[("1-2", "source_rays", 0)]
     assert row["valid_joints"] == 4 * 2 * 21 - 4
     assert row["index_tip_mm"] == pytest.approx(20, rel=1e-4)
     assert row["dual_m_mm"] == pytest.approx(20 * 4 / (4 * 41), rel=1e-4)
@@ -133,7 +145,20 @@ def test_source_predictions_of_other_crops_are_refused(files: HeadsetFiles, scor
 
 def test_a_pair_without_rotation_is_refused(files: HeadsetFiles, score: Score) -> None:
     files.rotations.write_text('{"estimates": {}}')
-    with pytest.raises(InputError, match="no single 3x3 rotation of pair 1-2"):
+    with pytest.raises(InputError, match="no published 3x3 rotation of pair 1-2"):
+        score(files)
+
+
+@pytest.mark.parametrize("kind", ["published", "single"])
+def test_a_first_rotation_that_is_missing_or_none_is_refused(files: HeadsetFiles, score: Score, kind: str) -> None:
+    document = json.loads(files.rotations.read_text())
+    document["estimates"]["2-4"][kind] = np.diag([1, 1, -1]).tolist()
+    files.rotations.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=f"the {kind} rotation of pair 2-4 is not a rotation"):
+        score(files)
+    del document["estimates"]["2-4"][kind]
+    files.rotations.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=f"no {kind} 3x3 rotation of pair 2-4"):
         score(files)
 
 

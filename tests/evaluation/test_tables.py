@@ -14,22 +14,34 @@ NOTES = RunNotes("cross", "fixed", "demo")
 REQUIRED = {
     *("headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_sync_mm"),
     *("s2dhand_sync_std_mm", "reduction_pct", "seeds", "paper_baseline_mm", "paper_s2dhand_mm"),
-    *("fidelity", "preset", "samples", "s2dhand_per_seed", "s2dhand_sync_per_seed"),
+    *(
+        "baseline_rays_mm",
+        "baseline_rays_reduction_pct",
+        "fidelity",
+        "preset",
+        "samples",
+        "s2dhand_per_seed",
+        "s2dhand_sync_per_seed",
+    ),
 }
 
 
 def scores(
     pairs: tuple[str, ...] = PAIRS, headset: str = "headset1", seeds: tuple[int, ...] = (1, 2, 3)
 ) -> pd.DataFrame:
-    """Pair number i: baseline 40 + 10 i, s2dhand 30 + 10 i + seed, synchronised 29 + 10 i; Dual-M is 1 less."""
+    """Pair number i: baseline 40 + 10 i, s2dhand 30 + 10 i + seed, synchronised 29 + 10 i; Dual-M is 1 less.
+
+    With viewing rays the baseline's Dual-M is another 4 less.
+    """
     rows = []
     for number, pair in enumerate(pairs):
-        networks = [("source", None, 40.0)] + [("s2dhand", s, 30.0 + s) for s in seeds]
+        networks = [("source", None, 40.0), ("source_rays", None, 40.0)] + [("s2dhand", s, 30.0 + s) for s in seeds]
         for variant, seed, mono in [*networks, *(("s2dhand_sync", s, 29.0) for s in seeds)]:
             value = mono + 10 * number
+            dual = value - (5 if variant == "source_rays" else 1)
             rows.append(
                 {"setting": "cross", "headset": headset, "pair": pair, "variant": variant, "seed": seed}
-                | {"samples": 100 * (number + 1), "mono_m_mm": value, "dual_m_mm": value - 1}
+                | {"samples": 100 * (number + 1), "mono_m_mm": value, "dual_m_mm": dual}
             )
     return pd.DataFrame(rows)
 
@@ -59,6 +71,30 @@ def test_a_pairs_row() -> None:
     assert found["samples"] == 200
     assert found["paper_baseline_mm"] == 57.79
     assert found["paper_s2dhand_mm"] == 50.84
+
+
+def test_the_baseline_with_viewing_rays_stands_after_the_required_columns() -> None:
+    table = s2d_table(scores(), NOTES)
+    columns = list(table.columns)
+    assert columns.index("baseline_rays_mm") > columns.index("paper_s2dhand_mm")
+    ordered = ["headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_sync_mm"]
+    ordered += ["reduction_pct", "seeds", "paper_baseline_mm", "paper_s2dhand_mm"]
+    assert [name for name in columns if name in ordered] == ordered
+    mono, dual = row(table, "1-3"), row(table, "overall", "dual_m")
+    assert mono["baseline_rays_mm"] == mono["baseline_mm"] == 50
+    assert mono["baseline_rays_reduction_pct"] == 0
+    assert (dual["baseline_mm"], dual["baseline_rays_mm"]) == (64, 60)
+    assert dual["baseline_rays_reduction_pct"] == pytest.approx(100 * 4 / 64)
+
+
+def test_print_tells_the_rotations_share_of_the_gain_where_there_is_one() -> None:
+    for printed in (as_markdown, as_html):
+        text = printed(s2d_table(scores(), NOTES), "cross")
+        for words in ("Baseline, R with viewing rays", "R with viewing rays alone by", "adaptation&#x27;s", "6.2 %"):
+            assert words in text.replace("adaptation's", "adaptation&#x27;s")
+        same = scores()
+        same.loc[same["variant"] == "source_rays", "dual_m_mm"] += 4
+        assert "viewing rays" not in printed(s2d_table(same, NOTES), "cross")
 
 
 def test_overall_is_the_unweighted_mean_over_pairs_and_its_deviation_is_over_seeds() -> None:

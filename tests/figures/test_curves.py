@@ -3,13 +3,16 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
 from handloom.figures.curves import (
     PANELS,
+    _draw_panel,
     draw_adaptation_curves,
     draw_pretraining_curves,
     mean_curve,
@@ -39,6 +42,20 @@ def test_seeds_are_averaged_before_pairs_are_compared(tmp_path: Path) -> None:
     change = mean_curve(table, "student_mono_mm", since_start=True)
     assert change["mean"].tolist() == [0, -1, -2]
     assert change["deviation"].tolist() == [0, 0, 0]
+
+
+def test_the_teachers_rotation_without_rays_is_drawn_where_a_history_has_it(tmp_path: Path) -> None:
+    panel = next(panel for panel in PANELS if panel.dotted)
+    path = history(tmp_path, "1-2", 1, 18)
+    drawn_lines = []
+    for extra in ({}, {panel.dotted: [math.nan, 12.0, 11.0]}):
+        pd.read_csv(path).assign(**extra).to_csv(path, index=False)
+        axes = Figure().subplots()
+        _draw_panel(axes, read_history(path), panel)
+        drawn_lines.append(axes.get_lines())
+    assert [len(lines) for lines in drawn_lines] == [2, 3]
+    assert drawn_lines[1][2].get_linestyle() == ":"
+    np.testing.assert_array_equal(drawn_lines[1][2].get_xydata(), [[1, 12], [2, 11]])
 
 
 def test_epochs_without_a_value_are_left_out(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_a_preset_is_valid_names_itself_and_holds_only_differences(overlay: Path
     assert [path for path in same(base, over, "") if not path.startswith(published)] == []
 
 
+def test_faithful_runs_without_rays_and_the_paper_has_none() -> None:
+    none = {"in": {"ray_share": 0}, "cross": {"ray_share": 0}}
+    assert settings_from(changed(fidelity="faithful", sources=none)).fidelity == "faithful"
+    sources = load_settings(ROOT / "config.yaml", ROOT / "config/paper.yaml").sources
+    assert (sources.in_.ray_share, sources.cross.ray_share) == (0, 0)
+
+
 def test_the_three_presets_of_the_readme_are_there() -> None:
     assert {"smoke", "paper", "source"} <= {path.stem for path in OVERLAYS}
     assert load_settings(ROOT / "config.yaml").preset == "demo"
@@ -62,6 +69,13 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
         ({"detnet": {"map_cells": 10}}, r"detnet: map_cells is 10, but input_px"),
         ({"sources": {"in": {"root_joint": 4}}}, r"sources\.in\.root_joint: .*0 or 9"),
         ({"sources": {"cross": {"datasets": ["rhd", "assembly_hands"]}}}, "not trained on the target"),
+        ({"sources": {"in": {"ray_share": 1.5}}}, r"sources\.in\.ray_share: .*less than or equal to 1"),
+        ({"sources": {"cross": {"ray_share": -0.1}}}, r"sources\.cross\.ray_share: .*greater than or equal to 0"),
+        (
+            {"fidelity": "faithful", "sources": {"in": {"ray_share": 0}}},
+            r"sources\.cross\.ray_share is 0\.75, but fidelity is faithful.*set it to 0",
+        ),
+        ({"fidelity": "faithful"}, r"in\.ray_share is 0\.5 and sources\.cross\.ray_share is 0\.75, but fidelity"),
         ({"sources": {"in": {"datasets": ["rhd"]}}}, r"sources\.in\.datasets lacks assembly_hands"),
         ({"demo": None}, "where the demo is rendered, but demo is null"),
         ({"datasets": {"assembly_hands": {"split": "test"}}}, "the demo renders train and val"),

@@ -75,7 +75,7 @@ rule predict_source:
 
 
 rule start_rotations:
-    """R(0) of all camera pairs of a headset: each pair by itself, and all pairs synchronised over the camera graph."""
+    """R(0) of all camera pairs of a headset: as published, with viewing rays, and synchronised over the camera graph."""
     input:
         views=headset_views,
         predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
@@ -94,6 +94,7 @@ rule start_rotations:
         adaptation=part(RUN.adaptation, "rotation_pairs", "confidence_threshold", "rotations"),
         fidelity=RUN.fidelity,
         root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
+        ray_share=lambda wildcards: SOURCES[wildcards.setting].ray_share,
         code=code_digest("handloom.adaptation.rotation_start"),
     script:
         "../scripts/start_rotations.py"
@@ -124,6 +125,7 @@ rule adapt:
         adaptation=plain(RUN.adaptation),
         fidelity=RUN.fidelity,
         root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
+        ray_share=lambda wildcards: SOURCES[wildcards.setting].ray_share,
         device=RUN.device,
         code=code_digest("handloom.adaptation.s2dhand"),
     script:

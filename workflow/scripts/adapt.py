@@ -10,5 +10,5 @@ with logged_job(snakemake.log[0], snakemake.threads):
     p, names, work = snakemake.params, snakemake.wildcards, Path(snakemake.output.network).parent / "work"
     settings, detnet = AdaptationSettings.model_validate(p.adaptation), DetNetSettings.model_validate(p.detnet)
     files = (*map(Path, snakemake.input), names.pair, names.variant, *map(Path, snakemake.output))
-    run = {"root_joint": p.root_joint, "fidelity": p.fidelity, "seed": int(names.seed), "device": p.device}
-    adapt(settings, detnet, *files, work=work, threads=snakemake.threads, code=p.code, **run)
+    run = {name: p[name] for name in ("root_joint", "fidelity", "ray_share", "device", "code")}
+    adapt(settings, detnet, *files, work=work, seed=int(names.seed), threads=snakemake.threads, **run)

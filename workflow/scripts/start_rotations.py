@@ -10,5 +10,6 @@ with logged_job(snakemake.log[0], snakemake.threads):
 
     params, views = snakemake.params, [Path(path) for path in snakemake.input.views]
     settings, headset = AdaptationSettings.model_validate(params.adaptation), snakemake.wildcards.headset
-    run = {"root_joint": params.root_joint, "fidelity": params.fidelity, "headset": headset}
-    start_rotations(settings, Path(snakemake.input.predictions), views, Path(snakemake.output.rotations), **run)
+    run = {name: params[name] for name in ("root_joint", "fidelity", "ray_share")}
+    files = (Path(snakemake.input.predictions), views, Path(snakemake.output.rotations))
+    start_rotations(settings, *files, headset=headset, **run)

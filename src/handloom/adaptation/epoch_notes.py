@@ -10,6 +10,7 @@ from handloom.adaptation.diagnostics import Truth, disagreement, pose_error_mm
 from handloom.adaptation.pseudo_labels import AlignedPoses
 from handloom.adaptation.rotation_start import consensus_rotation
 from handloom.adaptation.step import StepResult
+from handloom.adaptation.view_turns import ViewTurns, turned
 from handloom.estimators.detnet.loss import DetNetLoss
 
 
@@ -27,11 +28,14 @@ class EpochNotes:
         self.rows.append(rows)
         self.steps.append(StepResult(loss_1, loss_2, teacher, step.labels))
 
-    def teacher_rotation(self) -> Float[Tensor, "3 3"]:
-        """The rotation that the teacher's own poses of this epoch show, joints weighted by both views' confidence."""
-        aligned = self._aligned()
+    def teacher_rotation(self, turns: ViewTurns | None) -> Float[Tensor, "3 3"]:
+        """The rotation that the teacher's own poses of this epoch show, joints weighted by both views' confidence.
+
+        `turns`, of all pairs, are what the poses lack; None takes the poses as they are.
+        """
+        poses = turned(self._aligned(), None if turns is None else turns.at(torch.cat(self.rows)))
         weights = [s.labels.common * s.teacher.confidence_1 * s.teacher.confidence_2 for s in self.steps]
-        return consensus_rotation(aligned.view_1, aligned.view_2, torch.cat(weights)).rotation_12
+        return consensus_rotation(*poses, torch.cat(weights)).rotation_12
 
     def teacher_poses(self, pairs: Tensor) -> Float[Tensor, "pairs 2 21 3"]:
         """The teacher's poses of the given pairs, as it answered when their batch came."""

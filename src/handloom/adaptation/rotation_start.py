@@ -1,15 +1,17 @@
 """The first rotation R(0) of every camera pair of a headset, from the source network's predictions.
 
 `faithful` averages as the code behind the released R_config.json must have (facts/s2dhand.md 3.3), or reads that file.
-`fixed` takes a robust mean of proper rotations; `synchronised` lets the six pairs correct each other.
+`fixed` takes a robust mean of proper rotations, of the poses as they are (`published`) and after the turn by their
+viewing rays that they lack (`single`); `synchronised` lets the six single rotations correct each other.
 Calibration enters only `rotation_errors`, whose figures are for logs and plots.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor
 from handloom.adaptation.pseudo_labels import AlignedPoses, Fidelity, align_poses
 from handloom.adaptation.refinement import LEAST_COMMON_JOINTS
 from handloom.adaptation.source_prediction import load_source_predictions
+from handloom.adaptation.view_turns import ViewTurns, crop_rays, turned, view_turns
 from handloom.datasets.views import ViewSamples, load_views, pair_samples
 from handloom.estimators.detnet.prediction import Predictions
 from handloom.geometry.rotations import (
@@ -34,7 +37,7 @@ from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.datasets import Headset
 from handloom.runtime.errors import InputError
 
-RotationInit = Literal["single", "synchronised"]
+RotationInit = Literal["published", "single", "synchronised"]
 LEAST_SPREAD_DEG = 1.0
 
 
@@ -77,20 +80,24 @@ def estimate_rotation(
     fidelity: Fidelity,
     confidence_threshold: float = 0.0,
     true_common: Bool[Tensor, "pairs 21"] | None = None,
+    turns: ViewTurns | None = None,
 ) -> PairRotation:
     """R(0) of one camera pair from the paired predictions of the source network.
 
     `faithful` needs the annotated joints valid in both views (`true_common`), as the released code used them; `fixed`
-    must not be given them and takes what the network is confident about.
+    must not be given them and takes what the network is confident about. `turns` are what the poses lack of the turns
+    to their hands; the released code knows none.
     """
     if (fidelity == "faithful") != (true_common is not None):
         raise ValueError("estimate_rotation: annotated validity belongs to faithful, and only to it")
+    if fidelity == "faithful" and turns is not None:
+        raise ValueError("estimate_rotation: turns by viewing rays belong to fixed; give faithful a ray share of 0")
     aligned = align_poses(predictions_1.joints.double(), predictions_2.joints.double(), root_joint)
     if true_common is not None:
         return _released_estimate(aligned, true_common)
     c1, c2 = predictions_1.confidence, predictions_2.confidence
     common = (c1 > confidence_threshold) & (c2 > confidence_threshold)
-    return consensus_rotation(aligned.view_1, aligned.view_2, common * c1 * c2)
+    return consensus_rotation(*turned(aligned, turns), common * c1 * c2)
 
 
 def _released_estimate(aligned: AlignedPoses, common: Tensor) -> PairRotation:
@@ -128,15 +135,20 @@ def start_rotations(
     root_joint: int,
     fidelity: Fidelity,
     headset: Headset,
+    ray_share: float = 0.0,
 ) -> None:
-    """Stage: estimate R(0) of all pairs of a headset, single and synchronised, and write them as JSON.
+    """Stage: estimate R(0) of all pairs of a headset and write them as JSON.
 
-    `estimates` is what adaptation reads; `diagnostics` compares them with the calibration, for plots and logs only.
+    `estimates` is what adaptation and scores read: `published`, from the poses as they are; `single`, from poses turned
+    by `ray_share` of their viewing rays; `synchronised`, from the single ones. `diagnostics` compares them with the
+    calibration, for plots and logs only. Rotations of `settings.rotations` replace published and single ones.
     Pairs that share no hand are named on stderr and left out: other pairs do without them, and whoever asks for them
     gets the error. Raises InputError when the remaining pairs do not connect all cameras.
     """
     predictions = load_source_predictions(source_predictions, root_joint)
     samples = [load_views(path) for path in views]
+    rays = [crop_rays(view.focal_px, view.principal_point_px) for view in samples]
+    published: dict[str, PairRotation] = {}
     singles: dict[str, PairRotation] = {}
     for a, b in combinations(range(len(samples)), 2):
         try:
@@ -145,7 +157,8 @@ def start_rotations(
             print(f"pair {a + 1}-{b + 1} has no rotation: {error}", file=sys.stderr)
             continue
         leak = _true_common(samples[a], samples[b], index_1, index_2) if fidelity == "faithful" else None
-        singles[f"{a + 1}-{b + 1}"] = estimate_rotation(
+        estimate = partial(
+            estimate_rotation,
             *(
                 Predictions(*(values[index] for values in predictions[view]))
                 for view, index in ((a, index_1), (b, index_2))
@@ -155,12 +168,19 @@ def start_rotations(
             confidence_threshold=settings.confidence_threshold,
             true_common=leak,
         )
+        pair, turns = f"{a + 1}-{b + 1}", view_turns(rays[a][index_1], rays[b][index_2], ray_share)
+        published[pair] = estimate()
+        singles[pair] = published[pair] if turns is None else estimate(turns=turns)
     if settings.rotations is not None:
         given = _released_rotations(Path(settings.rotations), headset, list(singles))
-        singles = {pair: single._replace(rotation_12=given[pair]) for pair, single in singles.items()}
+        published, singles = (
+            {pair: found._replace(rotation_12=given[pair]) for pair, found in kind.items()}
+            for kind in (published, singles)
+        )
     synchronised = synchronise_pairs(singles, len(samples))
     estimates = {
         pair: {
+            "published": published[pair].rotation_12.tolist(),
             "single": single.rotation_12.tolist(),
             "synchronised": synchronised[pair].tolist(),
             "spread_deg": single.spread_deg,
@@ -208,7 +228,7 @@ def rotation_errors(samples: Sequence[ViewSamples], pair: str, estimate: Mapping
         "calibrated": truth.tolist(),
         **{
             f"{name}_error_deg": float(angle_deg(torch.tensor(estimate[name], dtype=truth.dtype), truth))
-            for name in ("single", "synchronised")
+            for name in get_args(RotationInit)
         },
     }
 

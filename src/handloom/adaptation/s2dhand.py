@@ -1,8 +1,9 @@
 """S2DHand's training: one camera pair, one source network, no labels (facts/s2dhand.md 3).
 
-`fixed` sees crops and hand sides only; a joint counts as valid where the model itself is confident, and the rotation
-follows the teacher's own poses slowly, epoch by epoch. `faithful` is the released code: it also takes annotated joint
-validity and key points inside the map, moves a rotation that starts anew every epoch, and never uses what it moved.
+`fixed` sees crops, their viewing rays and hand sides only; a joint counts as valid where the model itself is confident,
+and the rotation follows the teacher's own poses slowly, epoch by epoch. `faithful` is the released code: it also
+takes annotated joint validity and key points inside the map, moves a rotation that starts anew every epoch, and never
+uses what it moved.
 """
 
 import csv
@@ -25,6 +26,7 @@ from handloom.adaptation.source_prediction import predict_view
 from handloom.adaptation.step import adapt_once
 from handloom.adaptation.teacher import make_teacher, momentum_at, parameter_distance
 from handloom.adaptation.unlabelled import ground_truth_leak, unlabelled_pairs
+from handloom.adaptation.view_turns import crop_rays, view_turns
 from handloom.datasets.views import ViewSamples, load_views, pair_samples
 from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
 from handloom.estimators.detnet.network import DetNet
@@ -58,14 +60,17 @@ def adapt(
     root_joint: int,
     fidelity: Fidelity,
     seed: int,
+    ray_share: float = 0.0,
     device: str = "cpu",
     threads: int | None = None,
     code: str = "",
 ) -> None:
     """Stage: adapt the source network to a camera pair; write its weights, its predictions of all pairs and the curves.
 
-    Adapts on the first `settings.pairs` pairs, predicts on all. Goes on from the newest checkpoint under `work`, if a
-    job with the same settings, inputs and code was killed, and then ends bit-equal on the CPU.
+    Adapts on the first `settings.pairs` pairs, predicts on all. Poses are turned by `ray_share` of their viewing rays
+    before the teacher's own rotation is taken from them, as those of the first rotation were (`view_turns`). Goes on
+    from the newest checkpoint under `work`, if a job with the same settings, inputs and code was killed, and then ends
+    bit-equal on the CPU.
     Raises InputError for views without a common hand, an unfit checkpoint or a missing rotation.
     """
     if threads is not None:
@@ -75,7 +80,7 @@ def adapt(
     start = read_rotation(rotations, pair, ROTATION_OF[variant])
     # How often the state is saved does not change what comes out.
     deciding = settings.model_dump(mode="json", exclude={"checkpoint_seconds"})
-    identity = (deciding, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist())
+    identity = (deciding, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist(), ray_share)
     folder = CheckpointFolder(work, fingerprint(*identity, views_1, views_2, source))
     job = Adaptation(
         settings=settings,
@@ -86,6 +91,7 @@ def adapt(
         start=start,
         root_joint=root_joint,
         fidelity=fidelity,
+        ray_share=ray_share,
         generator=torch_generator(seed, "s2dhand", pair),
         device=device,
     )
@@ -124,6 +130,7 @@ class Adaptation:
         start: Float[Tensor, "3 3"],
         root_joint: int,
         fidelity: Fidelity,
+        ray_share: float,
         generator: torch.Generator,
         device: str,
     ) -> None:
@@ -131,7 +138,10 @@ class Adaptation:
         self.student = student.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         self.teacher = make_teacher(self.student)
         self.optimiser = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
-        self.pairs = unlabelled_pairs(views[0].image_u8, views[1].image_u8, views[0].is_left, *rows)
+        rays_1, rays_2 = (crop_rays(view.focal_px, view.principal_point_px) for view in views)
+        images = (views[0].image_u8, views[1].image_u8)
+        self.pairs = unlabelled_pairs(*images, views[0].is_left, rays_1, rays_2, *rows)
+        self.turns = view_turns(self.pairs.rays_1, self.pairs.rays_2, ray_share)
         self.leak = ground_truth_leak(*views, *rows, detnet) if fidelity == "faithful" else None
         if self.leak is not None:
             print(
@@ -174,12 +184,15 @@ class Adaptation:
                 self.rotation_12 = momentum_rotation(
                     self.rotation_12, estimate, settings.rotation_momentum, align_signs=False
                 )
-        seen = notes.teacher_rotation().cpu()
+        seen = notes.teacher_rotation(self.turns).cpu()
         figures = notes.figures(self.truth, self.rotation_12, self.root_joint)
         if self.fidelity == "fixed":
             self.rotation_12 = momentum_rotation(self.rotation_12, seen, settings.rotation_momentum)
         self.epoch += 1
         figures["teacher_rotation_error_deg"] = rotation_error_deg(seen, self.truth)
+        if self.turns is not None:
+            plain = notes.teacher_rotation(None).cpu()
+            figures["teacher_published_rotation_error_deg"] = rotation_error_deg(plain, self.truth)
         scores = self._scores(notes.teacher_poses(self.shown))
         self.history.append({"epoch": float(self.epoch), **scores, **figures})
         told = ", ".join(f"{name} {value:.4g}" for name, value in self.history[-1].items())

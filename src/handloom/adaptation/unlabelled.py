@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from handloom.adaptation.step import GroundTruthLeak, PairBatch
@@ -15,11 +15,16 @@ from handloom.runtime.config.detnet import DetNetSettings
 
 
 class UnlabelledPairs(NamedTuple):
-    """All that a user of unlabelled video has: crops, left hands already mirrored, and which hand it is."""
+    """All that a user of unlabelled video has: crops, left hands already mirrored, which hand it is, and where it is.
+
+    Rays are those of the crops' centres, un-mirrored: boxes and intrinsics, nothing of the cameras' places.
+    """
 
     images_1_u8: UInt8[Tensor, "pairs px px"]
     images_2_u8: UInt8[Tensor, "pairs px px"]
     is_left: Bool[Tensor, " pairs"]
+    rays_1: Float[Tensor, "pairs 3"]
+    rays_2: Float[Tensor, "pairs 3"]
 
     def batch(self, rows: Tensor, leak: GroundTruthLeak | None, device: str) -> PairBatch:
         """Some of the pairs as network input on `device`; `leak` is that of all pairs, None in fixed mode."""
@@ -29,11 +34,19 @@ class UnlabelledPairs(NamedTuple):
 
 
 def unlabelled_pairs(
-    images_1_u8: np.ndarray, images_2_u8: np.ndarray, is_left: np.ndarray, index_1: Tensor, index_2: Tensor
+    images_1_u8: np.ndarray,
+    images_2_u8: np.ndarray,
+    is_left: np.ndarray,
+    rays_1: Float[Tensor, "hands_1 3"],
+    rays_2: Float[Tensor, "hands_2 3"],
+    index_1: Tensor,
+    index_2: Tensor,
 ) -> UnlabelledPairs:
     """The crops of the given rows of two views; takes arrays and not samples, so that no annotation can get in."""
     images_1, images_2 = torch.from_numpy(images_1_u8)[index_1], torch.from_numpy(images_2_u8)[index_2]
-    return UnlabelledPairs(images_1, images_2, torch.from_numpy(is_left)[index_1])
+    return UnlabelledPairs(
+        images_1, images_2, torch.from_numpy(is_left)[index_1], rays_1=rays_1[index_1], rays_2=rays_2[index_2]
+    )
 
 
 def ground_truth_leak(

@@ -15,7 +15,9 @@ from handloom.evaluation.alignment import AlignedPoses, bone_length, place_on_gr
 from handloom.runtime.artifacts import read_arrays, read_json
 from handloom.runtime.errors import InputError
 
-SOURCE = "source"
+SOURCE, SOURCE_RAYS = "source", "source_rays"
+START_OF = {SOURCE: "published", SOURCE_RAYS: "single"}
+"""The first rotation that each variant of the source network merges its views with."""
 _AGAIN = "run the rule that makes it again"
 
 
@@ -24,7 +26,7 @@ class PairPredictions:
     """Poses of the pairs of two cameras in network units and the true camera frames, left hands un-mirrored."""
 
     pair: str  # 1-based camera numbers, as in `1-3`
-    variant: str  # source, s2dhand or s2dhand_sync
+    variant: str  # source, source_rays, s2dhand or s2dhand_sync
     seed: int | None  # None for the source network
     rotation_12: Float[np.ndarray, "3 3"]  # what Dual-M merges the views with
     rows: Int[np.ndarray, "pairs 2"]  # rows of the two cameras' samples
@@ -75,10 +77,17 @@ def load_pair_predictions(path: Path, root_joint: int) -> PairPredictions:
 
 
 def source_pair_predictions(
-    source_predictions: Path, rotations: Path, views: Sequence[ViewSamples], pair: str, root_joint: int
+    source_predictions: Path,
+    rotations: Path,
+    views: Sequence[ViewSamples],
+    pair: str,
+    root_joint: int,
+    variant: str = SOURCE,
 ) -> PairPredictions:
-    """The source network's poses of one pair, with its own first rotation R(0): the baseline.
+    """The source network's poses of one pair with a first rotation R(0) of its own.
 
+    `source`, the baseline, has the published estimate; `source_rays` has the one that S2DHand starts from, for which
+    poses were turned by their viewing rays: what it gains on the baseline is not adaptation's.
     Raises InputError as `load_pair_predictions` does, and for a pair without a rotation.
     """
     arrays, header = read_arrays(source_predictions, "source_predictions")
@@ -96,10 +105,14 @@ def source_pair_predictions(
     stacked = np.stack(joints, axis=1)
     _check_finite(source_predictions, stacked, f"pair {pair}")
     try:
-        rotation = np.array(read_json(rotations)["estimates"][pair]["single"], dtype=np.float64).reshape(3, 3)
+        rotation = np.array(read_json(rotations)["estimates"][pair][START_OF[variant]], dtype=np.float64).reshape(3, 3)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{rotations}: has no single 3x3 rotation of pair {pair} ({error}); {_AGAIN}") from error
-    return PairPredictions(pair=pair, variant=SOURCE, seed=None, rotation_12=rotation, rows=rows, joints=stacked)
+        raise InputError(
+            f"{rotations}: has no {START_OF[variant]} 3x3 rotation of pair {pair} ({error}); {_AGAIN}"
+        ) from error
+    if not (np.abs(rotation.T @ rotation - np.eye(3)).max() < 1e-3 and np.linalg.det(rotation) > 0):
+        raise InputError(f"{rotations}: the {START_OF[variant]} rotation of pair {pair} is not a rotation; {_AGAIN}")
+    return PairPredictions(pair=pair, variant=variant, seed=None, rotation_12=rotation, rows=rows, joints=stacked)
 
 
 def pair_truth(views: tuple[ViewSamples, ViewSamples], rows: Int[np.ndarray, "pairs 2"]) -> PairTruth:

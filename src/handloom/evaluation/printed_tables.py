@@ -1,6 +1,6 @@
 """The table of S2DHand as the paper prints it: a block per headset, cameras across, methods down, the best in bold."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -11,7 +11,9 @@ METHODS = (
     ("S2DHand", "s2dhand_mm", "s2dhand_std_mm"),
     ("S2DHand, synchronised R", "s2dhand_sync_mm", "s2dhand_sync_std_mm"),
 )
+RAYS = ("Baseline, R with viewing rays", "baseline_rays_mm", "no_spread")
 REDUCTIONS = (("S2DHand reduces by", "reduction_pct"), ("synchronised R by", "s2dhand_sync_reduction_pct"))
+RAYS_REDUCTION = ("R with viewing rays alone by", "baseline_rays_reduction_pct")
 PUBLISHED = (("paper: Baseline", "paper_baseline_mm"), ("paper: S2DHand", "paper_s2dhand_mm"))
 METRIC_NAMES = {"mono_m": "Mono-M", "dual_m": "Dual-M"}
 SETTING_NAMES = {"in": "in-dataset", "cross": "cross-dataset"}
@@ -48,15 +50,20 @@ class PrintedRow(NamedTuple):
     cells: list[Cell]
 
 
-def printed_rows(block: pd.DataFrame) -> list[PrintedRow]:
-    """The lines of one headset's block; `block` has one row per column of the print."""
+def printed_rows(block: pd.DataFrame, *, rays: bool = True) -> list[PrintedRow]:
+    """The lines of one headset's block; `block` has one row per column of the print.
+
+    Without `rays`, those of the baseline with viewing rays are left out.
+    """
     columns = block.to_dict("records")
+    shown = (METHODS[0], RAYS, *METHODS[1:]) if rays else METHODS
     methods = [
-        PrintedRow(name, "method", [_method_cell(column, mean, deviation) for column in columns])
-        for name, mean, deviation in METHODS
+        PrintedRow(name, "method", [_method_cell(column, mean, deviation, shown) for column in columns])
+        for name, mean, deviation in shown
     ]
     reductions = [
-        PrintedRow(name, "reduction", [Cell(_percent(column[key])) for column in columns]) for name, key in REDUCTIONS
+        PrintedRow(name, "reduction", [Cell(_percent(column[key])) for column in columns])
+        for name, key in (*REDUCTIONS, *((RAYS_REDUCTION,) if rays else ()))
     ]
     published = [
         PrintedRow(name, "published", [Cell(_number(column[key])) for column in columns]) for name, key in PUBLISHED
@@ -64,9 +71,17 @@ def printed_rows(block: pd.DataFrame) -> list[PrintedRow]:
     return methods + reductions + published
 
 
-def _method_cell(column: dict[Hashable, Any], mean: str, deviation: str) -> Cell:
+def uses_rays(table: pd.DataFrame) -> bool:
+    """Whether viewing rays made any difference to the baseline: never with a ray share of 0, as published."""
+    measured = table.dropna(subset=["baseline_mm", "baseline_rays_mm"])
+    return bool((measured["baseline_mm"] != measured["baseline_rays_mm"]).any())
+
+
+def _method_cell(
+    column: dict[Hashable, Any], mean: str, deviation: str, methods: Sequence[tuple[str, str, str]]
+) -> Cell:
     """One method's value in one column; it is the best if no other method's looks lower as printed."""
-    printed = [round(column[key], 2) for _, key, _ in METHODS if pd.notna(column[key])]
+    printed = [round(column[key], 2) for _, key, _ in methods if pd.notna(column[key])]
     value, spread = column[mean], column.get(deviation)
     best = pd.notna(value) and round(value, 2) == min(printed)
     return Cell(_number(value), "" if pd.isna(spread) else f" ± {spread:.2f}", bool(best))
@@ -79,12 +94,12 @@ def as_markdown(table: pd.DataFrame, setting: str) -> str:
         heads = [f"{_column(row.pair)} {METRIC_NAMES[str(row.metric)]}" for row in block.itertuples()]
         lines += [f"## {_headset(str(headset))}", "", "| mm | " + " | ".join(heads) + " |"]
         lines += ["|---|" + "---:|" * len(heads)]
-        for row in printed_rows(block):
+        for row in printed_rows(block, rays=uses_rays(table)):
             shown = [f"**{cell.text}**{cell.spread}" if cell.best else cell.text + cell.spread for cell in row.cells]
             name = f"*{row.name}*" if row.kind == "published" else row.name
             lines.append(f"| {name} | " + " | ".join(shown) + " |")
         lines.append("")
-    lines += [f"- {line}" for line in (*_seeds(table), *_needs(table))]
+    lines += [f"- {line}" for line in (*_rays(table), *_seeds(table), *_needs(table))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -97,13 +112,13 @@ def as_html(table: pd.DataFrame, setting: str) -> str:
         second = "".join(f"<th>{METRIC_NAMES[metric]}</th>" for metric in block["metric"])
         body = "".join(
             f'<tr class="{row.kind}"><td>{escape(row.name)}</td>{"".join(map(html_cell, row.cells))}</tr>\n'
-            for row in printed_rows(block)
+            for row in printed_rows(block, rays=uses_rays(table))
         )
         blocks.append(
             f"<table>\n<caption>{_headset(str(headset))}, mm</caption>\n<thead><tr><th></th>{top}</tr>\n"
             f"<tr><th></th>{second}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
         )
-    remarks = "".join(f"<li>{escape(line)}</li>" for line in (*_seeds(table), *_needs(table)))
+    remarks = "".join(f"<li>{escape(line)}</li>" for line in (*_rays(table), *_seeds(table), *_needs(table)))
     title = f"S2DHand, {SETTING_NAMES[setting]}"
     explanation = _explanation(table, lambda text: f"<code>{escape(text)}</code>")
     return (
@@ -130,6 +145,16 @@ def _explanation(table: pd.DataFrame, code: Callable[[str], str]) -> str:
         f"the pairs. Preset {code(str(table['preset'].iloc[0]))}, fidelity {code(str(table['fidelity'].iloc[0]))}. The "
         "paper's numbers belong to the paper's data; only on these can the two be compared."
     )
+
+
+def _rays(table: pd.DataFrame) -> list[str]:
+    """What the baseline with viewing rays is, where the table shows it."""
+    meaning = (
+        "Baseline, R with viewing rays: the source network's poses, merged by the rotation that S2DHand starts from; "
+        "Mono-M does not depend on it. What it gains in Dual-M is the rotation's share of S2DHand's gain; what S2DHand "
+        "gains beyond it is adaptation's."
+    )
+    return [meaning] if uses_rays(table) else []
 
 
 def _seeds(table: pd.DataFrame) -> list[str]:

@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from handloom.datasets.views import ViewSamples, load_views
 from handloom.evaluation.pair_predictions import (
+    SOURCE,
+    SOURCE_RAYS,
     PairPredictions,
     align,
     load_pair_predictions,
@@ -55,11 +57,16 @@ def score_headset(
     """Stage: score the source network and every adapted one; write a row each, and the errors of every hand.
 
     `views` are the crops of cameras 1 to 4, `predictions` the adapted networks' `pair_predictions`. The source
-    network's Dual-M uses its own first rotation, an adapted network's the one saved with its predictions.
+    network is scored with its published first rotation (`source`) and with the one that adaptation starts from
+    (`source_rays`), an adapted network with the one saved with its predictions; only Dual-M depends on it.
     Raises InputError for files that do not belong together or poses that are not finite.
     """
     samples = [load_views(path) for path in views]
-    source = [source_pair_predictions(source_predictions, rotations, samples, pair, root_joint) for pair in pairs]
+    source = [
+        source_pair_predictions(source_predictions, rotations, samples, pair, root_joint, variant)
+        for variant in (SOURCE, SOURCE_RAYS)
+        for pair in pairs
+    ]
     rows: list[dict[str, Any]] = []
     hands: list[dict[str, np.ndarray]] = []
     for scored in source:

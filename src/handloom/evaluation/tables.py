@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from handloom.evaluation.pair_predictions import SOURCE
+from handloom.evaluation.pair_predictions import SOURCE, SOURCE_RAYS
 from handloom.evaluation.printed_tables import as_html, as_markdown
 from handloom.runtime.artifacts import write_table, write_text
 from handloom.runtime.errors import InputError
@@ -102,6 +102,7 @@ def _cells(
     baseline = _by_seed(scores, SOURCE, chosen, metric)
     adapted = _by_seed(scores, "s2dhand", chosen, metric)
     synchronised = _by_seed(scores, "s2dhand_sync", chosen, metric)
+    with_rays = _by_seed(scores, SOURCE_RAYS, chosen, metric)
     return {
         "baseline_mm": _mean(baseline),
         "s2dhand_mm": _mean(adapted),
@@ -112,6 +113,8 @@ def _cells(
         "seeds": len(adapted),
         "paper_baseline_mm": published["baseline_mm"],
         "paper_s2dhand_mm": published["s2dhand_mm"],
+        "baseline_rays_mm": _mean(with_rays),
+        "baseline_rays_reduction_pct": _reduction_pct(_mean(baseline), _mean(with_rays)),
         "s2dhand_sync_reduction_pct": _reduction_pct(_mean(baseline), _mean(synchronised)),
         "paper_reduction_pct": _reduction_pct(published["baseline_mm"], published["s2dhand_mm"]),
         "samples": _samples(scores, chosen),

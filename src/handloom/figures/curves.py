@@ -17,12 +17,13 @@ from handloom.runtime.tables import read_table
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity of the adaptation histories; a second column is drawn dashed."""
+    """One quantity of the adaptation histories; a second column is drawn dashed, a third one, where it is, dotted."""
 
     title: str
     unit: str
     column: str
     dashed: str | None = None
+    dotted: str | None = None
     since_start: bool = False  # drawn as the change since epoch 0
     meaning: tuple[str, str] = ("student", "teacher")
 
@@ -32,7 +33,7 @@ PANELS = (
     Panel("Dual-M, change", "mm", "student_dual_mm", "teacher_dual_mm", since_start=True),
     Panel("pseudo-label error", "mm", "label_error_mm"),
     Panel("rotation error", "degrees", "rotation_error_deg", "teacher_rotation_error_deg",
-          meaning=("rotation in use", "teacher's own")),
+          dotted="teacher_published_rotation_error_deg", meaning=("rotation in use", "teacher's own")),
     Panel("student-teacher distance", "relative", "student_teacher_distance"),
 )  # fmt: skip
 
@@ -62,6 +63,8 @@ def draw_adaptation_curves(histories: Sequence[Path], output: Path) -> None:
             Line2D([], [], color=INK, label="student, or rotation in use"),
             Line2D([], [], color=INK, ls=(0, (4, 2)), label="teacher, or the teacher's own rotation"),
         ]
+        if any(panel.dotted in table for panel in PANELS):
+            handles.append(Line2D([], [], color=INK, ls=":", label="... without viewing rays, as published"))
         figure.legend(handles=handles, loc="lower center", ncols=len(handles))
         figure.suptitle("S2DHand adaptation: means over headsets, pairs and seeds; bands: deviation between pairs",
                         x=0.01, ha="left", fontsize=11, fontweight="bold")  # fmt: skip
@@ -95,7 +98,7 @@ def mean_curve(table: pd.DataFrame, column: str, *, since_start: bool) -> pd.Dat
 def _draw_panel(axes: Axes, table: pd.DataFrame, panel: Panel) -> None:
     for variant in [name for name in VARIANT_COLOURS if name in set(table["variant"])]:
         rows, colour = table[table["variant"] == variant], VARIANT_COLOURS[variant]
-        for column, style in ((panel.column, "-"), (panel.dashed, (0, (4, 2)))):
+        for column, style in ((panel.column, "-"), (panel.dashed, (0, (4, 2))), (panel.dotted, ":")):
             if column is None or column not in rows:
                 continue
             curve = mean_curve(rows, column, since_start=panel.since_start)

@@ -1,4 +1,4 @@
-"""How far the rotations between cameras are off: estimated pair by pair, synchronised, and after adaptation."""
+"""How far the rotations between cameras are off: estimated with and without viewing rays, synchronised, adapted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from handloom.figures.style import BLUE, GREY, INK, ORANGE, SETTING_NAMES, drawn, headset_name
+from handloom.figures.style import BLUE, GREY, INK, ORANGE, SETTING_NAMES, SKY, drawn, headset_name
 from handloom.runtime.artifacts import read_json
 from handloom.runtime.errors import InputError
 
@@ -23,11 +23,13 @@ class Series(NamedTuple):
 
 
 SERIES = (
-    Series("single", "first estimate, pair by pair", GREY),
+    Series("published", "first estimate as published", GREY),
+    Series("single", "first estimate, with viewing rays", SKY),
     Series("s2dhand", "... after adaptation", BLUE),
     Series("synchronised", "first estimate, synchronised", "#F3CF80"),
     Series("s2dhand_sync", "... after adaptation", ORANGE),
 )
+STARTS, ADAPTED = ("published", "single", "synchronised"), ("s2dhand", "s2dhand_sync")
 
 
 def draw_rotation_errors(rotations: Sequence[Path], scores: Sequence[Path], output: Path) -> None:
@@ -63,14 +65,15 @@ def rotation_error_table(rotations: Path, scores: Path) -> pd.DataFrame:
         first = [
             (pair, kind, float(values[f"{kind}_error_deg"]), 0)
             for pair, values in diagnostics.items()
-            for kind in ("single", "synchronised")
+            for kind in STARTS
         ]
-        adapted = table[table["variant"] != "source"][["pair", "variant", "rotation_error_deg", "seed"]]
+        adapted = table[table["variant"].isin(ADAPTED)][["pair", "variant", "rotation_error_deg", "seed"]]
         setting, headset = table["setting"].iloc[0], table["headset"].iloc[0]
     except (KeyError, TypeError, FileNotFoundError, IndexError, pd.errors.EmptyDataError) as error:
         raise InputError(
             f"{rotations} and {scores}: lack what the figure of rotation errors needs ({error!r}); expected "
-            "diagnostics with single_error_deg, synchronised_error_deg, scores with rotation_error_deg; make both again"
+            f"diagnostics with {', '.join(f'{kind}_error_deg' for kind in STARTS)}, scores with rotation_error_deg; "
+            "make both again"
         ) from error
     names = ["pair", "kind", "degrees", "seed"]
     rows = pd.concat([pd.DataFrame(first, columns=names), adapted.set_axis(names, axis=1)], ignore_index=True)

@@ -63,3 +63,10 @@ class SourceSettings(Settings):
     checkpoint: str | None = Field(
         None, description="A checkpoint file; `package:NAME` is one that handloom ships; null trains one."
     )
+    ray_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the turn from the optical axis to the hand that this network's poses lack, since a crop "
+        "does not tell it: poses are turned by it before the cameras' rotation is estimated. 0 as published.",
+    )

@@ -72,6 +72,17 @@ class RunSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _faithful_knows_no_rays(self) -> "RunSettings":
+        shares = {"in": self.sources.in_.ray_share, "cross": self.sources.cross.ray_share}
+        wrong = [f"sources.{name}.ray_share is {share}" for name, share in shares.items() if share > 0]
+        if self.fidelity == "faithful" and wrong:
+            raise ValueError(
+                f"{' and '.join(wrong)}, but fidelity is faithful, and the released code turns no pose by its viewing "
+                "ray; set it to 0, or fidelity to fixed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sources_fit_their_setting(self) -> "RunSettings":
         if "assembly_hands" in self.sources.cross.datasets:
             raise ValueError("sources.cross.datasets has assembly_hands; cross-dataset means not trained on the target")

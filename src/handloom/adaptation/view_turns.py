@@ -1,0 +1,56 @@
+"""The turns that a network's poses lack because a crop does not tell where in the image it was.
+
+A network answers a crop almost as if the hand were on the optical axis: its pose lacks a share of the turn from the
+axis to the hand. Two views' poses then differ by another rotation than the cameras do. Turning each pose by that share
+of its crop's viewing ray first, `p_v @ Q_v^T`, repairs this. Boxes and intrinsics are all it takes: nothing of the
+cameras' places and no annotated pose.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from handloom.adaptation.pseudo_labels import AlignedPoses
+from handloom.datasets.crops import CROP_PX
+from handloom.geometry.viewing_rays import turns_to_rays, viewing_rays
+
+
+class ViewTurns(NamedTuple):
+    """One rotation for every pose of both views of a pair."""
+
+    view_1: Float[Tensor, "pairs 3 3"]
+    view_2: Float[Tensor, "pairs 3 3"]
+
+    def at(self, rows: Tensor) -> "ViewTurns":
+        """The turns of some of the pairs."""
+        return ViewTurns(self.view_1[rows], self.view_2[rows])
+
+
+def crop_rays(
+    focal_px: Float[np.ndarray, "hands 2"], principal_point_px: Float[np.ndarray, "hands 2"]
+) -> Float[Tensor, "hands 3"]:
+    """Unit rays through the centres of crops with these intrinsics, of left hands too those of the un-mirrored crop.
+
+    Takes arrays and not samples, so that no annotation can get in.
+    """
+    focal, principal_point = (torch.from_numpy(values).double() for values in (focal_px, principal_point_px))
+    return viewing_rays(torch.full_like(principal_point[:1], CROP_PX / 2), focal, principal_point)
+
+
+def view_turns(rays_1: Float[Tensor, "pairs 3"], rays_2: Float[Tensor, "pairs 3"], share: float) -> ViewTurns | None:
+    """The turns by a share of each view's rays; None for share 0, which leaves poses bit for bit as they are."""
+    return None if share == 0 else ViewTurns(turns_to_rays(rays_1, share), turns_to_rays(rays_2, share))
+
+
+def turned(
+    aligned: AlignedPoses, turns: ViewTurns | None
+) -> tuple[Float[Tensor, "pairs 21 3"], Float[Tensor, "pairs 21 3"]]:
+    """Both views' root-relative poses after their turns, `p_v @ Q_v^T`, in double precision; as they are for None."""
+    if turns is None:
+        return aligned.view_1, aligned.view_2
+    poses = ((aligned.view_1, turns.view_1), (aligned.view_2, turns.view_2))
+    first, second = (p.double() @ q.to(p.device, torch.float64).mT for p, q in poses)
+    return first, second

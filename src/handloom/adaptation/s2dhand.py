@@ -68,9 +68,9 @@ def adapt(
     """Stage: adapt the source network to a camera pair; write its weights, its predictions of all pairs and the curves.
 
     Adapts on the first `settings.pairs` pairs, predicts on all. Poses are turned by `ray_share` of their viewing rays
-    before the teacher's own rotation is taken from them, as those of the first rotation were (`view_turns`). Goes on
-    from the newest checkpoint under `work`, if a job with the same settings, inputs and code was killed, and then ends
-    bit-equal on the CPU.
+    before the teacher's own rotation is taken from them, as those of the first rotation were (`view_turns`).
+    Goes on from the newest checkpoint under `work`, if a job with the same settings, inputs and code was killed, and
+    then ends bit-equal on the CPU.
     Raises InputError for views without a common hand, an unfit checkpoint or a missing rotation.
     """
     if threads is not None:

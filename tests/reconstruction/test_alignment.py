@@ -116,14 +116,14 @@ def test_a_free_hand_is_not_forced_onto_one_grasp(tmp_path):
 def test_faithful_runs_in_three_modes(tmp_path):
     scene = held_hand(frames=6)
     paths = _prepared(tmp_path, scene)
-    schedules = {"h": Schedule(300, 1e-2, 1000), "o": Schedule(4, 1e-2, 2000), "ho": Schedule(4, 1e-3, 1000)}
+    schedules = {"h": Schedule(600, 1e-2, 1000), "o": Schedule(4, 1e-2, 2000), "ho": Schedule(4, 1e-3, 1000)}
     settings = AlignmentSettings(fidelity="faithful")
     align_hand_object(settings, REGISTRATION, scene.model, **paths, schedules=schedules)
     history = read_table(paths["history"], ["step", "iteration", "loss", "learning_rate"])
-    assert history["step"].value_counts().to_dict() == {"h": 300, "o": 4, "ho": 4}
+    assert history["step"].value_counts().to_dict() == {"h": 600, "o": 4, "ho": 4}
     assert history["learning_rate"].iloc[0] == pytest.approx(0.005)  # halved before the first step
     hand = history[history["step"] == "h"]["loss"]
-    assert hand.iloc[-1] < 0.5 * hand.iloc[0]
+    assert hand.iloc[-1] < 0.6 * hand.iloc[0]
 
 
 def test_nan_in_the_objects_poses_is_an_error(tmp_path):

@@ -1,7 +1,7 @@
 """Stage: hand and object in one camera frame, in metres (facts/hold.md 1.8)."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from torch import Tensor
 from handloom.hand.joints import MANO21_FROM_SNAP
 from handloom.hand.mano import HandModel, skin
 from handloom.reconstruction.alignment_losses import project
+from handloom.reconstruction.apparent_size import distance_factor
 from handloom.reconstruction.gradient_alignment import (
     MODES,
     SCHEDULES,
@@ -38,6 +39,7 @@ from handloom.reconstruction.hand_registration import (
     HandFit,
     read_estimates,
 )
+from handloom.reconstruction.hand_squares import MASK_LABELS
 from handloom.reconstruction.pose_gaps import fill_points
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_table
 from handloom.runtime.config.hand_tracking import AlignmentSettings, HandRegistrationSettings
@@ -88,13 +90,15 @@ def align_hand_object(
     output: Path,
     history: Path,
     *,
+    masks: Path | None = None,
     schedules: Mapping[Mode, Schedule] | None = None,
     seed: int = 0,
     code: str = "",
 ) -> None:
     """Stage: write aligned.npz, and every iteration's losses as a table.
 
-    `faithful` follows HOLD's three runs of Adam, at `schedules` if given; `fixed` see `grasp_alignment`. Raises
+    `faithful` follows HOLD's three runs of Adam, at `schedules` if given; `fixed` see `grasp_alignment`. `masks` (one
+    PNG of labels per frame) tell `fixed` how large the hand looks, which its key points may underestimate. Raises
     InputError for files that do not belong together and for an alignment that is not finite.
     """
     hand, thing, seen = read_hand_poses(hand_poses), read_object_poses(object_poses), read_estimates(hand_estimates)
@@ -109,7 +113,7 @@ def align_hand_object(
     if settings.fidelity == "faithful":
         scene = align_by_gradient(hand_model, hand, thing, seen, rows, schedules)
     else:
-        scene, held = align_grasp(settings, registration, hand_model, hand, thing, seen, rows)
+        scene, held = align_grasp(settings, registration, hand_model, hand, thing, seen, rows, _mask_files(masks, seen))
         extra["grasp"] = "held" if held else "free"
     if not all(bool(value.isfinite().all()) for value in scene):
         raise InputError(
@@ -122,6 +126,15 @@ def align_hand_object(
     arrays = {name: value.float().numpy() for name, value in scene._asdict().items()}
     arrays |= {"intrinsics": thing.intrinsics.numpy(), "points_object": thing.points_object.float().numpy()}
     write_arrays(output, arrays, Header(KIND, "m, rad, px", "camera", "MANO16", seed=seed, code=code, extra=extra))
+
+
+def _mask_files(masks: Path | None, seen: HandEstimates) -> list[Path]:
+    if masks is None:
+        return []
+    files = sorted(masks.glob("*.png"))
+    if len(files) != len(seen.found):
+        raise InputError(f"{masks}: has {len(files)} masks, expected one PNG for each of {len(seen.found)} frames")
+    return files
 
 
 def read_hand_poses(path: Path) -> HandPoses:
@@ -168,6 +181,7 @@ def align_grasp(
     thing: ObjectPoses,
     seen: HandEstimates,
     rows: list[dict[str, float | int | str]],
+    masks: Sequence[Path] = (),
 ) -> tuple[AlignedScene, bool]:
     """The repaired alignment; frames that registration refilled have no key points of their own (True: held grasp)."""
     space, skeleton = PoseSpace.of(hand_model), Skeleton.of(hand_model)
@@ -186,8 +200,26 @@ def align_grasp(
     def log(step: str, iteration: int, terms: dict[str, float]) -> None:
         rows.append({"step": step, "iteration": iteration, **terms})
 
+    def factor(fit: HandFit) -> float | None:
+        frames = len(fit.rotation)
+        with torch.no_grad():
+            posed = skin(
+                hand_model,
+                pose_rotvec=fit.rotvec(space).float(),
+                shape=fit.shape.float().expand(frames, -1),
+                translation_m=fit.translation_m.float(),
+            )
+        return distance_factor(
+            posed.vertices_m.double().numpy(),
+            posed.keypoints_m.double().numpy(),
+            hand_model.faces.numpy(),
+            thing.intrinsics.numpy(),
+            masks,
+            MASK_LABELS[hand_model.side],
+        )
+
     start = HandFit.of(hand.rotvec, hand.translation_cam_m, hand.shape, space)
-    alignment = GraspAlignment(settings, registration, observed, track, space, skeleton, log)
+    alignment = GraspAlignment(settings, registration, observed, track, space, skeleton, log, factor if masks else None)
     found = alignment.solve(start)
     scale = found.object_scale
     scene = AlignedScene(

@@ -8,7 +8,7 @@ the object, only slow motion is asked for.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from handloom.geometry.rotations import angle_rad, mean_rotation_robust
-from handloom.hand.joints import SNAP_FINGERTIPS
+from handloom.hand.joints import SNAP_FINGERTIPS, WRIST
 from handloom.reconstruction.alignment_losses import geman_mcclure
 from handloom.reconstruction.hand_energy import (
     SeenHand,
@@ -45,6 +45,7 @@ _FEWEST_FRAMES = 5
 _FREE_PACE = 4.0
 """How much faster a hand that is not held to the object may move on it."""
 _PLACING_ITERATIONS = 40
+_CALIBRATIONS, _SAME_SIZE = 2, 0.015
 
 Log = Callable[[str, int, dict[str, float]], None]
 
@@ -90,19 +91,36 @@ class GraspAlignment:
     space: PoseSpace
     skeleton: Skeleton
     log: Log
+    distance_factor: Callable[[HandFit], float | None] | None = None
+    """How much farther away than a fit the hands must be to look as large as in their masks, if there are any."""
 
     def solve(self, start: HandFit) -> Aligned:
         """From registered hands to hands on the object.
 
-        `h` places the hands by their key points, `o` finds the object's scale for these hands, `ho` moves both.
+        `h` places the hands by their key points, `o` finds the object's scale for these hands, `ho` moves both. Where
+        the masks say that the hands on their common grasp are too far away or too near, their key points are spread
+        accordingly, and both steps are repeated.
         """
-        hand = self._placed(start)
+        alignment = self
+        hand, scale, held = self._grasped(self._placed(start))
+        for _ in range(_CALIBRATIONS):
+            factor = None if self.distance_factor is None else self.distance_factor(hand)
+            if factor is None or abs(factor - 1.0) < _SAME_SIZE:
+                break
+            wrist = hand.keypoints_cam_m(self.skeleton, self.space)[:, WRIST]
+            farther = hand._replace(translation_m=hand.translation_m + (factor - 1.0) * wrist)
+            alignment = replace(alignment, seen=alignment.seen.spread_by(1.0 / factor))
+            hand, scale, held = alignment._grasped(farther)
+        return alignment._together(hand, scale, held)
+
+    def _grasped(self, hand: HandFit) -> tuple[HandFit, Float[Tensor, ""], bool]:
+        """Step o, and of step ho what all frames share if the hand is held: the hands, the scale, whether it is."""
         scale = self._scaled(hand)
         held = self._is_held(hand)
         if held:
             hand, scale = self._on_common_grasp(hand, scale, _WIDE)
             hand, scale = self._on_common_grasp(hand, scale, 1.0)
-        return self._together(hand, scale, held)
+        return hand, scale, held
 
     def _placed(self, start: HandFit) -> HandFit:
         """Step h: translations only."""

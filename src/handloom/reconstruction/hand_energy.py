@@ -38,6 +38,13 @@ class SeenHand(NamedTuple):
         """The same with nothing seen in the given frames (a mask)."""
         return self._replace(weight=torch.where(frames[:, None], 0.0, self.weight))
 
+    def spread_by(self, factor: float) -> "SeenHand":
+        """The same with every frame's key points, and their noise, spread about their weighted mean."""
+        share = (self.weight / self.weight.sum(1, keepdim=True).clamp_min(1e-12))[..., None]
+        centre = (share * self.keypoints_px).sum(1, keepdim=True)
+        keypoints = centre + factor * (self.keypoints_px - centre)
+        return self._replace(keypoints_px=keypoints, noise_px=factor * self.noise_px)
+
 
 def seen_hand(
     joints_m: Float[Tensor, "frames 21 3"],

@@ -136,7 +136,8 @@ def _view_turns(views: int) -> tuple[Float64[np.ndarray, " views"], Float64[np.n
 def heat_centres(heat: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, "batch 21 2"]:
     """Key points as shares (x, y) of the map's side: the centre of squared heat in the 5 x 5 cells about its peak.
 
-    The squared heat suppresses the floor; on rendered hands this halves the error of the peak's own cell. A target of
+    The squared heat suppresses the floor. On 240 rendered images the mean error falls from 20.6 px (the peak's own
+    cell) to 16.0 px, in crops of 256 px. A target of
     cell k stands for key points from k to k + 1, hence the half cell.
     """
     rows, columns = heat.shape[-2:]

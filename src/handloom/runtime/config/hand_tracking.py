@@ -29,7 +29,7 @@ class HandEstimationSettings(Settings):
         7, ge=1, le=25, description="Turned and zoomed views of each crop whose answers are averaged by confidence."
     )
     blank: Literal["nothing", "background", "background and object"] = Field(
-        "background", description="What the masks hide from the network, painted grey."
+        "background and object", description="What the masks hide from the network, painted grey."
     )
     object_reach: float | None = Field(
         0.75,
@@ -52,12 +52,12 @@ class HandRegistrationSettings(Settings):
     fidelity: Literal["faithful", "fixed"] = Field(
         "fixed", description="faithful: Adam frame by frame onto estimated meshes; fixed: all frames at once."
     )
-    joint_noise_m: float = Field(0.02, gt=0, description="Standard deviation of an estimated joint, in metres.")
+    joint_noise_m: float = Field(0.035, gt=0, description="Standard deviation of an estimated joint, in metres.")
     keypoint_noise: float = Field(
-        0.07, gt=0, description="Standard deviation of a 2D key point, as a share of the hand's extent in the image."
+        0.12, gt=0, description="Standard deviation of a 2D key point, as a share of the hand's extent in the image."
     )
     robust_deviations: float = Field(
-        2.5, gt=0, description="Residuals above so many standard deviations lose their influence (Geman-McClure)."
+        1.5, gt=0, description="Residuals above so many standard deviations lose their influence (Geman-McClure)."
     )
     pose_prior: float = Field(0.3, ge=0, description="Weight of the prior of everyday poses.")
     shape_prior: float = Field(3.0, ge=0, description="Weight of squared shape coefficients.")

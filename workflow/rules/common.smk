@@ -55,6 +55,8 @@ wildcard_constraints:
     which="|_in",
     sequence="[A-Za-z0-9_-]+",
     dataset="assembly_hands|rhd|ganerated",
+    phase="phase1|phase3_unrefined|phase3",
+    ablation="|_ablation",
 
 
 def plain(settings):

@@ -63,8 +63,8 @@ rule s2d_table:
 rule cost:
     """Time and peak memory of every rule, from the benchmark files of its jobs; made after everything else."""
     input:
-        tables=collect("results/tables/s2d_{setting}.csv", setting=SETTINGS),
-        figures=FIGURES,
+        tables=[*collect("results/tables/s2d_{setting}.csv", setting=SETTINGS), *HOLD_TABLES],
+        figures=[*FIGURES, *HOLD_FIGURES],
     output:
         table=report(
             "results/tables/cost.csv",

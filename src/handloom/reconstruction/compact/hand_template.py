@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handloom.hand.mano import HandModel, skin
+from handloom.reconstruction.build_folder import read_build
 from handloom.reconstruction.compact.voxels import node_points
 from handloom.reconstruction.sealed_hand import wrist_cap
 from handloom.reconstruction.signed_distance import MeshDistance
@@ -39,11 +40,9 @@ def hand_template(model: HandModel, shape: Float[Tensor, " shape"], cells: int) 
     return HandTemplate(distance.view(1, cells, cells, cells), centre, radius_m)
 
 
-def write_hand_template(
-    model: HandModel, shape: Float[Tensor, " shape"], output: Path, *, cells: int, code: str = ""
-) -> None:
-    """Stage: the template of a sequence's hand, made once for phases 1 and 3."""
-    template = hand_template(model, shape, cells)
+def template_of_build(model: HandModel, build: Path, output: Path, *, cells: int, code: str = "") -> None:
+    """Stage: the template of a build folder's hand, made once for all trainings of the sequence."""
+    template = hand_template(model, read_build(build, {model.side: model}).hands[model.side].shape.float(), cells)
     arrays = {
         "distance_m": template.distance_m.numpy(),
         "centre_m": template.centre_m.numpy(),

@@ -31,8 +31,9 @@ from handloom.runtime.config.refinement import RefinementSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.progress import progress
 
-_REFRESH_STEPS = 10
 _BAND_PX = 4
+_FARTHEST_MOVE_PX = 3.0
+"""Outlines are found anew when a vertex has moved so far."""
 _WRIST_SHARE = 0.1
 """Pixels farther behind the wrist than this share of the palm's length show the forearm."""
 
@@ -79,7 +80,7 @@ class _Outline:
     def silhouettes(self, vertices_cam_m: Float[Tensor, "frames vertices 3"]) -> Float[Tensor, "frames rows columns"]:
         """Soft masks, differentiable in the vertices."""
         pixels = project(vertices_cam_m, self.masks.intrinsics[None])
-        if self.found is None or self.found.moved_px(pixels) > 0.5 * _BAND_PX:
+        if self.found is None or self.found.moved_px(pixels) > _FARTHEST_MOVE_PX:
             rows, columns = self.masks.kind.shape[1:]
             in_front = vertices_cam_m.detach()[..., 2] > NEAR
             self.found = find_outlines(pixels, self.faces, self.edges, rows, columns, in_front, _BAND_PX)
@@ -108,8 +109,8 @@ class Refinement:
             "hand_shape": settings.shape_rate,
             "hand_translation_m": settings.shift_rate,
             "object_rotvec": settings.turn_rate,
-            "object_translation_m": settings.shift_rate,
-            "log_object_scale": settings.scale_rate,
+            "object_place_m": settings.shift_rate,
+            "log_object_growth": settings.scale_rate,
         }
         groups = [{"params": [value], "lr": rates[name]} for name, value in poses.named_parameters()]
         self.optimiser = torch.optim.Adam(groups)
@@ -172,7 +173,7 @@ class Refinement:
             ("hand_fingers", s.stay_turn_rad, s.jitter_turn_rad),
             ("hand_translation_m", s.stay_shift_m, s.jitter_shift_m),
             ("object_rotvec", s.stay_turn_rad, s.jitter_turn_rad),
-            ("object_translation_m", s.stay_shift_m, s.jitter_shift_m),
+            ("object_place_m", s.stay_shift_m, s.jitter_shift_m),
         ):
             moved = getattr(poses, name) - self.start[name]
             parts.append((moved / stay).square().mean())

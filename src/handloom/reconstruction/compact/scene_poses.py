@@ -35,7 +35,11 @@ class ObjectCube:
 
 
 class ScenePoses(nn.Module):
-    """Learnable poses; the object's scale is a parameter too, but only phase 2 lets it move."""
+    """Learnable poses; the object's scale is a parameter too, but only phase 2 lets it move.
+
+    The object's translation is t = (scale / first scale) u, with u the parameter: another scale moves the object along
+    its viewing rays as it grows, so that its picture stays and only contact with the hand decides.
+    """
 
     def __init__(self, model: HandModel, start: PoseArrays, cube: ObjectCube) -> None:
         super().__init__()
@@ -45,13 +49,19 @@ class ScenePoses(nn.Module):
         self.hand_shape = nn.Parameter(start.hand_shape.clone())
         self.hand_translation_m = nn.Parameter(start.hand_translation_m.clone())
         self.object_rotvec = nn.Parameter(start.object_rotvec.clone())
-        self.object_translation_m = nn.Parameter(start.object_translation_m.clone())
-        self.log_object_scale = nn.Parameter(start.object_scale.log().clone())
+        self.object_place_m = nn.Parameter(start.object_translation_m.clone())
+        self.log_object_growth = nn.Parameter(torch.zeros(()))
+        self.first_scale = float(start.object_scale)
 
     @property
     def object_scale(self) -> Float[Tensor, ""]:
         """sigma_o: metres per SfM unit."""
-        return self.log_object_scale.exp()
+        return self.first_scale * self.log_object_growth.exp()
+
+    @property
+    def object_translation_m(self) -> Float[Tensor, "frames 3"]:
+        """t of every frame."""
+        return self.object_place_m * self.log_object_growth.exp()
 
     @property
     def object_radius_m(self) -> Float[Tensor, ""]:

@@ -178,7 +178,7 @@ class CompactTraining:
                 {"params": [part.codes, *part.layers.parameters()], "rate": s.network_rate},
             ]
         moving = [poses.hand_wrist, poses.hand_fingers, poses.hand_translation_m]
-        moving += [poses.object_rotvec, poses.object_translation_m]
+        moving += [poses.object_rotvec, poses.object_place_m]
         groups.append({"params": moving, "rate": s.pose_rate})
         return torch.optim.Adam([{**group, "lr": group["rate"]} for group in groups], eps=1e-10)
 

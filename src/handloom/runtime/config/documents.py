@@ -66,7 +66,19 @@ def _block(key: str, field: FieldInfo, value: Any, indent: int) -> str:
     )
     if isinstance(value, BaseModel):
         return f"{comment}{margin}{key}:\n" + "".join(_blocks(value, indent + 2))
+    if isinstance(value, dict) and any(isinstance(each, BaseModel) for each in value.values()):
+        return f"{comment}{margin}{key}:\n" + "".join(_named(name, each, indent + 2) for name, each in value.items())
     return f"{comment}{margin}{key}: {_scalar(value)}\n"
+
+
+def _named(name: str, section: BaseModel, indent: int) -> str:
+    """An entry that the user names: only what it sets, since all else keeps its default."""
+    chosen = [
+        _block(field.alias or key, field, getattr(section, key), indent + 2)
+        for key, field in type(section).model_fields.items()
+        if key in section.model_fields_set
+    ]
+    return f"{' ' * indent}{name}:\n" + "".join(chosen)
 
 
 def _choices(annotation: Any) -> str:

@@ -9,6 +9,7 @@ from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.datasets import DatasetsSettings, DemoSettings, Headset, Pair
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings, SourceSettings
+from handloom.runtime.config.hold import HoldSettings
 
 DEMO_ROOT = Path("resources/demo")
 
@@ -47,6 +48,7 @@ class RunSettings(Settings):
     sources: SourcesSettings
     pretraining: PretrainingSettings = PretrainingSettings()
     adaptation: AdaptationSettings = AdaptationSettings()
+    hold: HoldSettings = HoldSettings()
 
     @model_validator(mode="after")
     def _nothing_repeats(self) -> "RunSettings":

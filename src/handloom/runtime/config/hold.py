@@ -1,0 +1,64 @@
+"""Everything about HOLD: the sequences, and the stages from their frames to the tables."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from handloom.runtime.config.base import Settings
+from handloom.runtime.config.compact import CompactSettings
+from handloom.runtime.config.hand_tracking import HandTrackingSettings
+from handloom.runtime.config.masks import MaskSettings
+from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSettings
+from handloom.runtime.config.sfm import SfmSettings
+
+HOLD_DEMO_ROOT = Path("resources/demo/HO3D_v3")
+
+
+class HoldSequenceSettings(SequenceSettings):
+    """One sequence and where its masks come from."""
+
+    masks: MaskSettings = Field(MaskSettings(source="dataset"), description="Masks of the held object and the hands.")
+
+
+class HoldSettings(Settings):
+    """HOLD: hand and object from one video."""
+
+    demo: DemoSequencesSettings | None = Field(
+        None, description="Sizes of the rendered sequences; null when none is rendered."
+    )
+    sequences: dict[str, HoldSequenceSettings | None] = Field(
+        {}, description="The sequences in the tables, by name; null leaves out one that another file names."
+    )
+    protocol: Literal["faithful", "per_frame"] = Field(
+        "faithful", description="faithful: CD and F-scores of the first frame, as published; per_frame: of every frame."
+    )
+    seed: int = Field(1, ge=0, description="Root of everything random in the reconstruction.")
+    sfm: SfmSettings = SfmSettings()
+    hand: HandTrackingSettings = HandTrackingSettings()
+    compact: CompactSettings = CompactSettings()
+    refinement: RefinementSettings = RefinementSettings()
+
+    @model_validator(mode="after")
+    def _names_and_demo_agree(self) -> "HoldSettings":
+        for name in self.sequences:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise ValueError(f"sequences.{name}: a name has letters, digits, - and _ only, as it names a folder")
+        rendered = {} if self.demo is None else {name: HOLD_DEMO_ROOT / "train" / name for name in self.demo.sequences}
+        for name, path in rendered.items():
+            if name in self.chosen and Path(self.chosen[name].path) != path:
+                raise ValueError(
+                    f"sequences.{name}.path is {self.chosen[name].path}, but the demo renders it to {path}"
+                )
+        for name, sequence in self.chosen.items():
+            if name not in rendered and Path(sequence.path).is_relative_to(HOLD_DEMO_ROOT):
+                raise ValueError(
+                    f"sequences.{name}.path is {sequence.path}, but hold.demo.sequences does not render it"
+                )
+        return self
+
+    @property
+    def chosen(self) -> dict[str, HoldSequenceSettings]:
+        """The sequences that are not left out."""
+        return {name: sequence for name, sequence in self.sequences.items() if sequence is not None}

@@ -1,0 +1,526 @@
+"""HOLD: a sequence's frames, masks and first estimates, the three phases, scores and pictures."""
+
+from handloom.demo.hold_names import OBJECT_NAMES
+from handloom.runtime.config.hold import HOLD_DEMO_ROOT
+
+HOLD = RUN.hold
+SEQUENCES = HOLD.chosen
+PHASES = ["phase1", "phase3_unrefined", "phase3"]
+RENDERED = {} if HOLD.demo is None else {name: OBJECT_NAMES[name] for name in HOLD.demo.sequences}
+ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
+HOLD_CHECKPOINT = checkpoint_path(HOLD.hand.estimation.checkpoint)
+MANO_HAND = {"hand": "resources/mano/mano_right.npz"} if RUN.mano else {}
+OF_SEQUENCE = "results/hold/{sequence}"
+HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
+HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES]
+HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]
+STAGES = [
+    *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
+    *("build_sequence", "hand_template"),
+]
+
+
+def sequence_of(wildcards):
+    """The settings of the wildcard's sequence, as JSON values."""
+    if wildcards.sequence not in SEQUENCES:
+        raise WorkflowError(f"hold.sequences has no {wildcards.sequence}; it has {', '.join(SEQUENCES) or 'none'}")
+    return plain(SEQUENCES[wildcards.sequence])
+
+
+def sequence_source(wildcards):
+    """The folder or file that a sequence is read from; the demo renders its own, others are the user's."""
+    path = sequence_of(wildcards)["path"]
+    if wildcards.sequence in RENDERED:
+        return [path, f"{HOLD_DEMO_ROOT}/models/{RENDERED[wildcards.sequence]}"]
+    return by_hand(f"hold.sequences.{wildcards.sequence}.path", [path])
+
+
+def build_of(wildcards):
+    """HOLD's build folder: the user's own, or the one made from the sequence."""
+    sequence = sequence_of(wildcards)
+    if sequence["kind"] == "build":
+        return by_hand(f"hold.sequences.{wildcards.sequence}.path", [sequence["path"]])
+    return [f"results/hold/{wildcards.sequence}/build"]
+
+
+def stage_benchmarks(sequence, rules):
+    """The benchmark files of rules that ran for a sequence."""
+    return [f"benchmarks/{rule}/{sequence}.tsv" for rule in rules]
+
+
+def phase_benchmarks(sequence, phase):
+    """All that a phase's result took, from the frames on."""
+    needed = {"phase1": [], "phase3_unrefined": ["phase1"], "phase3": ["phase1"]}[phase]
+    refined = ["refine_poses"] if phase == "phase3" else []
+    trained = [f"benchmarks/train_phase/{sequence}/{name}.tsv" for name in [*needed, phase]]
+    return stage_benchmarks(sequence, STAGES + refined) + trained
+
+
+for rendered, thing in RENDERED.items():
+
+    rule:
+        name:
+            f"render_hold_{rendered}"
+        # A hand that turns an unknown object before a camera, in HO3D-v3's layout.
+        output:
+            frames=directory(f"{HOLD_DEMO_ROOT}/train/{rendered}"),
+            model=directory(f"{HOLD_DEMO_ROOT}/models/{thing}"),
+        log:
+            f"logs/render_hold_sequence/{rendered}.log",
+        benchmark:
+            f"benchmarks/render_hold_sequence/{rendered}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 8
+        resources:
+            mem_mb=3000,
+            runtime=60,
+        params:
+            demo=plain(HOLD.demo),
+            sequence=rendered,
+            code=code_digest("handloom.demo.hold_sequences"),
+        script:
+            "../scripts/render_hold_sequence.py"
+
+
+rule extract_frames:
+    """The frames of a sequence, in order, and when they were taken."""
+    input:
+        source=sequence_source,
+    output:
+        frames=directory(f"{OF_SEQUENCE}/frames"),
+        list=f"{OF_SEQUENCE}/frames.json",
+    log:
+        "logs/extract_frames/{sequence}.log",
+    benchmark:
+        "benchmarks/extract_frames/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        sequence=sequence_of,
+        code=code_digest("handloom.datasets.video"),
+    script:
+        "../scripts/extract_frames.py"
+
+
+rule sequence_masks:
+    """Which pixels show the object and which the hand."""
+    input:
+        frames=f"{OF_SEQUENCE}/frames",
+        list=f"{OF_SEQUENCE}/frames.json",
+    output:
+        masks=directory(f"{OF_SEQUENCE}/masks"),
+        picture=f"{OF_SEQUENCE}/masks.png",
+    log:
+        "logs/sequence_masks/{sequence}.log",
+    benchmark:
+        "benchmarks/sequence_masks/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=GPUS,
+    params:
+        sequence=sequence_of,
+        device=RUN.device,
+        code=code_digest("handloom.reconstruction.sequence_inputs"),
+    script:
+        "../scripts/sequence_masks.py"
+
+
+rule object_poses:
+    """The object's pose in every frame and points of its surface, by structure from motion."""
+    input:
+        frames=f"{OF_SEQUENCE}/frames",
+        list=f"{OF_SEQUENCE}/frames.json",
+        masks=f"{OF_SEQUENCE}/masks",
+    output:
+        poses=f"{OF_SEQUENCE}/object_poses.npz",
+        picture=f"{OF_SEQUENCE}/object_poses.png",
+    log:
+        "logs/object_poses/{sequence}.log",
+    benchmark:
+        "benchmarks/object_poses/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        sfm=plain(HOLD.sfm),
+        sequence=sequence_of,
+        seed=HOLD.seed,
+        code=code_digest("handloom.reconstruction.sequence_inputs"),
+    script:
+        "../scripts/object_poses.py"
+
+
+rule hand_estimates:
+    """The joints of the hand in every frame, by a network."""
+    input:
+        **MANO_HAND,
+        frames=f"{OF_SEQUENCE}/frames",
+        masks=f"{OF_SEQUENCE}/masks",
+        checkpoint=HOLD_CHECKPOINT,
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+    output:
+        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+    log:
+        "logs/hand_estimates/{sequence}.log",
+    benchmark:
+        "benchmarks/hand_estimates/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=GPUS,
+    params:
+        estimation=plain(HOLD.hand.estimation),
+        device=RUN.device,
+        code=code_digest("handloom.reconstruction.hand_estimates"),
+    script:
+        "../scripts/hand_estimates.py"
+
+
+rule hand_poses:
+    """The hand model laid onto the joints of all frames."""
+    input:
+        **MANO_HAND,
+        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+    output:
+        poses=f"{OF_SEQUENCE}/hand_poses.npz",
+    log:
+        "logs/hand_poses/{sequence}.log",
+    benchmark:
+        "benchmarks/hand_poses/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        registration=plain(HOLD.hand.registration),
+        seed=HOLD.seed,
+        code=code_digest("handloom.reconstruction.hand_registration"),
+    script:
+        "../scripts/hand_poses.py"
+
+
+rule align_hand_object:
+    """Hand and object brought into one frame, and the object's size."""
+    input:
+        **MANO_HAND,
+        hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+        masks=f"{OF_SEQUENCE}/masks",
+    output:
+        aligned=f"{OF_SEQUENCE}/aligned.npz",
+        history=f"{OF_SEQUENCE}/alignment.csv",
+    log:
+        "logs/align_hand_object/{sequence}.log",
+    benchmark:
+        "benchmarks/align_hand_object/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        hand=plain(HOLD.hand),
+        seed=HOLD.seed,
+        code=code_digest("handloom.reconstruction.alignment"),
+    script:
+        "../scripts/align_hand_object.py"
+
+
+rule build_sequence:
+    """HOLD's `build/` folder: what its own code starts from, and ours."""
+    input:
+        **MANO_HAND,
+        aligned=f"{OF_SEQUENCE}/aligned.npz",
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        frames=f"{OF_SEQUENCE}/frames",
+        list=f"{OF_SEQUENCE}/frames.json",
+        masks=f"{OF_SEQUENCE}/masks",
+    output:
+        build=directory(f"{OF_SEQUENCE}/build"),
+    log:
+        "logs/build_sequence/{sequence}.log",
+    benchmark:
+        "benchmarks/build_sequence/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        code=code_digest("handloom.reconstruction.sequence_build"),
+    script:
+        "../scripts/build_sequence.py"
+
+
+rule hand_template:
+    """Signed distances of the shaped hand at rest: the shape prior of the hand's field."""
+    input:
+        **MANO_HAND,
+        build=build_of,
+    output:
+        template=f"{OF_SEQUENCE}/hand_template.npz",
+    log:
+        "logs/hand_template/{sequence}.log",
+    benchmark:
+        "benchmarks/hand_template/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        cells=HOLD.compact.hand_cells,
+        code=code_digest("handloom.reconstruction.compact.hand_template"),
+    script:
+        "../scripts/hand_template.py"
+
+
+rule train_phase:
+    """Phase 1, or phase 3 from phase 2's poses (`phase3`) or phase 1's (`phase3_unrefined`)."""
+    input:
+        **MANO_HAND,
+        build=build_of,
+        template=f"{OF_SEQUENCE}/hand_template.npz",
+        poses=lambda wildcards: {
+            "phase1": [],
+            "phase3_unrefined": f"results/hold/{wildcards.sequence}/phase1/poses.npz",
+            "phase3": f"results/hold/{wildcards.sequence}/phase2/poses.npz",
+        }[wildcards.phase],
+    output:
+        network=f"{OF_SEQUENCE}/{{phase}}/network.safetensors",
+        poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",
+        mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
+        history=f"{OF_SEQUENCE}/{{phase}}/history.csv",
+        previews=directory(f"{OF_SEQUENCE}/{{phase}}/previews"),
+    log:
+        "logs/train_phase/{sequence}/{phase}.log",
+    benchmark:
+        "benchmarks/train_phase/{sequence}/{phase}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        compact=plain(HOLD.compact),
+        phase=lambda wildcards: "phase1" if wildcards.phase == "phase1" else "phase3",
+        files=lambda wildcards: 2 if wildcards.phase == "phase1" else 3,
+        work=lambda wildcards: f"results/hold/{wildcards.sequence}/work/{wildcards.phase}",
+        seed=HOLD.seed,
+        code=code_digest("handloom.reconstruction.compact.phases"),
+    script:
+        "../scripts/train_phase.py"
+
+
+rule refine_poses:
+    """Phase 2: poses moved so that silhouettes fit the masks and the hand touches the object."""
+    input:
+        **MANO_HAND,
+        build=build_of,
+        poses=f"{OF_SEQUENCE}/phase1/poses.npz",
+        mesh=f"{OF_SEQUENCE}/phase1/object.npz",
+    output:
+        poses=f"{OF_SEQUENCE}/phase2/poses.npz",
+        history=f"{OF_SEQUENCE}/phase2/history.csv",
+    log:
+        "logs/refine_poses/{sequence}.log",
+    benchmark:
+        "benchmarks/refine_poses/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        refinement=plain(HOLD.refinement),
+        cube_margin=HOLD.compact.cube_margin,
+        code=code_digest("handloom.reconstruction.compact.phases"),
+    script:
+        "../scripts/refine_poses.py"
+
+
+rule hold_predictions:
+    """Hand and object of a phase in the camera's frame, in metres."""
+    input:
+        **MANO_HAND,
+        build=build_of,
+        poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",
+        mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
+    output:
+        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
+    log:
+        "logs/hold_predictions/{sequence}/{phase}.log",
+    benchmark:
+        "benchmarks/hold_predictions/{sequence}/{phase}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_digest("handloom.reconstruction.compact.predictions"),
+    script:
+        "../scripts/hold_predictions.py"
+
+
+rule hold_truth:
+    """The annotation of an HO3D sequence, for scoring only."""
+    input:
+        **MANO_HAND,
+        list=f"{OF_SEQUENCE}/frames.json",
+        source=sequence_source,
+    output:
+        truth=f"{OF_SEQUENCE}/truth.npz",
+    log:
+        "logs/hold_truth/{sequence}.log",
+    benchmark:
+        "benchmarks/hold_truth/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        sequence=sequence_of,
+        code=code_digest("handloom.datasets.hold_truth"),
+    script:
+        "../scripts/hold_truth.py"
+
+
+rule score_hold:
+    """MPJPE, CD, F-scores and CD_h of a phase."""
+    input:
+        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
+        truth=f"{OF_SEQUENCE}/truth.npz",
+    output:
+        scores=f"{OF_SEQUENCE}/{{phase}}/scores.json",
+        frames=f"{OF_SEQUENCE}/{{phase}}/scores.csv",
+    log:
+        "logs/score_hold/{sequence}/{phase}.log",
+    benchmark:
+        "benchmarks/score_hold/{sequence}/{phase}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        protocol=HOLD.protocol,
+        seed=HOLD.seed,
+        code=code_digest("handloom.evaluation.hold_scores"),
+    script:
+        "../scripts/score_hold.py"
+
+
+rule hold_table:
+    """The table of HOLD, or that of its phases (`_ablation`)."""
+    input:
+        scores=lambda wildcards: collect(
+            "results/hold/{sequence}/{phase}/scores.json",
+            sequence=ANNOTATED,
+            phase=PHASES if wildcards.ablation else ["phase3"],
+        ),
+    output:
+        csv="results/tables/hold{ablation}.csv",
+        markdown="results/tables/hold{ablation}.md",
+        html=report(
+            "results/tables/hold{ablation}.html",
+            caption="../report/hold_table.rst",
+            category="Tables",
+            labels={"table": "HOLD", "setting": "{ablation}"},
+        ),
+    log:
+        "logs/hold_table{ablation}.log",
+    benchmark:
+        "benchmarks/hold_table/hold{ablation}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        ablation=lambda wildcards: bool(wildcards.ablation),
+        sequences=ANNOTATED,
+        benchmarks=lambda wildcards: (
+            {phase: {name: phase_benchmarks(name, phase) for name in ANNOTATED} for phase in PHASES}
+            if wildcards.ablation
+            else {name: phase_benchmarks(name, "phase3") for name in ANNOTATED}
+        ),
+        code=code_digest("handloom.evaluation.hold_tables"),
+    script:
+        "../scripts/hold_table.py"
+
+
+rule hold_overlay:
+    """Frames beside the reconstruction laid over them, and a view from elsewhere."""
+    input:
+        predictions=f"{OF_SEQUENCE}/phase3/predictions.npz",
+        frames=f"{OF_SEQUENCE}/frames",
+        list=f"{OF_SEQUENCE}/frames.json",
+        camera=f"{OF_SEQUENCE}/aligned.npz",
+    output:
+        picture=report(
+            "results/figures/hold/{sequence}.png",
+            caption="../report/hold_overlay.rst",
+            category="HOLD",
+            labels={"picture": "reconstruction", "sequence": "{sequence}"},
+        ),
+    log:
+        "logs/hold_overlay/{sequence}.log",
+    benchmark:
+        "benchmarks/hold_overlay/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=code_digest("handloom.figures.hold_overlay"),
+    script:
+        "../scripts/hold_overlay.py"
+
+
+rule hold_export:
+    """Coloured meshes, poses, and a page on which the scene can be turned, offline."""
+    input:
+        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
+        frames=f"{OF_SEQUENCE}/frames",
+        list=f"{OF_SEQUENCE}/frames.json",
+        camera=f"{OF_SEQUENCE}/aligned.npz",
+    output:
+        glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
+        ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",
+        hand=f"{OF_SEQUENCE}/{{phase}}/export/hand.glb",
+        scene=f"{OF_SEQUENCE}/{{phase}}/export/scene.glb",
+        poses=f"{OF_SEQUENCE}/{{phase}}/export/poses.json",
+        page=f"{OF_SEQUENCE}/{{phase}}/scene.html",
+    log:
+        "logs/hold_export/{sequence}/{phase}.log",
+    benchmark:
+        "benchmarks/hold_export/{sequence}/{phase}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=code_digest("handloom.figures.mesh_page"),
+    script:
+        "../scripts/hold_export.py"

@@ -1,0 +1,16 @@
+"""Hand and object brought together."""
+
+from pathlib import Path
+
+from handloom.runtime.job import logged_job
+
+with logged_job(snakemake.log[0], snakemake.threads):
+    from handloom.hand.configured_hand import configured_hand
+    from handloom.reconstruction.alignment import align_hand_object
+    from handloom.runtime.config.hand_tracking import HandTrackingSettings
+
+    p, hand = snakemake.params, configured_hand(snakemake.input.get("hand"))
+    settings = HandTrackingSettings.model_validate(p.hand)
+    paths = [*snakemake.input[:3], snakemake.output.aligned, snakemake.output.history]
+    run = {"masks": Path(snakemake.input.masks), "seed": p.seed, "code": p.code}
+    align_hand_object(settings.alignment, settings.registration, hand, *map(Path, paths), **run)

@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from handloom.demo.appearance import random_environment, random_person
 from handloom.demo.backdrop import random_room
-from handloom.demo.folders import atomic_folder
 from handloom.demo.motion import Recording, record
 from handloom.demo.pictures import write_grey_jpeg
 from handloom.demo.renderer import Scene, View, project
@@ -23,6 +22,7 @@ from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import numpy_generator
+from handloom.runtime.whole_folders import whole_folder
 
 KIND = "demo_assembly_sequence"
 _HIDDEN_BEHIND_M = 0.05
@@ -45,7 +45,7 @@ def render_assembly_sequence(
     Raises InputError for a sequence that the settings do not plan.
     """
     plan = _planned(settings, split, sequence)
-    with single_threaded(), atomic_folder(images_folder) as folder:
+    with single_threaded(), whole_folder(images_folder) as folder:
         arrays = _rendered(numpy_generator(settings.seed, "assembly_hands", split, sequence), plan, folder)
     header = Header(
         KIND,

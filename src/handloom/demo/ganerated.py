@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from handloom.demo.appearance import random_person
-from handloom.demo.folders import atomic_folder
 from handloom.demo.pictures import write_colour_png
 from handloom.demo.renderer import project
 from handloom.demo.third_person import CAMERA_FROM_WORLD, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
 from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.seeds import numpy_generator
+from handloom.runtime.whole_folders import whole_folder
 
 IMAGE_PX = 256
 PICTURES_PER_FOLDER = 1024
@@ -26,7 +26,7 @@ def render_ganerated(settings: DemoSettings, folder: Path, *, threads: int = 1) 
     Every second picture has an object. joint2D is in pixels of the crop, joint_pos_global in millimetres of the
     camera; joint_pos is relative to the middle finger's base and divided by the distance wrist to there.
     """
-    with atomic_folder(folder) as target:
+    with whole_folder(folder) as target:
         for number in range(settings.ganerated_images):
             _picture_stem(target, number).parent.mkdir(parents=True, exist_ok=True)
         render = partial(_render_picture, settings.seed, target)

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float
 
 from handloom.demo.appearance import random_person
-from handloom.demo.folders import atomic_folder
 from handloom.demo.pictures import write_colour_png, write_mask_png
 from handloom.demo.renderer import project
 from handloom.demo.third_person import CAMERA_FROM_WORLD, PosedHand, photograph_hands, pose_hand
@@ -18,6 +17,7 @@ from handloom.demo.workers import render_all
 from handloom.hand.joints import RHD_FROM_SNAP
 from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.seeds import numpy_generator
+from handloom.runtime.whole_folders import whole_folder
 
 RhdSplit = Literal["training", "evaluation"]
 IMAGE_PX = 320
@@ -37,7 +37,7 @@ class RhdAnnotation:
 def render_rhd(settings: DemoSettings, split: RhdSplit, folder: Path, *, threads: int = 1) -> None:
     """Render `folder` (RHD_published_v2/{split}): color/%05d.png, mask/%05d.png and anno_{split}.pickle."""
     count = settings.rhd_training_images if split == "training" else settings.rhd_evaluation_images
-    with atomic_folder(folder) as target:
+    with whole_folder(folder) as target:
         (target / "color").mkdir()
         (target / "mask").mkdir()
         render = partial(_render_picture, settings.seed, split, target)

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from handloom.runtime.config.load import load_settings
+
 from .project import ROOT, Project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -52,6 +54,8 @@ def test_the_paper_preset_is_planned_within_five_seconds(fresh: Callable[[str], 
     folder.mkdir(parents=True)
     for kind in ANNOTATIONS:
         (folder / f"assemblyhands_val_{kind}_v1-1.json").touch()
+    for name in load_settings(ROOT / "config.yaml", ROOT / "config/paper.yaml").hold.chosen:
+        (project.folder / "data/HO3D_v3/train" / name).mkdir(parents=True)
     before = children_seconds()
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
     output = project.run(command)

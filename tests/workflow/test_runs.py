@@ -16,6 +16,10 @@ TABLE_COLUMNS = [
     *("headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_sync_mm", "reduction_pct"),
     *("seeds", "paper_baseline_mm", "paper_s2dhand_mm"),
 ]
+HOLD_COLUMNS = [
+    *("method", "sequence", "mpjpe_mm", "chamfer_cm2", "f5_pct", "f10_pct", "chamfer_hand_cm2", "mrrpe_mm"),
+    *("coverage_pct", "seconds"),
+]
 DESCENDANTS = {"adapt", "score_headset", "s2d_table", "cost", "all"}
 
 
@@ -47,6 +51,24 @@ def test_a_run_makes_both_tables_with_all_their_columns(built: Project) -> None:
         assert all(0 < float(row["baseline_mm"]) < 1000 and float(row["s2dhand_mm"]) > 0 for row in measured)
         for suffix in ("md", "html"):
             assert (built.folder / f"results/tables/s2d_{setting}.{suffix}").stat().st_size > 500
+
+
+def test_a_run_reconstructs_the_sequences_and_scores_them(built: Project) -> None:
+    """The whole of HOLD at toy size: every stage runs, and both tables have their rows, columns and figures."""
+    with (built.folder / "results/tables/hold.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "HOLD"]
+    assert [row["sequence"] for row in rows] == ["jug1", "mean"]
+    assert list(rows[0])[: len(HOLD_COLUMNS)] == HOLD_COLUMNS
+    for name in HOLD_COLUMNS[2:]:
+        assert float(rows[0][name]) >= 0, name
+    with (built.folder / "results/tables/hold_ablation.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) >= 3
+    folder = built.folder / "results/hold/jug1"
+    for name in ("build/data.npy", "phase3/export/object.glb", "phase3/scene.html", "masks.png", "object_poses.png"):
+        assert (folder / name).stat().st_size > 1000, name
+    assert list((folder / "phase3/previews").glob("step-*.png"))
+    assert not list(folder.glob("work/*")), "checkpoints of finished trainings stay"
+    assert (built.folder / "results/figures/hold/jug1.png").stat().st_size > 10_000
 
 
 def test_the_cost_of_every_rule_is_told(built: Project) -> None:

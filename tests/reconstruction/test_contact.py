@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from handloom.hand.joints import MANO_FINGERTIPS_SMPLX
+from handloom.hand.mesh_normals import vertex_normals
 from handloom.hand.open_hand import mirrored, open_hand
 from handloom.reconstruction.contact import (
     contact_regions,
     nearest_distance,
     squared_contact,
     tip_contact,
-    vertex_normals,
 )
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from handloom.hand.mano import HandModel, rest_joints_m
+from handloom.hand.mesh_normals import vertex_normals
 from handloom.reconstruction.neighbours import NeighbourSearch
 
 TIP_REACH = 0.8
@@ -76,19 +77,6 @@ def _across(direction: Float[Tensor, "3"], bone: Float[Tensor, "3"]) -> Float[Te
     """The part of a direction that is at right angles to a bone, of length one."""
     axis = torch.nn.functional.normalize(bone, dim=0)
     return torch.nn.functional.normalize(direction - (direction @ axis) * axis, dim=0)
-
-
-def vertex_normals(
-    vertices: Float[Tensor, "*batch vertices 3"], faces: Int[Tensor, "faces 3"]
-) -> Float[Tensor, "*batch vertices 3"]:
-    """Unit normals, weighted by the area of the faces around each vertex."""
-    corners = vertices[..., faces, :]
-    edge_1, edge_2 = corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
-    face_normals = torch.linalg.cross(edge_1, edge_2)
-    sums = torch.zeros_like(vertices)
-    for corner in range(3):
-        sums = sums.index_add(-2, faces[:, corner], face_normals)
-    return torch.nn.functional.normalize(sums, dim=-1)
 
 
 def nearest_distance(

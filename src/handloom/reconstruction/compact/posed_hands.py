@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from handloom.hand.mano import HandModel
+from handloom.hand.mesh_normals import vertex_normals
 
 FRAME_DISTANCE_M = 100.0
 _THREADS = 2
@@ -64,15 +65,3 @@ class PosedHands:
         share = torch.exp(-near.distance_m.square())
         share = share / share.sum(-1, keepdim=True)
         return (share[..., None] * self.model.weights[near.vertex]).sum(1)
-
-
-def vertex_normals(
-    vertices: Float[Tensor, "frames vertex 3"], faces: Int[Tensor, "face 3"]
-) -> Float[Tensor, "frames vertex 3"]:
-    """Unit normals of vertices, weighted by the area of their faces."""
-    a, b, c = (vertices[:, faces[:, corner]] for corner in range(3))
-    normal = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(vertices)
-    for corner in range(3):
-        total.index_add_(1, faces[:, corner], normal)
-    return torch.nn.functional.normalize(total, dim=-1)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from handloom.runtime.errors import InputError
-from handloom.runtime.pickles import _DAMAGE, Global, _AllowListUnpickler
+from handloom.runtime.pickles import PICKLE_DAMAGE, AllowListUnpickler, Global
 
 _PROTOCOL = 3
 """The newest whose globals are plain text, which `_with_old_numpy_names` rewrites."""
@@ -36,12 +36,12 @@ def read_data(path: Path) -> dict[str, Any]:
             shape, _, kind = np.lib.format.read_array_header_1_0(file)
             if shape != () or not kind.hasobject:
                 raise ValueError(f"an array of {kind} of shape {shape}")
-            content = _AllowListUnpickler(file.read(), _ALLOWED).load().item()
+            content = AllowListUnpickler(file.read(), _ALLOWED).load().item()
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{path}: no such file; expected the data.npy of a build folder") from error
-    except (*_DAMAGE, RuntimeError) as error:  # torch's own for numbers that are none
+    except (*PICKLE_DAMAGE, RuntimeError) as error:  # torch's own for numbers that are none
         raise InputError(
             f"{path}: is no pickled dictionary of numbers and arrays ({error or type(error).__name__}); fetch it again"
         ) from error

@@ -30,7 +30,7 @@ _ARRAYS: Mapping[Global, Any] = {
     ("numpy._core.multiarray", "scalar"): _REBUILD_SCALAR,
 }
 
-_DAMAGE = (
+PICKLE_DAMAGE = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError),
     *(OverflowError, MemoryError, RecursionError),
 )
@@ -44,7 +44,9 @@ def _latin1_bytes(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-class _AllowListUnpickler(pickle.Unpickler):
+class AllowListUnpickler(pickle.Unpickler):
+    """Loads numbers, containers, NumPy arrays and what `allowed` adds; raises pickle.UnpicklingError for the rest."""
+
     def __init__(self, content: bytes, allowed: Mapping[Global, Callable[..., Any]]) -> None:
         # latin1 keeps the bytes of NumPy arrays that Python 2 pickled
         super().__init__(io.BytesIO(content), encoding="latin1")
@@ -64,10 +66,10 @@ def load_pickle(path: Path, allowed: Mapping[Global, Callable[..., Any]] | None 
     """
     path = Path(path)
     try:
-        return _AllowListUnpickler(path.read_bytes(), allowed or {}).load()
+        return AllowListUnpickler(path.read_bytes(), allowed or {}).load()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the folder that the configuration names") from error
-    except _DAMAGE as error:
+    except PICKLE_DAMAGE as error:
         raise InputError(
             f"{path}: is no pickle of numbers and arrays ({error or type(error).__name__}); fetch it again"
         ) from error

@@ -57,5 +57,6 @@ def _scene(
     if len(set(counts.values())) > 1:
         raise InputError(f"the numbers of frames differ: {counts}; run the rules that make them again")
     real = {name: torch.from_numpy(arrays[name]).float() for name in AlignedScene.__dataclass_fields__}
-    found = AlignedScene(**{**real, "object_scale": float(real["object_scale"])})
+    scale = float(real.pop("object_scale"))
+    found = AlignedScene(**real, object_scale=scale)
     return build_scene(found, model, sequence=sequence, names=names, image_paths=images, mask_paths=labels, shift=shift)

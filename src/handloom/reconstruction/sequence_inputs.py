@@ -76,6 +76,10 @@ def _annotated_poses(
             "set hold.sfm.backend to pycolmap"
         )
     annotated = read_sequence(Path(sequence.path))
+    if annotated.intrinsics is None:
+        raise InputError(
+            f"sequence {sequence.path}: none of its annotations tells the camera; set hold.sfm.backend to pycolmap"
+        )
     row_of = {picture.name: row for row, picture in enumerate(annotated.pictures)}
     rows = [row_of[name] for name in read_frames_file(frames_json).names]
     model = annotated.object_model(None if sequence.models is None else Path(sequence.models))

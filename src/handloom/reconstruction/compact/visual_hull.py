@@ -17,7 +17,7 @@ from handloom.runtime.errors import InputError
 LARGEST_BACKGROUND_SHARE = 0.03
 """Frames that may show background where the object is: masks are wrong by a pixel or so, poses too."""
 SMALLEST_OBJECT_SHARE = 0.5
-"""Of the frames that show object or hand at a point of the object, those that show the object (0.3 lets the forearm in)."""
+"""Of the frames that show object or hand at one of its points, those that show the object; 0.3 lets the forearm in."""
 _FEWEST_NODES = 30
 
 

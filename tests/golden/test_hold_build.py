@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from handloom.datasets.mask_labels import MASK_LABELS
 from handloom.hand.joints import MANO21_FROM_SNAP
 from handloom.hand.mano import HandModel, rest_joints_m
 from handloom.reconstruction.build_folder import data_of_scene, read_build, read_pictures, write_build
 from handloom.reconstruction.build_scene import AlignedScene, BuildScene, build_scene
 from handloom.reconstruction.cameras import (
-    MASK_LABELS,
     classes_of_labels,
     decompose,
     sample_bilinear,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from handloom.datasets.mask_labels import LABEL_OF
 from handloom.reconstruction.refinement_losses import (
-    HAND_LABELS,
     crop_hand_masks,
     one_hand_loss,
     resize_masks,
@@ -31,7 +31,7 @@ def test_one_hand_loss(golden: dict[str, torch.Tensor], side: str) -> None:
         golden[f"in_{side}_mask"],
         golden["in_object_mask"],
         golden["target_labels"],
-        HAND_LABELS[side],
+        LABEL_OF[side],
     )
     names = {"object_mask": "mask_o", "hand_mask": "mask_h", "contact": "fine_ho", "total": "loss"}
     for ours, theirs in names.items():

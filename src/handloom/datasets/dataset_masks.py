@@ -9,13 +9,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from handloom.datasets.frames_file import FramesFile, read_frames_file
+from handloom.datasets.mask_labels import BACKGROUND, LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 from handloom.runtime.whole_folders import whole_folder
-
-BACKGROUND, OBJECT, RIGHT_HAND, LEFT_HAND = 0, 50, 150, 250
-"""HOLD's labels (facts/hold.md 1.2)."""
 
 Labels = UInt8[np.ndarray, "height width"]
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from handloom.datasets.mask_labels import LABEL_OF
 from handloom.hand.joints import MANO21_FROM_SNAP
 from handloom.hand.mano import HandModel, skin
 from handloom.reconstruction.alignment_losses import project
@@ -39,7 +40,6 @@ from handloom.reconstruction.hand_registration import (
     HandFit,
     read_estimates,
 )
-from handloom.reconstruction.hand_squares import MASK_LABELS
 from handloom.reconstruction.pose_gaps import fill_points
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_table
 from handloom.runtime.config.hand_tracking import AlignmentSettings, HandRegistrationSettings
@@ -69,7 +69,7 @@ class ObjectPoses:
     points_object: Float[Tensor, "points 3"]
 
 
-class AlignedScene(NamedTuple):
+class AlignedHandObject(NamedTuple):
     """The contract of aligned.npz: x_cam = R (sigma x_object) + t for the object, `skin` for the hand; metres."""
 
     hand_rotvec: Float[Tensor, "frames 16 3"]
@@ -182,7 +182,7 @@ def align_grasp(
     seen: HandEstimates,
     rows: list[dict[str, float | int | str]],
     masks: Sequence[Path] = (),
-) -> tuple[AlignedScene, bool]:
+) -> tuple[AlignedHandObject, bool]:
     """The repaired alignment; frames that registration refilled have no key points of their own (True: held grasp)."""
     space, skeleton = PoseSpace.of(hand_model), Skeleton.of(hand_model)
     confidence = torch.where((hand.found & seen.found)[:, None], seen.confidence.nan_to_num(0.0), 0.0)
@@ -215,14 +215,14 @@ def align_grasp(
             hand_model.faces.numpy(),
             thing.intrinsics.numpy(),
             masks,
-            MASK_LABELS[hand_model.side],
+            LABEL_OF[hand_model.side],
         )
 
     start = HandFit.of(hand.rotvec, hand.translation_cam_m, hand.shape, space)
     alignment = GraspAlignment(settings, registration, observed, track, space, skeleton, log, factor if masks else None)
     found = alignment.solve(start)
     scale = found.object_scale
-    scene = AlignedScene(
+    scene = AlignedHandObject(
         found.hand.rotvec(space),
         found.hand.shape,
         found.hand.translation_m,
@@ -240,7 +240,7 @@ def align_by_gradient(
     seen: HandEstimates,
     rows: list[dict[str, float | int | str]],
     schedules: Mapping[Mode, Schedule] | None = None,
-) -> AlignedScene:
+) -> AlignedHandObject:
     """HOLD's own three runs; missing 2D rows are interpolated and count."""
     frames = len(hand.found)
     shape = hand.shape.float()
@@ -272,7 +272,7 @@ def align_by_gradient(
     for mode in MODES:
         schedule = SCHEDULES[mode] if schedules is None else schedules[mode]
         placement = run(mode, observations, placement, schedule=schedule, log=log)
-    return AlignedScene(
+    return AlignedHandObject(
         hand.rotvec,
         hand.shape,
         placement.hand_translation_m,

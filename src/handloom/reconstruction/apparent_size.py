@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
+from handloom.datasets.mask_labels import OBJECT
 from handloom.hand.joints import MIDDLE_BASE, WRIST
-from handloom.reconstruction.hand_squares import OBJECT_LABEL
 from handloom.runtime.images import read_grey
 
 _CELLS_ACROSS = 240
@@ -102,7 +102,7 @@ def _area_excess(
     covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((_CLOSING_CELLS,) * 2, np.uint8)).astype(bool)
     row, column = np.mgrid[:rows, :columns]
     beyond_wrist = (column * step - wrist[0]) * palm[0] + (row * step - wrist[1]) * palm[1] > 0
-    background = (cells != hand_label) & (cells != OBJECT_LABEL)
+    background = (cells != hand_label) & (cells != OBJECT)
     return float((covered & background & beyond_wrist).sum()) - float(
         ((cells == hand_label) & ~covered & beyond_wrist).sum()
     )

@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handloom.datasets.mask_labels import MASK_LABELS
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.build_scene import BuildHand, BuildObject, BuildScene
-from handloom.reconstruction.cameras import MASK_LABELS, Cameras, decompose, scale_matrix, world_matrices
+from handloom.reconstruction.cameras import Cameras, decompose, scale_matrix, world_matrices
 from handloom.reconstruction.data_npy import pickled_npy, read_data
 from handloom.reconstruction.scene_placement import ScenePlacement
 from handloom.runtime.errors import InputError

@@ -15,8 +15,7 @@ from handloom.reconstruction.scene_placement import ScenePlacement
 from handloom.runtime.errors import InputError
 
 BACKGROUND, OBJECT, RIGHT, LEFT = range(4)
-MASK_LABELS = (0, 50, 150, 250)
-"""Grey values of the classes in HOLD's mask images, by class."""
+"""Classes of pixels, in the order of `MASK_LABELS`."""
 LABEL_THRESHOLDS = (25, 100, 200)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from handloom.datasets.mask_labels import LABEL_OF
 from handloom.estimators.detnet.checkpoint import load_checkpoint
 from handloom.estimators.detnet.network import DetNet
 from handloom.estimators.detnet.prediction import network_input
@@ -24,7 +25,6 @@ from handloom.reconstruction.hand_registration import ESTIMATES_KIND, OBJECT_POS
 from handloom.reconstruction.hand_squares import (
     FIELD_OF_BOX,
     GREY,
-    MASK_LABELS,
     SMALLEST_CROP_PX,
     Blank,
     HandFrame,
@@ -270,7 +270,7 @@ def _check_share(settings: HandEstimationSettings, frames: Path, found: Bool[np.
         raise InputError(
             f"{frames}: no {settings.side} hand in {len(missing)} of {len(found)} frames (frames {listed}, ...), more "
             f"than estimation.missing_fraction = {settings.missing_fraction} allows; check that masks label the "
-            f"{settings.side} hand {MASK_LABELS[settings.side]}, or set `side`"
+            f"{settings.side} hand {LABEL_OF[settings.side]}, or set `side`"
         )
 
 

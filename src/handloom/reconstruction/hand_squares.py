@@ -11,15 +11,14 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
+from handloom.datasets.mask_labels import BACKGROUND, LABEL_OF, OBJECT
 from handloom.hand.joints import Side
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 
-MASK_LABELS: dict[Side, int] = {"right": 150, "left": 250}
 FIELD_OF_BOX = 2.0
 """Side of the crop over that of the hand's box, as DetNet is trained."""
 SMALLEST_CROP_PX = 24
-OBJECT_LABEL = 50
 GREY = 128
 Blank = Literal["nothing", "background", "background and object"]
 _BLUR = 0.4
@@ -50,7 +49,7 @@ class HandFrame(NamedTuple):
             raise InputError(
                 f"{self.mask}: is {labels.shape}, but its frame is {image.shape[:2]}; make the masks again"
             )
-        hidden = labels == 0 if blank == "background" else (labels == 0) | (labels == OBJECT_LABEL)
+        hidden = labels == BACKGROUND if blank == "background" else (labels == BACKGROUND) | (labels == OBJECT)
         return np.where(hidden[..., None], np.uint8(GREY), image)
 
 
@@ -87,8 +86,8 @@ def mask_squares(masks: Sequence[Path], side: Side, smallest_mask_px: int, objec
     Hand pixels farther from the object's centre than `object_reach` times its length (the 80th percentile over the
     video) are taken for the forearm, unless the hand itself is so large; with None, or without an object, all count.
     """
-    hands = [np.argwhere(labels == MASK_LABELS[side])[:, ::-1] for labels in map(read_grey, masks)]
-    things = [np.argwhere(labels == OBJECT_LABEL)[:, ::-1] for labels in map(read_grey, masks)]
+    hands = [np.argwhere(labels == LABEL_OF[side])[:, ::-1] for labels in map(read_grey, masks)]
+    things = [np.argwhere(labels == OBJECT)[:, ::-1] for labels in map(read_grey, masks)]
     lengths = [np.ptp(np.percentile(pixels, (2, 98), axis=0), axis=0).max() for pixels in things if len(pixels)]
     extents = [np.ptp(pixels, axis=0).max() for pixels in hands if len(pixels) >= smallest_mask_px]
     reach = np.inf

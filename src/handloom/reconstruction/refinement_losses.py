@@ -12,10 +12,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from handloom.datasets.mask_labels import LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.reconstruction.contact import squared_contact
 
-OBJECT, RIGHT, LEFT = 50, 150, 250
-HAND_LABELS = {"right": RIGHT, "left": LEFT}
 MASK_WEIGHT = 1000.0
 CONTACT_WEIGHT = 100.0
 TWO_HANDS_CONTACT_WEIGHT = 0.05
@@ -64,7 +63,7 @@ def one_hand_loss(
     hand_mask: Float[Tensor, "frames height width"],
     object_mask: Float[Tensor, "frames height width"],
     labels: UInt8[Tensor, "frames height width"],
-    hand_label: int = RIGHT,
+    hand_label: int = RIGHT_HAND,
 ) -> OneHandLoss:
     """Both masks, each without the pixels of the other entity, and 100 times the mean squared contact distance."""
     of_object = mask_loss(object_mask, labels, OBJECT, (hand_label,))
@@ -99,7 +98,7 @@ def two_hands_loss(
     if targets is None:
         targets = TwoHandsTargets(right_px.detach(), left_px.detach())
     terms = (
-        mask_loss(object_mask, labels, OBJECT, (RIGHT, LEFT)),
+        mask_loss(object_mask, labels, OBJECT, (RIGHT_HAND, LEFT_HAND)),
         (right_px - targets.right_px).square().mean(),
         (left_px - targets.left_px).square().mean(),
         _two_hands_contact(right_vertices[:, contact_index], object_vertices),
@@ -139,7 +138,7 @@ def crop_hand_masks(
     labels: UInt8[np.ndarray, "frames height width"],
     boxes_px: Float[np.ndarray, "frames 4"],
     shrink: float,
-    hand_label: int = RIGHT,
+    hand_label: int = RIGHT_HAND,
 ) -> UInt8[np.ndarray, "frames height width"]:
     """The labels without the hand's pixels outside a square about its box: the forearm goes.
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from handloom.estimators.masks.labels import LABEL_OF, PAINTING_ORDER, Entity
+from handloom.datasets.mask_labels import LABEL_OF, PAINTING_ORDER, Entity
 from handloom.estimators.masks.sequence_files import image_size, read_labels
 from handloom.runtime.config.masks import MaskFilesSettings
 from handloom.runtime.errors import InputError

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from handloom.estimators.masks.labels import LEFT_HAND, OBJECT, RIGHT_HAND
+from handloom.datasets.mask_labels import LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
 from handloom.runtime.artifacts import atomic_path
 from handloom.runtime.images import read_rgb

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from handloom.datasets.mask_labels import Entity
 from handloom.estimators.masks.cleaning import cleaned
-from handloom.estimators.masks.labels import Entity
 from handloom.runtime.config.masks import Prompt, PropagationSettings
 from handloom.runtime.errors import InputError
 

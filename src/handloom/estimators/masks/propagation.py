@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from handloom.datasets.mask_labels import BACKGROUND, LABEL_OF, Entity
 from handloom.estimators.masks.appearance_model import AppearanceModel, appearance
 from handloom.estimators.masks.background import StillBackground, still_background
 from handloom.estimators.masks.cleaning import cleaned
 from handloom.estimators.masks.edge_filter import guided_filter
-from handloom.estimators.masks.labels import BACKGROUND, LABEL_OF, Entity
 from handloom.estimators.masks.prompt_frame import cut_prompts, part_of_prompt, region
 from handloom.runtime.config.masks import Prompt, PropagationSettings
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from handloom.estimators.masks.labels import LABEL_OF, PAINTING_ORDER, Entity
+from handloom.datasets.mask_labels import LABEL_OF, PAINTING_ORDER, Entity
 from handloom.runtime.config.masks import Prompt, Sam2Settings
 from handloom.runtime.errors import InputError
 

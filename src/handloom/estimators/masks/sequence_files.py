@@ -8,12 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from handloom.estimators.masks.labels import BACKGROUND, LEFT_HAND, OBJECT, RIGHT_HAND
+from handloom.datasets.mask_labels import MASK_LABELS
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey
 from handloom.runtime.whole_folders import whole_folder
-
-_LABELS = (BACKGROUND, OBJECT, RIGHT_HAND, LEFT_HAND)
 
 
 def frame_paths(frames_folder: Path) -> list[Path]:
@@ -54,11 +52,11 @@ def read_labels(path: Path, width_px: int, height_px: int) -> UInt8[np.ndarray, 
             f"{path}: mask is {labels.shape[1]}x{labels.shape[0]}, its frame {width_px}x{height_px}; masks must have "
             "the size of the frames, make them again"
         )
-    foreign = sorted(set(np.unique(labels).tolist()) - set(_LABELS))
+    foreign = sorted(set(np.unique(labels).tolist()) - set(MASK_LABELS))
     if foreign:
         raise InputError(
-            f"{path}: holds the labels {foreign[:6]}, expected only {list(_LABELS)} (background, object, right, left); "
-            "declare the convention of your files under masks.files"
+            f"{path}: holds the labels {foreign[:6]}, expected only {list(MASK_LABELS)} (background, object, right, "
+            "left); declare the convention of your files under masks.files"
         )
     return labels
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from handloom.datasets.mask_labels import LABEL_OF, Entity
 from handloom.estimators.masks.files import read_mask_files
-from handloom.estimators.masks.labels import LABEL_OF, Entity
 from handloom.estimators.masks.propagation import propagate
 from handloom.estimators.masks.sam2 import track_with_sam2
 from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence, write_label_sequence

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from handloom.estimators.masks.labels import OBJECT
+from handloom.datasets.mask_labels import OBJECT
 from handloom.estimators.masks.sequence_files import frame_paths, image_size, read_label_sequence, shrunk
 from handloom.estimators.sfm.job import SfmJob, run_job
 from handloom.estimators.sfm.point_cloud import trimmed_points

@@ -3,6 +3,7 @@
 from typing import Literal
 
 BACKGROUND, OBJECT, RIGHT_HAND, LEFT_HAND = 0, 50, 150, 250
+MASK_LABELS = (BACKGROUND, OBJECT, RIGHT_HAND, LEFT_HAND)
 
 Entity = Literal["object", "right", "left"]
 LABEL_OF: dict[Entity, int] = {"object": OBJECT, "right": RIGHT_HAND, "left": LEFT_HAND}

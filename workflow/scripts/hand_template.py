@@ -9,4 +9,4 @@ with logged_job(snakemake.log[0], snakemake.threads):
     from handloom.reconstruction.compact.hand_template import template_of_build
 
     p, hand = snakemake.params, configured_hand(snakemake.input.get("hand"))
-    template_of_build(hand, Path(snakemake.input.build), Path(snakemake.output.template), cells=p.cells, code=p.code)
+    template_of_build(hand, Path(snakemake.input[0]), Path(snakemake.output.template), cells=p.cells, code=p.code)

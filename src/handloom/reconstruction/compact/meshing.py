@@ -32,7 +32,7 @@ def surface(distance: Float[torch.Tensor, "1 cells cells cells"]) -> SurfaceMesh
         )
     step = 2.0 / (volume.shape[0] - 1)
     closed = np.pad(volume, 1, constant_values=step)
-    vertices, faces, _, _ = marching_cubes(closed, 0.0, gradient_direction="ascent")
+    vertices, faces, _, _ = marching_cubes(closed, 0.0, gradient_direction="descent")
     return largest_piece(SurfaceMesh(((vertices - 1) * step - 1).astype(np.float32), faces.astype(np.int64)))
 
 

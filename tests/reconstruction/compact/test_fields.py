@@ -1,0 +1,77 @@
+"""Fields: metres in, metres out; density after VolSDF; colours between 0 and 1 that know frame and normal only."""
+
+import torch
+from torch import Tensor
+
+from handloom.reconstruction.compact.fields import VoxelField, laplace_density
+from handloom.reconstruction.compact.voxels import node_points
+
+RADIUS_M = 0.05
+NORMAL = torch.tensor([0.6, 0.0, 0.8])
+
+
+def plane_field(seed: int = 0) -> VoxelField:
+    """A plane through the cube's centre: distances in metres."""
+    distance_m = (RADIUS_M * node_points(9) @ NORMAL).view(1, 9, 9, 9)
+    generator = torch.Generator().manual_seed(seed)
+    return VoxelField(distance_m, feature_cells=4, features=3, hidden=8, frames=2, code_size=2, generator=generator)
+
+
+def some_points(count: int = 50) -> Tensor:
+    return 1.2 * torch.rand(count, 3, generator=torch.Generator().manual_seed(1)) - 0.6
+
+
+def test_gradient_is_metres_per_metre() -> None:
+    """Protects the eikonal term: the gradient of a true distance has length 1 whatever the cube's size is."""
+    field, points = plane_field(), some_points()
+    values = field.at(field.distances(RADIUS_M), points, torch.zeros(len(points), dtype=torch.long))
+    torch.testing.assert_close(values.distance_m, RADIUS_M * points @ NORMAL, atol=1e-6, rtol=0)
+    torch.testing.assert_close(values.gradient, NORMAL.expand_as(points), atol=1e-4, rtol=0)
+
+
+def test_colour_lies_between_zero_and_one_and_each_frame_has_its_code() -> None:
+    """Protects the codes that take up changing light: one frame's code leaves the other frame alone."""
+    field, points = plane_field(), some_points()
+    first, second = (torch.full((len(points),), frame) for frame in (0, 1))
+    before = [field.at(field.distances(RADIUS_M), points, frame).colour for frame in (first, second)]
+    torch.testing.assert_close(before[0], before[1])
+    with torch.no_grad():
+        field.codes[1] = 3.0
+    after = [field.at(field.distances(RADIUS_M), points, frame).colour for frame in (first, second)]
+    torch.testing.assert_close(after[0], before[0])
+    assert (after[1] - before[1]).abs().amax() > 1e-3
+    assert ((after[1] > 0) & (after[1] < 1)).all()
+
+
+def test_refining_keeps_the_surface_and_the_colours() -> None:
+    """Protects the step to a finer grid: it may change neither what is seen nor which parameter is trained."""
+    field, points = plane_field(), some_points()
+    frame = torch.zeros(len(points), dtype=torch.long)
+    before = field.at(field.distances(RADIUS_M), points, frame)
+    field.refine(17)
+    after = field.at(field.distances(RADIUS_M), points, frame)
+    assert field.distance.shape == (1, 17, 17, 17)
+    assert any(parameter is field.distance for parameter in field.parameters())
+    torch.testing.assert_close(after.distance_m, before.distance_m, atol=1e-6, rtol=0)
+    torch.testing.assert_close(after.colour, before.colour, atol=1e-4, rtol=0)
+
+
+def test_the_seed_decides_all_first_values() -> None:
+    """Protects repeatable trainings: nothing is drawn from torch's global state."""
+    one, same, other = plane_field(4), plane_field(4), plane_field(5)
+    torch.testing.assert_close(one.state_dict(), same.state_dict(), atol=0, rtol=0)
+    assert not torch.equal(one.features, other.features)
+    assert not torch.equal(one.layers[0].weight, other.layers[0].weight)
+
+
+def test_density_has_the_closed_form_of_the_laplace_distribution() -> None:
+    """Protects the opacity of surfaces: 1/(2 beta) on them, 1/beta inside, and the integrals in between."""
+    beta, length = torch.tensor(0.003, dtype=torch.float64), 0.05
+    values = laplace_density(torch.tensor([0.0, -1.0, 1.0], dtype=torch.float64), beta)
+    torch.testing.assert_close(values, torch.tensor([0.5, 1.0, 0.0], dtype=torch.float64) / beta)
+    depth = torch.linspace(0, length, 20001, dtype=torch.float64)
+    outside = torch.trapezoid(laplace_density(depth, beta), depth)
+    inside = torch.trapezoid(laplace_density(-depth, beta), depth)
+    half = 0.5 * (1 - torch.exp(-length / beta))
+    torch.testing.assert_close(outside, half, atol=1e-5, rtol=0)
+    torch.testing.assert_close(inside, length / beta - half, atol=1e-5, rtol=0)

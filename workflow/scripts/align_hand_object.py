@@ -9,8 +9,7 @@ with logged_job(snakemake.log[0], snakemake.threads):
     from handloom.reconstruction.alignment import align_hand_object
     from handloom.runtime.config.hand_tracking import HandTrackingSettings
 
-    p, hand = snakemake.params, configured_hand(snakemake.input.get("hand"))
-    settings = HandTrackingSettings.model_validate(p.hand)
+    p, settings = snakemake.params, HandTrackingSettings.model_validate(snakemake.params.hand)
     paths = [*snakemake.input[:3], snakemake.output.aligned, snakemake.output.history]
-    run = {"masks": Path(snakemake.input.masks), "seed": p.seed, "code": p.code}
-    align_hand_object(settings.alignment, settings.registration, hand, *map(Path, paths), **run)
+    parts = settings.alignment, settings.registration, configured_hand(snakemake.input.get("hand"))
+    align_hand_object(*parts, *map(Path, paths), masks=Path(snakemake.input.masks), seed=p.seed, code=p.code)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from handloom.__main__ import main
 from handloom.runtime.assets import assets, checkpoint_path, missing, print_assets, require
+from handloom.runtime.config.hold import HoldSequenceSettings
 from handloom.runtime.config.load import load_settings
 from handloom.runtime.errors import InputError
 
@@ -17,11 +18,13 @@ PAPER = load_settings(ROOT / "config.yaml", ROOT / "config/paper.yaml")
 
 def test_with_nothing_there_everything_is_named_with_licence_home_and_use(tmp_path: Path) -> None:
     rows = assets(PAPER, tmp_path)
-    assert not any(row.found for row in rows if "smplx" not in row.name)
+    assert not any(row.found for row in rows if "(Python package)" not in row.name)
     assert all(row.licence and row.home.startswith("https://") and row.enables and row.without for row in rows)
     page = io.StringIO()
     print_assets(PAPER, tmp_path, Console(file=page, width=100))
     for name in ("AssemblyHands", "RHD", "GANerated", "MANO_RIGHT", "checkpoint 37", "checkpoint 68", "smplx"):
+        assert name in page.getvalue()
+    for name in ("HO3D-v3 ABF12", "HO3D-v3 SMu40", "YCB-Video 3D models", "hloc", "sam2"):
         assert name in page.getvalue()
 
 
@@ -31,7 +34,14 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
         "sources.in.checkpoint",
         "sources.cross.checkpoint",
         "datasets.assembly_hands.root",
+        "hold.sequences",
+        "hold.sequences",
     ]
+    assert all(f"data/HO3D_v3/train/{name}" in lacking[3] for name in PAPER.hold.chosen)
+    assert "data/HO3D_v3/models" in lacking[4]
+    (tmp_path / "data/HO3D_v3/models").mkdir(parents=True)
+    for name in PAPER.hold.chosen:
+        (tmp_path / "data/HO3D_v3/train" / name).mkdir(parents=True)
     (tmp_path / "data/assemblyhands/annotations").mkdir(parents=True)
     (tmp_path / "data/checkpoints").mkdir()
     for number in (37, 68):
@@ -46,6 +56,8 @@ def test_training_the_sources_needs_their_data(tmp_path: Path) -> None:
         "datasets.assembly_hands.root",
         "datasets.ganerated.root",
         "datasets.rhd.root",
+        "hold.sequences",
+        "hold.sequences",
     ]
 
 
@@ -56,6 +68,7 @@ def test_training_the_sources_needs_their_data(tmp_path: Path) -> None:
         ("datasets.rhd.root", "Rendered Hand Pose", "lmb.informatik.uni-freiburg.de"),
         ("datasets.ganerated.root", "GANerated Hands", "handtracker.mpi-inf.mpg.de"),
         ("sources.cross.checkpoint", "DetNet checkpoint 68", "github.com/ut-vision/S2DHand"),
+        ("hold.sequences.MC4.path", "HO3D-v3 MC4", "tugraz.at"),
     ],
 )
 def test_what_a_rule_lacks_is_named_with_licence_home_and_advice(
@@ -73,6 +86,18 @@ def test_what_a_rule_lacks_is_named_with_licence_home_and_advice(
 def test_the_hand_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"fetch MANO_LEFT\.pkl \(licence: MANO"):
         require(PAPER, tmp_path, "mano", ["data/mano/MANO_LEFT.pkl"])
+
+
+def test_rendered_sequences_are_no_assets_and_own_videos_are_asked_for_without_advice(tmp_path: Path) -> None:
+    demo = load_settings(ROOT / "config.yaml")
+    assert missing(demo, tmp_path) == []
+    assert [row.expected for row in assets(demo, tmp_path) if row.name.startswith("HO3D")] == ["data/HO3D_v3/train"]
+    cup = HoldSequenceSettings(kind="video", path="data/cup.mp4")
+    hold = demo.hold.model_copy(update={"sequences": {**demo.hold.sequences, "cup": cup}})
+    own = demo.model_copy(update={"hold": hold})
+    assert missing(own, tmp_path) == ["hold.sequences: no data/cup.mp4"]
+    with pytest.raises(InputError, match=r"^data/cup\.mp4: not found, but hold\.sequences\.cup\.path leads"):
+        require(own, tmp_path, "hold.sequences.cup.path", ["data/cup.mp4"])
 
 
 def test_the_unlabelled_test_split_is_explained(tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ def test_the_paper_preset_is_planned_within_five_seconds(fresh: Callable[[str], 
             "DetNet checkpoint",
             "https://github.com/ut-vision/S2DHand",
         ),
+        (
+            "results/hold/ABF12/frames.json",
+            "data/HO3D_v3/train/ABF12",
+            "HO3D-v3 ABF12 (licence: academic research only",
+            "https://www.tugraz.at/index.php?id=40231",
+        ),
         ("resources/mano/mano_right.npz", "data/mano/MANO_RIGHT.pkl", "MANO licence", "https://mano.is.tue.mpg.de"),
     ],
 )

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from handloom.runtime.config.hold import HoldSequenceSettings
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.errors import InputError
 
@@ -106,15 +107,91 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
             )
             for side, name in (("right", "MANO_RIGHT.pkl"), ("left", "MANO_LEFT.pkl"))
         ),
-        Asset(
-            "smplx (Python package)",
+        *_ho3d(settings, folder),
+        *_packages(),
+    ]
+
+
+def _own_sequences(settings: RunSettings) -> dict[str, HoldSequenceSettings]:
+    """HOLD's sequences that the demo does not render."""
+    rendered = () if settings.hold.demo is None else settings.hold.demo.sequences
+    return {name: sequence for name, sequence in settings.hold.chosen.items() if name not in rendered}
+
+
+def _models_of(sequence: HoldSequenceSettings) -> Path:
+    return Path(sequence.path).parent.parent / "models" if sequence.models is None else Path(sequence.models)
+
+
+def _ho3d(settings: RunSettings, folder: Path) -> list[Asset]:
+    """The configured sequences of HO3D-v3 and their objects' models; without any, where they would go."""
+    own = {name: sequence for name, sequence in _own_sequences(settings).items() if sequence.kind == "ho3d"}
+    paths = {name: Path(sequence.path) for name, sequence in own.items()} or {"": Path("data/HO3D_v3/train")}
+    models = sorted({_models_of(sequence) for sequence in own.values()}) or [Path("data/HO3D_v3/models")]
+    rendered = "the demo renders its own in the same layout"
+    return [
+        *(
+            Asset(
+                f"HO3D-v3 {name}".rstrip(),
+                f"hold.sequences.{name}.path" if name else "hold.sequences",
+                str(path),
+                (folder / path).exists(),
+                "academic research only, non-commercial",
+                "https://www.tugraz.at/index.php?id=40231",
+                "HOLD's reconstruction and table on real videos",
+                rendered,
+            )
+            for name, path in paths.items()
+        ),
+        *(
+            Asset(
+                "YCB-Video 3D models",
+                "hold.sequences",
+                str(path),
+                (folder / path).exists(),
+                "research only",
+                "https://rse-lab.cs.washington.edu/projects/posecnn",
+                "scores of HO3D-v3 sequences; HO3D's own object poses (sfm.backend: known)",
+                rendered,
+            )
+            for path in models
+        ),
+    ]
+
+
+def _packages() -> list[Asset]:
+    """What the user may install beside handloom."""
+
+    def package(name: str, setting: str, install: str, licence: str, home: str, enables: str, without: str) -> Asset:
+        found = find_spec(name) is not None
+        return Asset(f"{name} (Python package)", setting, install, found, licence, home, enables, without)
+
+    return [
+        package(
+            "smplx",
             "",
             "pip install -e '.[smplx]'",
-            find_spec("smplx") is not None,
             "MPI licence, non-commercial",
             "https://github.com/vchoutas/smplx",
             "comparing our hand layer with MANO's own",
             "handloom's own hand layer; only that comparison is skipped",
+        ),
+        package(
+            "hloc",
+            "hold.sfm.backend",
+            "pip install --no-deps git+https://github.com/cvg/Hierarchical-Localization",
+            "Apache-2.0; its networks' weights have their own licences",
+            "https://github.com/cvg/Hierarchical-Localization",
+            "other features and matchers in structure from motion (hold.sfm.backend: hloc)",
+            "SIFT by pycolmap",
+        ),
+        package(
+            "sam2",
+            "hold.sequences.*.masks.source",
+            "pip install git+https://github.com/facebookresearch/sam2, and a checkpoint file",
+            "Apache-2.0",
+            "https://github.com/facebookresearch/sam2",
+            "masks of your own videos by SAM 2 (masks.source: sam2)",
+            "masks carried along from the same clicks or boxes (masks.source: propagation)",
         ),
     ]
 
@@ -158,6 +235,18 @@ def missing(settings: RunSettings, folder: Path) -> list[str]:
             lines.append(f"datasets.{name}.root: no folder {root}")
     if settings.mano is not None and not (folder / settings.mano / "MANO_RIGHT.pkl").is_file():
         lines.append(f"mano: no MANO_RIGHT.pkl in {settings.mano}; null uses the embedded hand")
+    return lines + _missing_sequences(settings, folder)
+
+
+def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:
+    own = _own_sequences(settings)
+    absent = {name: sequence.path for name, sequence in own.items() if not (folder / sequence.path).exists()}
+    lines = [f"hold.sequences: no {', '.join(absent.values())}"] if absent else []
+    models = sorted({_models_of(sequence) for sequence in own.values() if sequence.kind == "ho3d"})
+    lines += [f"hold.sequences: no folder {path} of models" for path in models if not (folder / path).is_dir()]
+    checkpoint = settings.hold.hand.estimation.checkpoint
+    if own and not (path := folder / checkpoint_path(checkpoint)).is_file():
+        lines.append(f"hold.hand.estimation.checkpoint: no file {path}")
     return lines
 
 
@@ -170,6 +259,8 @@ def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[s
     if not lacking or (settings.demo is not None and setting.startswith("datasets.")):
         return
     rows = [row for row in assets(settings, folder) if row.setting == setting]
+    if not rows:
+        raise InputError(f"{lacking[0]}: not found, but {setting} leads there; correct {setting}")
     asset = next((row for row in rows if row.expected == lacking[0]), rows[0])
     more = f" ({len(lacking) - 1} more are missing)" if len(lacking) > 1 else ""
     unlabelled = setting == "datasets.assembly_hands.root" and settings.datasets.assembly_hands.split == "test"

@@ -32,9 +32,7 @@ def batch(kinds: list[int]) -> RayBatch:
 def rendered(colour: Tensor, kinds: list[int], hand_rays: list[int], slope: float = 1.0) -> Rendered:
     semantics = torch.eye(3)[kinds]
     gradient = torch.tensor([0.0, slope, 0.0])
-    return Rendered(
-        colour, semantics, torch.zeros(len(kinds)), samples([0], gradient), samples(hand_rays, gradient)
-    )
+    return Rendered(colour, semantics, torch.zeros(len(kinds)), samples([0], gradient), samples(hand_rays, gradient))
 
 
 def terms(wanted: RayBatch, found: Rendered, done: float = 0.0, hand: Tensor = FLAT, thing: Tensor = FLAT) -> Losses:

@@ -22,9 +22,7 @@ def somewhere() -> tuple[Tensor, Tensor]:
     return points, torch.randint(FRAMES, (200,), generator=generator)
 
 
-def test_neighbours_are_those_of_the_points_own_frame(
-    hands: PosedHands, somewhere: tuple[Tensor, Tensor]
-) -> None:
+def test_neighbours_are_those_of_the_points_own_frame(hands: PosedHands, somewhere: tuple[Tensor, Tensor]) -> None:
     """Protects the one tree for all frames against mixing them: compared with every distance of the own frame."""
     points, frame = somewhere
     near = hands.near(points, frame, 3)

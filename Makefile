@@ -1,4 +1,4 @@
-# demo: both S2DHand tables and their figures on rendered data, on two cores and without any licensed file
+# demo: all tables and figures of S2DHand and HOLD on rendered data, on two cores and without any licensed file
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
 # sources: train the two source networks that the package ships again, and put them and their cards in their place
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))

@@ -148,7 +148,7 @@ def _ho3d(settings: RunSettings, folder: Path) -> list[Asset]:
                 "hold.sequences",
                 str(path),
                 (folder / path).exists(),
-                "research only",
+                "see its page",
                 "https://rse-lab.cs.washington.edu/projects/posecnn",
                 "scores of HO3D-v3 sequences; HO3D's own object poses (sfm.backend: known)",
                 rendered,

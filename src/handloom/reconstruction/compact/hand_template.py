@@ -52,7 +52,7 @@ def template_of_build(model: HandModel, build: Path, output: Path, *, cells: int
 
 
 def read_hand_template(path: Path) -> HandTemplate:
-    """Read what `write_hand_template` wrote; raises InputError for another artifact or one with NaN."""
+    """Read what `template_of_build` wrote; raises InputError for another artifact or one with NaN."""
     arrays, _ = read_arrays(path, KIND)
     distance = torch.from_numpy(arrays["distance_m"]).float()
     if not bool(distance.isfinite().all()):

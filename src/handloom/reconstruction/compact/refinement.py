@@ -122,7 +122,7 @@ class Refinement:
             terms = self.terms()
             if not bool(terms.total.isfinite()):
                 raise InputError(
-                    f"pose refinement: the loss is {float(terms.total)} at step {len(self.history)}; "
+                    f"pose refinement: the loss is {float(terms.total.detach())} at step {len(self.history)}; "
                     "lower hold.refinement.*_rate"
                 )
             self.optimiser.zero_grad(set_to_none=True)

@@ -114,7 +114,7 @@ class CompactTraining:
         )
         if not bool(terms.total.isfinite()):
             raise InputError(
-                f"the loss is {float(terms.total)} at step {self.step}: the training diverged; "
+                f"the loss is {float(terms.total.detach())} at step {self.step}: the training diverged; "
                 "lower hold.compact.*_rate"
             )
         self._set_rates()

@@ -121,10 +121,7 @@ class Refinement:
         for _ in progress(range(self.settings.steps), "refine poses"):
             terms = self.terms()
             if not bool(terms.total.isfinite()):
-                raise InputError(
-                    f"pose refinement: the loss is {float(terms.total.detach())} at step {len(self.history)}; "
-                    "lower hold.refinement.*_rate"
-                )
+                raise self._diverged(f"the loss is {float(terms.total.detach())}")
             self.optimiser.zero_grad(set_to_none=True)
             terms.total.backward()
             self.optimiser.step()
@@ -135,10 +132,13 @@ class Refinement:
         print(f"refinement: loss {first:.3f} -> {last:.3f} in {len(self.history)} steps", file=sys.stderr, flush=True)
 
     def terms(self) -> RefinementTerms:
-        """The weighted terms at the poses as they are."""
+        """The weighted terms at the poses as they are; raises InputError when those are no numbers any more."""
         s, poses = self.settings, self.poses
         hand = poses.hand()
         object_cam = poses.object_to_cam(self.vertices_unit)
+        # Seen here, since the search for neighbours takes numbers only.
+        if not bool(hand.vertices_m.isfinite().all() & object_cam.isfinite().all()):
+            raise self._diverged("places of hand or object are no numbers")
         object_mask = self.object_outline.silhouettes(object_cam)
         hand_mask = self.hand_outline.silhouettes(hand.vertices_m)
         contact = tip_contact(hand.vertices_m, object_cam, self.regions, s.contact_reach_m)
@@ -153,6 +153,9 @@ class Refinement:
             s.penetration_weight * depth,
             s.prior_weight * self._prior(),
         )
+
+    def _diverged(self, found: str) -> InputError:
+        return InputError(f"pose refinement: {found} at step {len(self.history)}; lower hold.refinement.*_rate")
 
     def _forearm(self, hand: SkinnedHand) -> Bool[Tensor, "frames rows columns"]:
         """Pixels labelled hand that lie behind the wrist as the image shows it: the model ends there."""

@@ -1,0 +1,101 @@
+"""The visual hull: a cube seen from twelve sides comes back, and masks that fit no poses are refused."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from handloom.reconstruction.compact.classes import HAND, OBJECT
+from handloom.reconstruction.compact.observations import Observations
+from handloom.reconstruction.compact.posed_hands import PosedHands
+from handloom.reconstruction.compact.training import HULL_CELLS, object_hull
+from handloom.reconstruction.compact.visual_hull import hull_distance, hull_nodes, label_counts
+from handloom.reconstruction.compact.voxels import look_up, node_points
+from handloom.runtime.errors import InputError
+
+from .scene import HALF_M, MODEL, SCALE, held_box
+
+CELLS, VIEWS, SIDE_PX, DISTANCE = 25, 12, 120, 8.0
+HALF = 0.5
+CAMERA = np.array([[200.0, 0, 59.5], [0, 200.0, 59.5], [0, 0, 1]])
+
+
+def cube_views() -> tuple[Tensor, Tensor]:
+    """Nodes in twelve cameras that see the whole grid, and masks of the cube by the slab test of the pixels' rays."""
+    rotations = Rotation.random(VIEWS, np.random.default_rng(0)).as_matrix()
+    column, row = np.meshgrid(np.arange(SIDE_PX), np.arange(SIDE_PX))
+    rays = np.stack([column, row, np.ones_like(column)], -1) @ np.linalg.inv(CAMERA).T
+    place = np.array([0, 0, DISTANCE])
+    masks = []
+    for rotation in rotations:
+        origin, direction = -place @ rotation, rays @ rotation
+        ends = np.stack([(-HALF - origin) / direction, (HALF - origin) / direction])
+        masks.append(ends.min(0).max(-1) <= ends.max(0).min(-1))
+    points = node_points(CELLS).numpy() @ rotations.transpose(0, 2, 1) + place
+    return torch.from_numpy(points).float(), torch.from_numpy(np.stack(masks).astype(np.uint8) * OBJECT)
+
+
+def test_hull_of_a_cube_seen_from_twelve_sides() -> None:
+    """Protects the first shape of every training: the hull holds the whole cube and little more."""
+    points, masks = cube_views()
+    inside = hull_nodes(label_counts(points, masks, torch.from_numpy(CAMERA).float()))
+    farthest = node_points(CELLS).abs().amax(-1)
+    assert inside[farthest < HALF - 0.05].all()
+    assert int(inside.sum()) < 1.4 * int((farthest <= HALF).sum())
+    assert not inside[farthest > 1.7 * HALF].any()
+
+
+def test_hull_distance_of_a_cube() -> None:
+    """Protects sign and scale of the distance that fields start from."""
+    spacing = 2 / (CELLS - 1)
+    inside = (node_points(CELLS).abs().amax(-1) < HALF).view(CELLS, CELLS, CELLS).numpy()
+    distance = torch.from_numpy(hull_distance(inside, spacing)).float()[None]
+    along = torch.linspace(-0.9, 0.9, 18)  # without the centre, where the distance has its kink and smoothing rounds it
+    places = torch.stack([along, torch.zeros(18), torch.zeros(18)], -1)
+    torch.testing.assert_close(look_up(distance, places)[:, 0], along.abs() - HALF, atol=1.2 * spacing, rtol=0)
+    assert (look_up(distance, 0.4 * torch.eye(3)) < 0).all()
+
+
+def test_points_count_only_where_the_image_shows_them() -> None:
+    """Protects objects that leave the image: beside it or behind the camera says nothing."""
+    masks = torch.full((1, 4, 6), OBJECT, dtype=torch.uint8)
+    masks[0, :, 3:], masks[0, 3, 5] = 0, HAND
+    points = torch.tensor([[[0.0, 0, 1], [10, 6, 2], [8, 0, 2], [7, 0, 1], [0, 0, -1], [0, -2, 1]]])
+    counts = label_counts(points, masks, torch.eye(3))
+    assert counts.tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_which_counts_make_a_point_of_the_object() -> None:
+    """Protects the carving rule: hardly any background, the object in half of the other views; unseen is empty."""
+    counts = torch.tensor([[0.0, 12, 0], [1, 11, 0], [1, 99, 0], [0, 6, 6], [0, 5, 7], [0, 0, 12], [0, 0, 0]])
+    assert hull_nodes(counts).tolist() == [True, False, True, True, False, False, False]
+
+
+def test_hull_of_the_held_box_leaves_out_the_hand() -> None:
+    """Protects the start of phase 1 on a grasp: about the box, no hand, in metres of the object's cube."""
+    held, poses = held_box(), held_box().scene_poses()
+    with torch.no_grad():
+        hands = PosedHands(MODEL, poses.hand().vertices_m)
+    hull = object_hull(held.observations(), poses, hands)
+    radius_m = held.cube.radius * SCALE
+    assert hull.shape == (1, HULL_CELLS, HULL_CELLS, HULL_CELLS)
+    random = torch.rand(1000, 3, generator=torch.Generator().manual_seed(0))
+    core = torch.from_numpy(0.5 * HALF_M / radius_m).float() * (2 * random - 1)
+    assert (look_up(hull, core) < 0).float().mean() > 0.7  # eight views only: the hand hides a fifth in most of them
+    nodes_m = node_points(HULL_CELLS) * radius_m
+    inside = hull.view(-1) < 0
+    box = (nodes_m.abs() <= torch.from_numpy(HALF_M).float()).all(-1)
+    assert (inside & box).sum() > 0.75 * box.sum()
+    assert inside.sum() < 2 * box.sum()
+
+
+def test_masks_that_fit_no_poses_are_refused() -> None:
+    """Protects against a build folder of mixed sequences: no hull, and a message that says what to look at."""
+    held = held_box()
+    elsewhere = torch.zeros_like(held.class_u8)
+    elsewhere[:, :3, :3], elsewhere[:, 3:6, :3] = OBJECT, HAND
+    poses = held.scene_poses()
+    hands = PosedHands(MODEL, poses.hand().vertices_m)
+    with pytest.raises(InputError, match="do not fit each other: look at the pictures"):
+        object_hull(Observations.of(held.image_u8, elsewhere, held.intrinsics), poses, hands)

@@ -90,6 +90,20 @@ def test_hull_of_the_held_box_leaves_out_the_hand() -> None:
     assert inside.sum() < 2 * box.sum()
 
 
+def test_what_lies_inside_the_posed_hand_is_no_object() -> None:
+    """Protects the start from hands that masks alone cannot part: where a hand is put into the box, no box is left."""
+    held, poses = held_box(), held_box().scene_poses()
+    vertices = poses.hand().vertices_m.detach()
+    middle = poses.object_to_cam(torch.zeros(1, 3)).detach()
+    palm = vertices[:, MODEL.weights[:, 4] > 0.3].mean(1, keepdim=True)  # where the middle finger begins
+    inside_box = PosedHands(MODEL, vertices - palm + middle)
+    far_away = PosedHands(MODEL, vertices + 1.0)
+    seen = held.observations()
+    hulls = [object_hull(seen, poses, hands).view(-1) < 0 for hands in (far_away, inside_box)]
+    assert not bool((hulls[1] & ~hulls[0]).sum() > 0.05 * hulls[0].sum())
+    assert hulls[1].sum() < 0.8 * hulls[0].sum()
+
+
 def test_masks_that_fit_no_poses_are_refused() -> None:
     """Protects against a build folder of mixed sequences: no hull, and a message that says what to look at."""
     held = held_box()

@@ -1,5 +1,6 @@
 """The three phases as stages on a small build folder, and what they predict."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,29 @@ def test_an_interrupted_phase_goes_on_and_ends_with_the_same_bytes(
     again = train(build, template, tmp_path)
     assert f"going on at step {stop}" in capsys.readouterr().err
     assert contents(again) == contents(phase1)
+
+
+def test_other_masks_never_go_on_from_the_old_checkpoint(
+    build: Path, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Protects a user who corrects the masks of a killed run: it starts again instead of mixing both."""
+    run_step: Callable = CompactTraining.run_step
+    own = tmp_path / "build"
+    shutil.copytree(build, own)
+
+    def killed(self: CompactTraining) -> object:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return run_step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CompactTraining, "run_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(own, template, tmp_path)
+    mask = sorted((own / "mask").glob("*.png"))[0]
+    shutil.copyfile(sorted((own / "mask").glob("*.png"))[-1], mask)
+    train(own, template, tmp_path)
+    assert "going on" not in capsys.readouterr().err
 
 
 def test_phase_2_moves_poses_and_phase_3_starts_from_them(

@@ -67,7 +67,8 @@ def train_phase(
     scene = read_scene(build, model, settings.cube_margin)
     start = scene.poses if poses is None else read_poses(poses)
     length = settings.phase1 if phase == "phase1" else settings.phase3
-    given = [build / "data.npy", template, *([] if poses is None else [poses])]
+    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
+    given = [build / "data.npy", *pictures, template, *([] if poses is None else [poses])]
     folder = CheckpointFolder(work, fingerprint(settings, phase, seed, code, given))
     training = CompactTraining.start(
         scene.observations,

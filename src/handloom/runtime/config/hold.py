@@ -45,6 +45,11 @@ class HoldSettings(Settings):
         for name in self.sequences:
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"sequences.{name}: a name has letters, digits, - and _ only, as it names a folder")
+        if self.hand.estimation.side != "right":
+            raise ValueError(
+                "hand.estimation.side is left, but the stages of HOLD take the right hand's model so far; "
+                "mirror the video and set right"
+            )
         rendered = {} if self.demo is None else {name: HOLD_DEMO_ROOT / "train" / name for name in self.demo.sequences}
         for name, path in rendered.items():
             if name in self.chosen and Path(self.chosen[name].path) != path:

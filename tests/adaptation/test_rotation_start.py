@@ -30,6 +30,7 @@ from handloom.runtime.errors import InputError
 
 from .conftest import PAIRS, ROOT_JOINT, Rig, make_view, open_hand
 
+FIELD_OF_VIEW_DEG = 84.0
 PAIR_NAMES = ["1-2", "1-3", "1-4", "2-3", "2-4", "3-4"]
 
 
@@ -73,7 +74,8 @@ def start(headset: tuple[list[Path], Path], fidelity: str = "fixed", ray_share: 
     views, predictions = headset
     output = predictions.with_name(f"rotations_{fidelity}.json")
     run = {"root_joint": ROOT_JOINT, "fidelity": fidelity, "headset": "headset2", "ray_share": ray_share}
-    start_rotations(AdaptationSettings(**changes), predictions, views, output, **run)
+    settings = AdaptationSettings(field_of_view_deg=FIELD_OF_VIEW_DEG, **changes)
+    start_rotations(settings, predictions, views, output, **run)
     return output
 
 
@@ -109,6 +111,8 @@ def test_estimates_do_not_depend_on_annotations_in_fixed_mode(
         view = load_views(path)
         view.joint_valid[:] = 0
         view.joints_cam_m[:] = 7
+        view.focal_px[:] = 7
+        view.principal_point_px[:] = 7
         view.cam_from_world_rotation[:] = np.eye(3)
         save_views(path, view)
     assert json.loads(start(headset, ray_share=ray_share).read_text())["estimates"] == before
@@ -127,7 +131,7 @@ def off_axis(headset: tuple[list[Path], Path], lacking: float) -> None:
         slope = np.tan(np.radians(g.uniform(12, 35, PAIRS)))[:, None] * np.stack(
             [np.cos(direction), np.sin(direction)], 1
         )
-        save_views(path, replace(view, principal_point_px=128 - slope * view.focal_px))
+        save_views(path, replace(view, crop_offset_half_widths=slope / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))))
         # z to the ray, by scipy and apart from the code under test.
         angle = np.arctan(np.linalg.norm(slope, axis=1, keepdims=True))
         axis = np.stack([-np.sin(direction), np.cos(direction), np.zeros(PAIRS)], 1)
@@ -144,7 +148,7 @@ def errors_deg(output: Path, kind: str) -> np.ndarray:
 def test_only_the_whole_turn_to_the_hands_gives_the_cameras_rotation_when_poses_lack_it(
     headset: tuple[list[Path], Path],
 ) -> None:
-    """Right and left hands alike: the predictions are un-mirrored, and so are the crops' intrinsics."""
+    """Right and left hands alike: the predictions are un-mirrored, and so are the crops' places."""
     arrays, header = read_arrays(headset[1], "source_predictions")
     exact = noisy_predictions(torch.zeros(4))
     for number, found in enumerate(exact, start=1):

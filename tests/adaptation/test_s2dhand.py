@@ -63,6 +63,8 @@ def test_fixed_mode_cannot_see_annotations(rig: Rig) -> None:
             joints_cam_m=view.joints_cam_m + 1,
             joint_valid=1 - view.joint_valid,
             keypoints_256px=view.keypoints_256px * 0,
+            focal_px=view.focal_px * 2,
+            principal_point_px=view.principal_point_px + 30,
             cam_from_world_rotation=view.cam_from_world_rotation.transpose(0, 2, 1).copy(),
             cam_from_world_translation_mm=view.cam_from_world_translation_mm + 100,
         )
@@ -101,19 +103,19 @@ def test_the_teachers_rotation_is_taken_from_poses_turned_by_their_rays(rig: Rig
 
     The curves of a run with rays also tell the teacher's rotation without them.
     """
-    corner = ((-40.0, 90.0), (200.0, 10.0))
-    for path, principal_point in zip(rig.views, corner, strict=True):
+    offsets = ((0.56, 0.13), (-0.24, 0.39))
+    for path, offset in zip(rig.views, offsets, strict=True):
         view = load_views(path)
-        save_views(path, replace(view, principal_point_px=np.tile(principal_point, (PAIRS, 1))))
-    settings = SETTINGS.model_copy(update={"epochs": 1, "rotation_momentum": 0.0})
+        save_views(path, replace(view, crop_offset_half_widths=np.tile(offset, (PAIRS, 1))))
+    settings = SETTINGS.model_copy(update={"epochs": 1, "rotation_momentum": 0.0, "field_of_view_deg": 90.0})
     rotations, curves = [], []
     for share in (0.0, 0.6):
         _, predictions, history = run(rig, f"share{share}", settings, ray_share=share)
         rotations.append(read_arrays(predictions, "pair_predictions")[0]["rotation_12"])
         curves.append(rows(history)[-1])
     turns = []
-    for principal_point in corner:
-        ray = np.array([*((128 - np.array(principal_point)) / 300), 1])
+    for offset in offsets:
+        ray = np.array([*offset, 1])  # half of 90 degrees spreads over half of the width
         axis = np.cross([0, 0, 1], ray)
         angle = np.arctan2(np.linalg.norm(axis), ray[2])
         turns.append(Rotation.from_rotvec(0.6 * angle * axis / np.linalg.norm(axis)).as_matrix())

@@ -26,7 +26,7 @@ def student(rig: Rig) -> DetNet:
 def batch(rig: Rig) -> PairBatch:
     view_1, view_2 = map(load_views, rig.views)
     rows = torch.arange(6)
-    rays = [crop_rays(view.focal_px, view.principal_point_px) for view in (view_1, view_2)]
+    rays = [crop_rays(view.crop_offset_half_widths, 90.0) for view in (view_1, view_2)]
     pairs = unlabelled_pairs(view_1.image_u8, view_2.image_u8, view_1.is_left, *rays, rows, rows)
     return pairs.batch(rows, None, "cpu")
 

@@ -13,6 +13,7 @@ from handloom.datasets.views import ViewSamples, crop_views, load_views, pair_sa
 from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.config.datasets import AssemblyHandsSettings, Headset
 from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_grey
 
 from .assembly_hands_files import SplitWriter
 
@@ -44,6 +45,7 @@ def view(hands: list[tuple[int, str, int, bool]], camera: str = "A") -> ViewSamp
         keypoints_256px=np.zeros((count, 21, 2)),
         focal_px=np.zeros((count, 2)),
         principal_point_px=np.zeros((count, 2)),
+        crop_offset_half_widths=np.zeros((count, 2)),
         cam_from_world_rotation=np.zeros((count, 3, 3)),
         cam_from_world_translation_mm=np.zeros((count, 3)),
         unreadable_image=np.array([], dtype=str),
@@ -59,6 +61,19 @@ def test_a_camera_gives_its_hands_in_order(split: SplitWriter, tmp_path: Path) -
     assert samples.frame.tolist() == [30, 30, 60, 60]
     assert samples.is_left.tolist() == [False, True] * 2
     assert len(samples.unreadable_image) == 0
+
+
+def test_the_places_of_crops_agree_with_their_cameras(split: SplitWriter, tmp_path: Path) -> None:
+    """Offsets, which no calibration enters, and intrinsics of the crops describe the same rays."""
+    dataset = split.write()
+    samples = cropped(dataset, tmp_path)
+    annotations = read_annotations(dataset, "val", cameras=(samples.camera,))
+    camera = annotations.intrinsics_px[0]
+    height, width = read_grey(annotations.image_path(0)).shape
+    centre_px = samples.crop_offset_half_widths * width / 2 + [width / 2, height / 2]
+    expected = (128 - samples.principal_point_px) / samples.focal_px
+    np.testing.assert_allclose((centre_px - camera[:2, 2]) / np.diag(camera)[:2], expected, atol=1e-9)
+    assert np.ptp(samples.crop_offset_half_widths) > 0.1
 
 
 def test_saved_views_read_back_equal(split: SplitWriter, tmp_path: Path) -> None:

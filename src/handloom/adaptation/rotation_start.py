@@ -147,7 +147,7 @@ def start_rotations(
     """
     predictions = load_source_predictions(source_predictions, root_joint)
     samples = [load_views(path) for path in views]
-    rays = [crop_rays(view.focal_px, view.principal_point_px) for view in samples]
+    rays = [crop_rays(view.crop_offset_half_widths, settings.field_of_view_deg) for view in samples]
     published: dict[str, PairRotation] = {}
     singles: dict[str, PairRotation] = {}
     for a, b in combinations(range(len(samples)), 2):

@@ -138,7 +138,7 @@ class Adaptation:
         self.student = student.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         self.teacher = make_teacher(self.student)
         self.optimiser = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
-        rays_1, rays_2 = (crop_rays(view.focal_px, view.principal_point_px) for view in views)
+        rays_1, rays_2 = (crop_rays(v.crop_offset_half_widths, settings.field_of_view_deg) for v in views)
         images = (views[0].image_u8, views[1].image_u8)
         self.pairs = unlabelled_pairs(*images, views[0].is_left, rays_1, rays_2, *rows)
         self.turns = view_turns(self.pairs.rays_1, self.pairs.rays_2, ray_share)

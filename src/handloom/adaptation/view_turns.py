@@ -2,10 +2,11 @@
 
 A network answers a crop almost as if the hand were on the optical axis: its pose lacks a share of the turn from the
 axis to the hand. Two views' poses then differ by another rotation than the cameras do. Turning each pose by that share
-of its crop's viewing ray first, `p_v @ Q_v^T`, repairs this. Boxes and intrinsics are all it takes: nothing of the
-cameras' places and no annotated pose.
+of its crop's viewing ray first, `p_v @ Q_v^T`, repairs this. Boxes and the cameras' nominal field of view are all it
+takes: no calibration and no annotated pose.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handloom.adaptation.pseudo_labels import AlignedPoses
-from handloom.datasets.crops import CROP_PX
 from handloom.geometry.viewing_rays import turns_to_rays, viewing_rays
 
 
@@ -30,14 +30,16 @@ class ViewTurns(NamedTuple):
 
 
 def crop_rays(
-    focal_px: Float[np.ndarray, "hands 2"], principal_point_px: Float[np.ndarray, "hands 2"]
+    crop_offset_half_widths: Float[np.ndarray, "hands 2"], field_of_view_deg: float
 ) -> Float[Tensor, "hands 3"]:
-    """Unit rays through the centres of crops with these intrinsics, of left hands too those of the un-mirrored crop.
+    """Unit rays through the centres of crops, (o tan(fov / 2), 1) normalised, of left hands too those un-mirrored.
 
-    Takes arrays and not samples, so that no annotation can get in.
+    Offsets o from the image's centre are in halves of its width, over which half of the field of view spreads. Takes
+    arrays and not samples, so that neither annotation nor calibration can get in.
     """
-    focal, principal_point = (torch.from_numpy(values).double() for values in (focal_px, principal_point_px))
-    return viewing_rays(torch.full_like(principal_point[:1], CROP_PX / 2), focal, principal_point)
+    offset = torch.from_numpy(crop_offset_half_widths).double()
+    focal_half_widths = torch.full_like(offset, 1 / math.tan(math.radians(field_of_view_deg / 2)))
+    return viewing_rays(offset, focal_half_widths, torch.zeros_like(offset))
 
 
 def view_turns(rays_1: Float[Tensor, "pairs 3"], rays_2: Float[Tensor, "pairs 3"], share: float) -> ViewTurns | None:

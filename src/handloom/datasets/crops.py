@@ -50,6 +50,15 @@ def squares_around(bbox_px: Float[np.ndarray, "hands 4"]) -> CropSquares:
     return CropSquares(corner_px=corner, side_px=side)
 
 
+def offsets_half_widths(
+    squares: CropSquares, image_size_px: Float[np.ndarray, "hands 2"]
+) -> Float[np.ndarray, "hands 2"]:
+    """From the centre of each image (width, height) to the centre of its square, in halves of the image's width."""
+    centre = squares.corner_px + squares.side_px[:, None] / 2
+    offset: Float[np.ndarray, "hands 2"] = (centre - image_size_px / 2) / (image_size_px[:, :1] / 2)
+    return offset
+
+
 def warp_crop(
     image: UInt8[np.ndarray, "height width"], corner_px: Int[np.ndarray, "2"], side_px: int
 ) -> UInt8[np.ndarray, "256 256"]:

@@ -14,6 +14,7 @@ from handloom.datasets.crops import (
     crop_intrinsics,
     mirrored_keypoints,
     network_image,
+    offsets_half_widths,
     project,
     seen_in_crop,
     squares_around,
@@ -48,6 +49,7 @@ class ViewSamples:
     keypoints_256px: Float[np.ndarray, "hands 21 2"]
     focal_px: Float[np.ndarray, "hands 2"]  # of the un-mirrored 256-pixel crop
     principal_point_px: Float[np.ndarray, "hands 2"]
+    crop_offset_half_widths: Float[np.ndarray, "hands 2"]  # un-mirrored crop's centre - image's centre
     cam_from_world_rotation: Float[np.ndarray, "hands 3 3"]
     cam_from_world_translation_mm: Float[np.ndarray, "hands 3"]
     unreadable_image: np.ndarray  # images that could not be read, whose hands are left out
@@ -105,6 +107,7 @@ def crop_hands(annotations: HandAnnotations, *, input_px: int, bad_fraction: flo
     """Crop the annotated hands of one camera (2.4); see `crop_views`."""
     squares = squares_around(annotations.bbox_px)
     images = np.zeros((len(annotations), input_px, input_px), dtype=np.uint8)
+    image_size_px = np.ones((len(annotations), 2))
     readable = np.ones(len(annotations), dtype=bool)
     unreadable: dict[str, str] = {}
     for rows, image in _images(annotations):
@@ -113,6 +116,7 @@ def crop_hands(annotations: HandAnnotations, *, input_px: int, bad_fraction: flo
             unreadable[str(annotations.file_name[rows[0]])] = str(image)
             _check_share(annotations, readable, unreadable, bad_fraction)
             continue
+        image_size_px[rows] = image.shape[::-1]
         for row in rows:
             crop = warp_crop(image, squares.corner_px[row], int(squares.side_px[row]))
             images[row] = network_image(crop, is_left=bool(annotations.is_left[row]), input_px=input_px)
@@ -136,6 +140,7 @@ def crop_hands(annotations: HandAnnotations, *, input_px: int, bad_fraction: flo
         keypoints_256px=mirrored_keypoints(keypoints_px, annotations.is_left)[readable],
         focal_px=intrinsics.focal_px[readable],
         principal_point_px=intrinsics.principal_point_px[readable],
+        crop_offset_half_widths=offsets_half_widths(squares, image_size_px)[readable],
         cam_from_world_rotation=annotations.cam_from_world_rotation[readable],
         cam_from_world_translation_mm=annotations.cam_from_world_translation_mm[readable],
         unreadable_image=np.array(list(unreadable), dtype=str),

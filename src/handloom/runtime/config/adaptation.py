@@ -49,6 +49,13 @@ class AdaptationSettings(Settings):
         description="eta_R: share of the old rotation kept at each update: a step if faithful, an epoch if fixed.",
     )
     rotation_pairs: int = Field(512, ge=1, description="Estimate the first rotation from at most so many pairs.")
+    field_of_view_deg: float = Field(
+        100.0,
+        gt=0,
+        lt=180,
+        description="Horizontal field of view of the cameras' images, as a data sheet tells it: with a source's "
+        "ray_share it gives the hands' viewing rays. No calibration is read.",
+    )
     rotations: str | None = Field(
         None, description="File in the layout of the released R_config.json, whose R_pred replace the estimates."
     )

@@ -109,7 +109,7 @@ def test_stage_writes_the_contract(tmp_path):
     assert error_mm(posed.keypoints_m.double(), scene.joints_cam_m) < 15
     assert arrays["found"].all()
     write_arrays(tmp_path / "object.npz", {"intrinsics": np.full((3, 3), np.nan)}, Header("object_poses"))
-    with pytest.raises(InputError, match="intrinsics hold NaN"):
+    with pytest.raises(InputError, match="intrinsics holds NaN"):
         register_hands(SETTINGS, scene.model, tmp_path / "estimates.npz", tmp_path / "object.npz", tmp_path / "x.npz")
 
 

@@ -10,6 +10,7 @@ from handloom.datasets.frames_file import read_frames_file
 from handloom.evaluation.frame_meshes import PREDICTIONS
 from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 from handloom.runtime.images import read_rgb
 
 HAND_RGB = (229, 178, 140)
@@ -66,7 +67,7 @@ def read_hold_sequence(
     sequence = HoldSequence(
         names=names,
         pictures=[frames / f"{row_of[name]:04d}.png" for name in names],
-        intrinsics=read_arrays(camera, camera_kind)[0]["intrinsics"].astype(np.float64),
+        intrinsics=read_finite_arrays(camera, camera_kind, ("intrinsics",))[0]["intrinsics"].astype(np.float64),
         object_vertices_m=arrays["object_vertices_m"].astype(np.float64),
         object_faces=arrays["object_faces"].astype(np.int64),
         cam_from_object=arrays["cam_from_object"].astype(np.float64),

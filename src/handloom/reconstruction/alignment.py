@@ -41,9 +41,10 @@ from handloom.reconstruction.hand_registration import (
     read_estimates,
 )
 from handloom.reconstruction.pose_gaps import fill_points
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_table
+from handloom.runtime.artifacts import Header, write_arrays, write_table
 from handloom.runtime.config.hand_tracking import AlignmentSettings, HandRegistrationSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 
 KIND = "aligned"
 _MOST_POINTS = 600
@@ -139,7 +140,7 @@ def _mask_files(masks: Path | None, seen: HandEstimates) -> list[Path]:
 
 def read_hand_poses(path: Path) -> HandPoses:
     """Read hand_poses.npz; raises InputError when it is no such file or holds NaN."""
-    arrays = _finite_arrays(path, HAND_POSES_KIND, ("rotvec", "shape", "translation_cam_m", "found"))
+    arrays, _ = read_finite_arrays(path, HAND_POSES_KIND, ("rotvec", "shape", "translation_cam_m", "found"))
     return HandPoses(
         torch.from_numpy(arrays["rotvec"]).double(),
         torch.from_numpy(arrays["shape"]).double(),
@@ -151,7 +152,7 @@ def read_hand_poses(path: Path) -> HandPoses:
 def read_object_poses(path: Path) -> ObjectPoses:
     """Read object_poses.npz; raises InputError when it is no such file or holds NaN or no point."""
     names = ("intrinsics", "cam_from_object", "registered", "points_object")
-    arrays = _finite_arrays(path, OBJECT_POSES_KIND, names)
+    arrays, _ = read_finite_arrays(path, OBJECT_POSES_KIND, names)
     if not len(arrays["points_object"]):
         raise InputError(f"{path}: holds no object points, expected some hundreds; the object needs more texture")
     return ObjectPoses(
@@ -160,17 +161,6 @@ def read_object_poses(path: Path) -> ObjectPoses:
         torch.from_numpy(arrays["registered"]).bool(),
         torch.from_numpy(arrays["points_object"]).double(),
     )
-
-
-def _finite_arrays(path: Path, kind: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    arrays, _ = read_arrays(path, kind)
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise InputError(f"{path}: lacks {missing}; delete it and run the rule that makes it again")
-    for name in names:
-        if not np.isfinite(arrays[name]).all():
-            raise InputError(f"{path}: {name} holds NaN, expected finite numbers; run the rule that makes it again")
-    return arrays
 
 
 def align_grasp(

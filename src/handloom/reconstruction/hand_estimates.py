@@ -34,10 +34,11 @@ from handloom.reconstruction.hand_squares import (
     ray_rotations,
     turned_crops,
 )
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays
+from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.assets import checkpoint_path
 from handloom.runtime.config.hand_tracking import HandEstimationSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 from handloom.runtime.progress import progress
 
 _HEAT_REACH_CELLS = 2
@@ -219,7 +220,7 @@ def estimate_hands(
     _check_share(settings, frames, seen)
     joints = found.joints.double()
     if object_poses is not None:
-        camera = read_arrays(object_poses, OBJECT_POSES_KIND)[0]["intrinsics"]
+        camera = read_finite_arrays(object_poses, OBJECT_POSES_KIND, ("intrinsics",))[0]["intrinsics"]
         joints = joints @ ray_rotations(here.centre_px, camera.astype(np.float64)).mT
     bone = torch.linalg.vector_norm(joints[:, BONE[1]] - joints[:, BONE[0]], dim=-1).median()
     joints = (joints - joints[:, :1]) * (nominal_bone_m(hand_model) / bone)

@@ -34,6 +34,7 @@ from handloom.reconstruction.pose_gaps import PoseTrack, fill_gaps, fill_points,
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.hand_tracking import HandRegistrationSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 
 KIND = "hand_poses"
 ESTIMATES_KIND = "hand_estimates"
@@ -128,10 +129,8 @@ def register_hands(
     InputError when there are too many of them.
     """
     seen = read_estimates(estimates)
-    camera, _ = read_arrays(object_poses, OBJECT_POSES_KIND)
+    camera, _ = read_finite_arrays(object_poses, OBJECT_POSES_KIND, ("intrinsics",))
     intrinsics = torch.from_numpy(np.asarray(camera["intrinsics"], np.float64))
-    if not bool(intrinsics.isfinite().all()):
-        raise InputError(f"{object_poses}: its intrinsics hold NaN, expected a 3x3 matrix in pixels; run SfM again")
     if settings.fidelity == "faithful" and seen.vertices_cam_m is not None:
         track, good = _registered_meshes(settings, hand_model, seen.vertices_cam_m, seed)
         shape = track.shape.mean(0)

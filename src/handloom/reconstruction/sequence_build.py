@@ -11,8 +11,8 @@ from handloom.hand.mano import HandModel
 from handloom.reconstruction.build_folder import write_build
 from handloom.reconstruction.build_scene import AlignedScene, BuildScene, build_scene
 from handloom.reconstruction.scene_placement import ShiftMode
-from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 
 ALIGNED = "aligned"
 
@@ -45,7 +45,8 @@ def build_sequence(
 def _scene(
     model: HandModel, aligned: Path, frames_json: Path, frames: Path, masks: Path, sequence: str, shift: ShiftMode
 ) -> BuildScene:
-    arrays, _ = read_arrays(aligned, ALIGNED)
+    fields = AlignedScene.__dataclass_fields__
+    arrays, _ = read_finite_arrays(aligned, ALIGNED, tuple(fields))
     names = tuple(read_frames_file(frames_json).names)
     images, labels = sorted(frames.glob("*.png")), sorted(masks.glob("*.png"))
     counts = {
@@ -56,7 +57,7 @@ def _scene(
     }
     if len(set(counts.values())) > 1:
         raise InputError(f"the numbers of frames differ: {counts}; run the rules that make them again")
-    real = {name: torch.from_numpy(arrays[name]).float() for name in AlignedScene.__dataclass_fields__}
+    real = {name: torch.from_numpy(arrays[name]).float() for name in fields}
     scale = float(real.pop("object_scale"))
     found = AlignedScene(**real, object_scale=scale)
     return build_scene(found, model, sequence=sequence, names=names, image_paths=images, mask_paths=labels, shift=shift)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handloom.estimators.masks.sequence_files import frame_paths
-from handloom.runtime.artifacts import read_arrays
+from handloom.runtime.finite_arrays import read_finite_arrays
 from handloom.runtime.images import read_grey, read_rgb
 from handloom.runtime.whole_folders import whole_folder
 
@@ -52,7 +52,7 @@ def undistort_sequence(
 
     Raises InputError for frames of mixed sizes and unreadable files.
     """
-    arrays, _ = read_arrays(object_poses, "object_poses")
+    arrays, _ = read_finite_arrays(object_poses, "object_poses", ("radial", "intrinsics"))
     radial, intrinsics = float(arrays["radial"]), arrays["intrinsics"]
     with whole_folder(frames_output) as frames, whole_folder(masks_output) as masks:
         for path in frame_paths(frames_folder):

@@ -1,0 +1,325 @@
+"""Rays per core-second of HOLD-Net at its published sizes and of the compact reconstruction, in one run on one core.
+
+    OMP_NUM_THREADS=1 python tools/benchmark_rays.py [results/hold/SEQUENCE]
+
+Both train on the same video: a sequence's build folder, or a hand beside a speckled block that is rendered here. A
+step of HOLD-Net is a whole one: error-bounded sampling, hand, object and background, the losses, the backward pass
+through normals, Adam (facts/hold.md 2); one of the compact reconstruction is `CompactTraining.run_step`, measured on
+each of a phase's grids and weighted by how long the phase keeps them. Times are CPU seconds of the process, so that
+other work on the machine disturbs little. Exits with 1 when the compact one is not 50 times as fast as what was
+measured of the reference (facts/hold.md 7: 10 rays per core-second).
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402  # the thread limits must be set before the libraries start
+import roma  # noqa: E402
+import torch  # noqa: E402
+import trimesh  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture  # noqa: E402
+from handloom.hand.configured_hand import configured_hand  # noqa: E402
+from handloom.hand.mano import HandModel, skin  # noqa: E402
+from handloom.hand.open_hand import open_hand  # noqa: E402
+from handloom.reconstruction.build_folder import read_build, read_pictures, write_build  # noqa: E402
+from handloom.reconstruction.build_scene import AlignedScene, BuildScene, build_scene  # noqa: E402
+from handloom.reconstruction.cameras import sample_bilinear, sample_classes  # noqa: E402
+from handloom.reconstruction.canonical_target import (  # noqa: E402
+    HAND_HALF_EXTENT_M,
+    HAND_NOISE_M,
+    HAND_OFF_SURFACE_M,
+    OBJECT_NOISE,
+    eikonal_points,
+    hand_shape_points,
+    hand_surface,
+    rays_off_surface,
+)
+from handloom.reconstruction.compact.hand_template import hand_template  # noqa: E402
+from handloom.reconstruction.compact.scene_input import read_scene  # noqa: E402
+from handloom.reconstruction.compact.training import CompactTraining  # noqa: E402
+from handloom.reconstruction.hand_server import canonical_hand  # noqa: E402
+from handloom.reconstruction.holdnet.model import HoldNet  # noqa: E402
+from handloom.reconstruction.holdnet.node import SceneRays  # noqa: E402
+from handloom.reconstruction.holdnet.rays import rays_through_pixels  # noqa: E402
+from handloom.reconstruction.holdnet.servers import ObjectModel  # noqa: E402
+from handloom.reconstruction.losses import HandShapeTarget, HoldLoss, NodeRays, hold_loss  # noqa: E402
+from handloom.reconstruction.ray_batches import frame_pairs, sample_pixels  # noqa: E402
+from handloom.reconstruction.sealed_hand import wrist_cap  # noqa: E402
+from handloom.runtime.config.compact import CompactSettings  # noqa: E402
+from handloom.runtime.config.hold_losses import HoldLossSettings  # noqa: E402
+from handloom.runtime.config.holdnet import HoldNetSettings, SamplerSettings, SdfNetSettings  # noqa: E402
+from handloom.runtime.seeds import torch_generator  # noqa: E402
+
+REFERENCE_RAYS_PER_SECOND = 10.0
+"""The released code's, on one core (facts/hold.md 7)."""
+GOAL = 50
+SEED = 1
+LEARNING_RATE, POSE_RATE, LARGEST_GRADIENT = 1e-4, 1e-5, 0.5
+FRAMES, WIDTH_PX, HEIGHT_PX = 12, 320, 240
+_COARSE_SHARE = 0.67
+"""Of a phase's steps: those on all grids but the last (`CompactTraining`)."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    hold_net: HoldNetSettings
+    compact: CompactSettings
+    images: int
+    """Of a step of HOLD-Net, neighbours in pairs."""
+    rays: int
+    """Per image."""
+    steps: int
+    compact_steps: int
+    """On each grid."""
+
+
+FULL = Sizes(HoldNetSettings(), CompactSettings(), images=2, rays=32, steps=2, compact_steps=25)
+_SMALL_FIELD = SdfNetSettings(width=48, hidden_layers=3, skip_layer=2, features=8, frequencies=2)
+TINY = Sizes(
+    HoldNetSettings(
+        sdf=_SMALL_FIELD,
+        sampler=SamplerSettings(first_samples=16, round_samples=16, final_samples=10, extra_samples=4, rounds=2),
+    ),
+    CompactSettings(rays=64, hand_cells=12, feature_cells=8),
+    images=2,
+    rays=8,
+    steps=1,
+    compact_steps=2,
+)
+"""To see that everything runs; its figures mean nothing."""
+
+
+class HoldNetTraining:
+    """Steps of HOLD-Net as phase 1 has them from step 200 on, when the hand's surface is a target (facts 2.5, 2.6)."""
+
+    def __init__(self, scene: BuildScene, model: HandModel, sizes: Sizes) -> None:
+        self.scene, self.sizes = scene, sizes
+        hand = scene.hands[model.side]
+        images, labels = read_pictures(scene)
+        self.images = torch.from_numpy(images).float() / 255
+        self.masks = torch.from_numpy(labels).float()
+        self.cameras = scene.cameras
+        thing = scene.object
+        object_model = ObjectModel(
+            object_scale=thing.scale,
+            points_canonical=thing.points_canonical,
+            normalised_from_sfm=thing.normalised_from_sfm,
+        )
+        self.net = HoldNet(
+            sizes.hold_net,
+            hands={model.side: model},
+            hand_shapes={model.side: hand.shape.float()},
+            object_model=object_model,
+            frames=scene.frame_count,
+            generator=torch_generator(SEED, "networks"),
+        ).train()
+        self.hand_node = self.net.hand_node(model.side)
+        poses = {
+            f"{model.side}.params.global_orient": hand.rotvec[:, 0],
+            f"{model.side}.params.pose": hand.rotvec[:, 1:].flatten(1) - model.hands_mean,
+            f"{model.side}.params.transl": hand.translation_m,
+            "object.params.global_orient": thing.rotvec,
+            "object.params.transl": thing.translation_m,
+        }
+        with torch.no_grad():
+            for name, values in poses.items():
+                self.net.get_parameter(f"nodes.{name}.weight").copy_(values)
+            rest_m = canonical_hand(model, hand.shape.float()).vertices[0]
+        self.surface = hand_surface(rest_m, wrist_cap(model.faces, len(rest_m)))
+        moving = [value for name, value in self.net.named_parameters() if ".params." in name]
+        others = [value for name, value in self.net.named_parameters() if ".params." not in name]
+        groups: list[dict[str, Any]] = [
+            {"params": [value for value in others if value.requires_grad]},
+            {"params": moving, "lr": POSE_RATE},
+        ]
+        self.optimiser = torch.optim.Adam(groups, lr=LEARNING_RATE, eps=1e-8)
+        self.step = 200
+
+    def run_step(self) -> HoldLoss:
+        """One optimiser step."""
+        generator = torch_generator(SEED, "rays", self.step)
+        pairs = frame_pairs(self.scene.frame_count, batch=max(1, self.sizes.images // 2), generator=generator)
+        frame = next(iter(pairs))
+        pixels = sample_pixels(self.masks[frame], self.sizes.rays, generator=generator)
+        origins, directions = rays_through_pixels(
+            pixels, self.cameras.intrinsics[frame].float(), self.cameras.world_from_cam[frame].float()
+        )
+        scale = torch.full((len(frame),), self.scene.placement.scene_scale)
+        rendered = self.net(SceneRays(frame, origins, directions, scale), generator, epoch=0)
+        loss = hold_loss(
+            step=self.step,
+            rgb=rendered.composite.colour,
+            rgb_true=sample_bilinear(self.images[frame], pixels).flatten(0, 1),
+            semantics=rendered.composite.semantics,
+            classes=sample_classes(self.masks[frame], pixels).flatten(),
+            nodes={
+                name: NodeRays(alone.mask_probability, self._off_surface(name, rendered.nodes[name].points_canonical),
+                               self._eikonal_gradient(name, len(frame), generator))
+                for name, alone in rendered.alone.items()
+            },
+            hand_shape=self._hand_shape(len(frame), generator),
+            settings=HoldLossSettings(),
+            fidelity="fixed",
+        )  # fmt: skip
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
+        self.optimiser.step()
+        self.step += 1
+        return loss
+
+    def _off_surface(self, name: str, points: torch.Tensor) -> torch.Tensor | None:
+        """The object has no surface before it is first meshed, at step 1600."""
+        return None if name == "object" else rays_off_surface(self.surface, points.detach(), HAND_OFF_SURFACE_M)
+
+    def _eikonal_gradient(self, name: str, images: int, generator: torch.Generator) -> torch.Tensor:
+        thing = name == "object"
+        points = eikonal_points(
+            self.net.object_node.server.object_model.v3d_cano if thing else self.surface.vertices,
+            images,
+            noise=OBJECT_NOISE if thing else HAND_NOISE_M,
+            half_extent=(1.0, 1.0, 1.0) if thing else HAND_HALF_EXTENT_M,
+            generator=generator,
+        )
+        node = self.net.object_node if thing else self.hand_node
+        return node.implicit_network.with_gradient(points, differentiable=True).gradient
+
+    def _hand_shape(self, images: int, generator: torch.Generator) -> HandShapeTarget:
+        points = hand_shape_points(self.surface, images, generator)
+        return HandShapeTarget(self.hand_node.implicit_network.distance(points), self.surface.distance.signed(points))
+
+
+def speckled_build(folder: Path, model: HandModel) -> Path:
+    """Render a hand beside a turning block before a plain wall; the build folder with the true poses."""
+    chance = np.random.default_rng(SEED)
+    block = trimesh.creation.box((0.09, 0.06, 0.05)).subdivide_to_size(0.008)
+    colours = chance.integers(0, 256, (len(block.vertices), 3)).astype(np.uint8)
+    turns = torch.zeros(FRAMES, 3, dtype=torch.float64)
+    turns[:, 1] = torch.linspace(0, 2 * np.pi, FRAMES + 1)[:-1]
+    rotation = roma.rotvec_to_rotmat(turns)
+    place = torch.tensor([-0.03, 0.0, 0.45], dtype=torch.float64).expand(FRAMES, 3)
+    aligned = AlignedScene(
+        intrinsics=torch.tensor([[300.0, 0, (WIDTH_PX - 1) / 2], [0, 300.0, (HEIGHT_PX - 1) / 2], [0, 0, 1]]),
+        hand_rotvec=torch.zeros(FRAMES, 16, 3),
+        hand_shape=torch.zeros(model.shape_count),
+        hand_translation_cam_m=torch.tensor([0.1, 0.03, 0.47]).expand(FRAMES, 3),
+        object_rotation=rotation.float(),
+        object_translation_m=place.float(),
+        object_scale=1.0,
+        points_object=torch.from_numpy(np.array(block.vertices)).float(),
+    )
+    hands_m = skin(
+        model,
+        pose_rotvec=aligned.hand_rotvec,
+        shape=aligned.hand_shape.expand(FRAMES, -1),
+        translation_m=aligned.hand_translation_cam_m,
+    ).vertices_m.double()
+    blocks_m = torch.from_numpy(np.array(block.vertices)) @ rotation.mT + place[:, None]
+    for kind in ("frames", "masks"):
+        (folder / kind).mkdir()
+    for number in range(FRAMES):
+        meshes = [
+            PaintedMesh(blocks_m[number].numpy(), np.array(block.faces), colours),
+            one_colour(hands_m[number].numpy(), model.faces.numpy(), (229, 178, 140)),
+        ]
+        seen = take_picture(meshes, aligned.intrinsics.double().numpy(), HEIGHT_PX, WIDTH_PX, (90, 110, 90))
+        labels = np.array([0, 50, 150], np.uint8)[seen.mesh + 1]
+        Image.fromarray(seen.rgb_u8).save(folder / "frames" / f"{number:04d}.png")
+        Image.fromarray(labels).save(folder / "masks" / f"{number:04d}.png")
+    scene = build_scene(
+        aligned,
+        model,
+        sequence="block",
+        names=[f"{number:04d}" for number in range(FRAMES)],
+        image_paths=sorted((folder / "frames").iterdir()),
+        mask_paths=sorted((folder / "masks").iterdir()),
+    )
+    write_build(folder / "build", scene, {model.side: model})
+    return folder / "build"
+
+
+def hold_net_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
+    """Rays per core-second of HOLD-Net."""
+    training = HoldNetTraining(read_build(build, {model.side: model}), model, sizes)
+    training.run_step()  # allocations and caches
+    seconds = [_core_seconds(training.run_step) for _ in range(sizes.steps)]
+    return sizes.images * sizes.rays * sizes.steps / sum(seconds)
+
+
+def compact_rates(build: Path, model: HandModel, sizes: Sizes) -> dict[int, float]:
+    """Rays per core-second of phase 3 on each of its grids, by the grid's nodes a side."""
+    settings, phase = sizes.compact, sizes.compact.phase3
+    scene = read_scene(build, model, settings.cube_margin)
+    template = hand_template(model, scene.poses.hand_shape, settings.hand_cells)
+    training = CompactTraining.start(
+        scene.observations, model, scene.poses, scene.cube, settings, phase, template=template, seed=SEED
+    )
+    rates = {}
+    for place, share in enumerate(stage_shares(len(phase.cells))):
+        training.step = round(sum(stage_shares(len(phase.cells))[:place]) * phase.steps + share * phase.steps / 2)
+        training.run_step()  # the grid is refined, the optimiser renewed
+        seconds = sum(_core_seconds(training.run_step) for _ in range(sizes.compact_steps))
+        rates[training.scene.object_field.distance.shape[-1]] = settings.rays * sizes.compact_steps / seconds
+    return rates
+
+
+def stage_shares(stages: int) -> list[float]:
+    """The share of a phase's steps that each of its grids has."""
+    if stages == 1:
+        return [1.0]
+    return [*[_COARSE_SHARE / (stages - 1)] * (stages - 1), 1 - _COARSE_SHARE]
+
+
+def _core_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both rates and their ratios; 1 if the goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sequence", nargs="?", type=Path, help="results/hold/SEQUENCE; without it a block is rendered")
+    parser.add_argument("--mano", help="resources/mano/mano_right.npz, if the sequence was made with it")
+    parser.add_argument("--steps", type=int, help="steps of HOLD-Net that are timed (2)")
+    parser.add_argument("--tiny", action="store_true", help="toy sizes; the figures mean nothing")
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    model = configured_hand(chosen.mano) if chosen.mano else open_hand()
+    sizes = TINY if chosen.tiny else FULL
+    if chosen.steps:
+        sizes = Sizes(**{**vars(sizes), "steps": chosen.steps})
+    with tempfile.TemporaryDirectory() as folder:
+        build = chosen.sequence / "build" if chosen.sequence else speckled_build(Path(folder), model)
+        faithful = hold_net_rate(build, model, sizes)
+        by_grid = compact_rates(build, model, sizes)
+    shares = stage_shares(len(by_grid))
+    compact = 1 / sum(share / rate for share, rate in zip(shares, by_grid.values(), strict=True))
+    reached = compact / REFERENCE_RAYS_PER_SECOND
+    on = chosen.sequence.name if chosen.sequence else "a rendered block"
+    print(f"rays per core-second on {on}, one thread{', toy sizes' if chosen.tiny else ''}")
+    print(f"  reference, as measured      {REFERENCE_RAYS_PER_SECOND:9.0f}   (facts/hold.md 7, another machine)")
+    print(f"  HOLD-Net, published sizes   {faithful:9.1f}   {faithful / REFERENCE_RAYS_PER_SECOND:7.1f} x reference")
+    against = f"{reached:7.0f} x reference, {compact / faithful:.0f} x HOLD-Net"
+    print(f"  compact, phase 3            {compact:9.0f}   {against}")
+    print("  compact, by grid            " + ", ".join(f"{cells}^3: {rate:.0f}" for cells, rate in by_grid.items()))
+    print(f"  goal: {GOAL} x reference, {'reached' if reached >= GOAL else 'NOT REACHED'}")
+    return 0 if reached >= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """The hand's shape prior: signed distances of the shaped hand at rest on a grid (replaces HOLD's gated SDF network)."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from handloom.reconstruction.build_folder import read_build
 from handloom.reconstruction.compact.voxels import node_points
 from handloom.reconstruction.sealed_hand import wrist_cap
 from handloom.reconstruction.signed_distance import MeshDistance
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays
-from handloom.runtime.errors import InputError
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.finite_arrays import read_finite_arrays
 
 KIND = "hand_template"
 MARGIN_M = 0.012
@@ -42,7 +43,10 @@ def hand_template(model: HandModel, shape: Float[Tensor, " shape"], cells: int) 
 
 def template_of_build(model: HandModel, build: Path, output: Path, *, cells: int, code: str = "") -> None:
     """Stage: the template of a build folder's hand, made once for all trainings of the sequence."""
-    template = hand_template(model, read_build(build, {model.side: model}).hands[model.side].shape.float(), cells)
+    scene = read_build(build, {model.side: model})
+    if scene.foreign_keys:
+        print(f"{build}: foreign keys {list(scene.foreign_keys)} are left alone", file=sys.stderr)
+    template = hand_template(model, scene.hands[model.side].shape.float(), cells)
     arrays = {
         "distance_m": template.distance_m.numpy(),
         "centre_m": template.centre_m.numpy(),
@@ -53,8 +57,6 @@ def template_of_build(model: HandModel, build: Path, output: Path, *, cells: int
 
 def read_hand_template(path: Path) -> HandTemplate:
     """Read what `template_of_build` wrote; raises InputError for another artifact or one with NaN."""
-    arrays, _ = read_arrays(path, KIND)
+    arrays, _ = read_finite_arrays(path, KIND, ("distance_m", "centre_m", "radius_m"))
     distance = torch.from_numpy(arrays["distance_m"]).float()
-    if not bool(distance.isfinite().all()):
-        raise InputError(f"{path}: holds NaN; delete it and run the rule that makes it again")
     return HandTemplate(distance, torch.from_numpy(arrays["centre_m"]).float(), float(arrays["radius_m"]))

@@ -6,7 +6,9 @@ import numpy as np
 
 from handloom.reconstruction.compact.meshing import SurfaceMesh
 from handloom.reconstruction.compact.scene_poses import ObjectCube
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 
 KIND = "object_mesh"
 
@@ -19,6 +21,15 @@ def write_object_mesh(path: Path, mesh: SurfaceMesh, cube: ObjectCube, *, seed: 
 
 
 def read_object_mesh(path: Path) -> SurfaceMesh:
-    """Read what `write_object_mesh` wrote, in SfM units; raises InputError for another artifact."""
-    arrays, _ = read_arrays(path, KIND)
+    """Read what `write_object_mesh` wrote, in SfM units.
+
+    Raises InputError for another artifact, one with NaN, and one without faces or with faces beyond its vertices.
+    """
+    arrays, _ = read_finite_arrays(path, KIND, ("vertices", "faces"))
+    faces, count = arrays["faces"], len(arrays["vertices"])
+    if not len(faces) or faces.min() < 0 or faces.max() >= count:
+        raise InputError(
+            f"{path}: its {len(faces)} faces do not fit its {count} vertices; delete it and run the phase that makes "
+            "it again"
+        )
     return SurfaceMesh(arrays["vertices"], arrays["faces"].astype(np.int64))

@@ -11,23 +11,26 @@ import pandas as pd
 import torch
 
 from handloom.hand.mano import HandModel
+from handloom.reconstruction.compact.classes import HAND, OBJECT
 from handloom.reconstruction.compact.hand_template import read_hand_template
 from handloom.reconstruction.compact.meshing import SurfaceMesh, surface
 from handloom.reconstruction.compact.object_mesh import read_object_mesh, write_object_mesh
 from handloom.reconstruction.compact.preview import write_preview
 from handloom.reconstruction.compact.refinement import Refinement
-from handloom.reconstruction.compact.scene_input import read_poses, read_scene, write_poses
+from handloom.reconstruction.compact.scene_input import SceneInput, read_poses, read_scene, write_poses
 from handloom.reconstruction.compact.scene_poses import ScenePoses
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.runtime.artifacts import Header, write_table, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.compact import CompactSettings
 from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.errors import InputError
 from handloom.runtime.progress import progress
 
 FIELDS = "compact_fields"
 PhaseName = Literal["phase1", "phase3"]
 _NOTE_STEPS = 25
+_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def train_phase(
     if threads is not None:
         torch.set_num_threads(threads)
     scene = read_scene(build, model, settings.cube_margin)
-    start = scene.poses if poses is None else read_poses(poses)
+    _require_frames(build, scene)
+    start = scene.poses if poses is None else read_poses(poses, len(scene.names), model.shape_count)
     length = settings.phase1 if phase == "phase1" else settings.phase3
     pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
     given = [build / "data.npy", *pictures, template, *([] if poses is None else [poses])]
@@ -106,6 +110,20 @@ def train_phase(
     folder.remove()
 
 
+def _require_frames(build: Path, scene: SceneInput) -> None:
+    """Two frames at least; those in which object or hand are hidden are told."""
+    if len(scene.names) < 2:
+        raise InputError(
+            f"{build}: has {len(scene.names)} frame; a shape needs at least two views, and some dozens to be right"
+        )
+    for label, what in ((OBJECT, "object"), (HAND, "hand")):
+        seen = (scene.observations.class_u8 == label).flatten(1).any(1)
+        absent = [name for name, there in zip(scene.names, seen.tolist(), strict=True) if not there]
+        if absent:
+            listed = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
+            print(f"masks: no {what} in {len(absent)} of {len(seen)} frames: {listed}", file=sys.stderr, flush=True)
+
+
 def refine_poses(
     settings: RefinementSettings,
     cube_margin: float,
@@ -129,7 +147,10 @@ def refine_poses(
     shape = read_object_mesh(mesh)
     unit = ((shape.vertices - scene.cube.centre.numpy()) / scene.cube.radius).astype(np.float32)
     refinement = Refinement(
-        ScenePoses(model, read_poses(poses), scene.cube), SurfaceMesh(unit, shape.faces), scene.observations, settings
+        ScenePoses(model, read_poses(poses, len(scene.names), model.shape_count), scene.cube),
+        SurfaceMesh(unit, shape.faces),
+        scene.observations,
+        settings,
     )
     refinement.run()
     write_table(history, pd.DataFrame(refinement.history))

@@ -18,7 +18,7 @@ PREDICTIONS = "hold_predictions"
 def write_predictions(model: HandModel, build: Path, poses: Path, mesh: Path, output: Path, *, code: str = "") -> None:
     """Stage: the hand is the posed model, as in HOLD's evaluation, not the surface of its field (facts/hold.md 4)."""
     names = read_build(build, {model.side: model}).names
-    found, shape = read_poses(poses), read_object_mesh(mesh)
+    found, shape = read_poses(poses, len(names), model.shape_count), read_object_mesh(mesh)
     with torch.no_grad():
         hand = skin(
             model,

@@ -15,8 +15,9 @@ from handloom.reconstruction.compact.classes import CLASS_OF_LABEL
 from handloom.reconstruction.compact.observations import Observations
 from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays
 from handloom.reconstruction.scene_placement import HandInFrame, ObjectInFrame, hand_to_cam, object_to_cam
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays
+from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.finite_arrays import read_finite_arrays
 
 POSES = "scene_poses"
 
@@ -88,14 +89,27 @@ def write_poses(path: Path, poses: PoseArrays, *, seed: int | None = None, code:
     )
 
 
-def read_poses(path: Path) -> PoseArrays:
-    """Read what `write_poses` wrote; raises InputError when something is missing or not finite."""
-    arrays, _ = read_arrays(path, POSES)
-    missing = set(PoseArrays._fields) - arrays.keys()
-    if missing:
-        raise InputError(f"{path}: lacks {sorted(missing)}; run the rule that makes it again")
-    poses = PoseArrays(*(torch.from_numpy(arrays[name]).float() for name in PoseArrays._fields))
-    bad = [name for name, value in poses._asdict().items() if not bool(value.isfinite().all())]
-    if bad:
-        raise InputError(f"{path}: {', '.join(bad)} hold NaN; delete it and run the phase that makes it again")
-    return poses
+def read_poses(path: Path, frames: int | None = None, shape_count: int | None = None) -> PoseArrays:
+    """Read what `write_poses` wrote.
+
+    Raises InputError when something is missing or not finite, or when the numbers of frames or of shape coefficients
+    are not those expected.
+    """
+    arrays, _ = read_finite_arrays(path, POSES, PoseArrays._fields)
+    found = arrays["hand_rotvec"].shape[0]
+    wanted = {
+        "hand_rotvec": (found if frames is None else frames, 16, 3),
+        "hand_shape": (len(arrays["hand_shape"]) if shape_count is None else shape_count,),
+        **dict.fromkeys(("hand_translation_m", "object_rotvec", "object_translation_m"), (frames or found, 3)),
+        "object_scale": (),
+    }
+    odd = [
+        f"{name} {arrays[name].shape} instead of {shape}"
+        for name, shape in wanted.items()
+        if arrays[name].shape != shape
+    ]
+    if odd:
+        raise InputError(
+            f"{path}: has {', '.join(odd)}; it belongs to another video or hand model, run the phase again"
+        )
+    return PoseArrays(*(torch.from_numpy(arrays[name]).float() for name in PoseArrays._fields))

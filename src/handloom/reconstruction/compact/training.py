@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from handloom.hand.mano import HandModel
+from handloom.reconstruction.compact.classes import OBJECT
 from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.losses import Losses, losses
@@ -99,7 +100,7 @@ class CompactTraining:
         settings, scene = self.settings, self.scene
         self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:
-            scene.move_hands()
+            self._move_hands()
         generator = torch_generator(self.seed, "rays", self.step)
         batch = self.observations.draw(settings.rays, settings.object_ray_share, settings.hand_ray_share, generator)
         rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator)
@@ -113,10 +114,7 @@ class CompactTraining:
             self.done,
         )
         if not bool(terms.total.isfinite()):
-            raise InputError(
-                f"the loss is {float(terms.total.detach())} at step {self.step}: the training diverged; "
-                "lower hold.compact.*_rate"
-            )
+            raise self._diverged(f"the loss is {float(terms.total.detach())}")
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
         terms.total.backward()
@@ -158,6 +156,16 @@ class CompactTraining:
         self.optimiser = self._new_optimiser()
         self.optimiser.load_state_dict(state["optimiser"])
 
+    def _move_hands(self) -> None:
+        # Seen here, since the search for neighbours takes numbers only.
+        bad = [name for name, value in self.scene.poses.named_parameters() if not bool(value.isfinite().all())]
+        if bad:
+            raise self._diverged(f"{', '.join(bad)} hold NaN")
+        self.scene.move_hands()
+
+    def _diverged(self, found: str) -> InputError:
+        return InputError(f"{found} at step {self.step}: the training diverged; lower hold.compact.*_rate")
+
     def _refine_when_due(self) -> None:
         """The coarser grids of `phase.cells` share the first two thirds of the steps, the last one has the rest."""
         stages = self.phase.cells
@@ -190,16 +198,21 @@ class CompactTraining:
 
 
 def object_hull(observations: Observations, poses: ScenePoses, hands: PosedHands) -> Tensor:
-    """The visual hull's signed distance (metres) on the object's cube, the posed hand taken away."""
+    """The visual hull's signed distance (metres) on the object's cube, the posed hand taken away.
+
+    A frame whose mask has lost the object says nothing about its shape.
+    """
     points = node_points(HULL_CELLS)
+    shown = (observations.class_u8 == OBJECT).flatten(1).any(1)
     frames = len(observations.image_u8)
     inside_hand = torch.zeros(len(points))
     every = torch.arange(0, frames, max(1, frames // 12))
     with torch.no_grad():
         cam = poses.object_to_cam(points)
+        seen_cam, class_u8 = cam[shown], observations.class_u8[shown]
         counts = torch.cat(
             [
-                label_counts(cam[:, first : first + _CHUNK], observations.class_u8, observations.intrinsics)
+                label_counts(seen_cam[:, first : first + _CHUNK], class_u8, observations.intrinsics)
                 for first in range(0, len(points), _CHUNK)
             ]
         )

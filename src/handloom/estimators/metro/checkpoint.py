@@ -1,7 +1,9 @@
 """METRO's published checkpoint: a bare state dict, read strictly and without running anything in it."""
 
 import pickle
+import re
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -80,12 +82,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             "another hand estimator"
         )
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols that published files do not use
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{path}: is no state dict of tensors only ({reason}); it is damaged or cut off, or holds objects, which "
-            f"are not loaded. Fetch {FILE} again ({HOME})"
+            f"{path}: is no state dict of tensors only ({_reason(error)}). Fetch {FILE} again ({HOME})"
         ) from error
     if not isinstance(state, Mapping):
         raise InputError(f"{path}: holds a {type(state).__name__}, expected a bare state dict of names and tensors")
@@ -96,6 +98,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"bare state dict; this is another network's file. Expected {FILE} from {HOME}"
         )
     return {str(name): value for name, value in state.items()}
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without torch's advice to run the file nevertheless."""
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it asks to run {asked[1]}, which is refused" if asked else "it is damaged, cut off or of another kind"
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:

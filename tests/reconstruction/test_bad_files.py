@@ -16,8 +16,10 @@ from handloom.reconstruction.build_scene import AlignedScene
 from handloom.reconstruction.hand_estimates import FoundHands, estimate_hands
 from handloom.reconstruction.hand_registration import register_hands
 from handloom.reconstruction.sequence_build import ALIGNED, build_sequence
+from handloom.reconstruction.sequence_inputs import sequence_masks
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.hand_tracking import AlignmentSettings, HandEstimationSettings, HandRegistrationSettings
+from handloom.runtime.config.hold import HoldSequenceSettings
 from handloom.runtime.errors import InputError
 
 from .compact.scene import FRAMES, HEIGHT, MODEL, WIDTH, held_box
@@ -185,3 +187,36 @@ def test_the_build_needs_a_finite_camera(
     with pytest.raises(InputError, match=rf"object_poses\.npz: ({name} {message}|{message}.*{name})"):
         build_sequence(MODEL, **inputs, output=tmp_path / "build", sequence="box")
     assert not (tmp_path / "build").exists()
+
+
+def write_masks_of_build(folder: Path, without: dict[int, list[int]]) -> HoldSequenceSettings:
+    """A build folder's masks, some labels taken out of some frames, and frames.json beside it."""
+    inputs = write_build_inputs(folder)
+    (folder / "build").mkdir()
+    for number, path in enumerate(sorted(inputs["masks"].iterdir())):
+        labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        for label, frames in without.items():
+            labels[(labels == label) & (number in frames)] = 0
+        cv2.imwrite(str(path), labels)
+    inputs["masks"].rename(folder / "build" / "mask")
+    return HoldSequenceSettings(kind="build", path=str(folder / "build"))
+
+
+def test_masks_of_a_data_set_that_lose_something_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Protects from silent gaps: masks that come with the data are counted as estimated ones are."""
+    settings = write_masks_of_build(tmp_path, {50: [1], 150: [3, 4]})
+    sequence_masks(settings, tmp_path / "frames", tmp_path / "frames.json", tmp_path / "out", tmp_path / "masks.png")
+    said = capsys.readouterr().err
+    assert f"no object in 1 of {FRAMES} frames: 0001.jpg" in said
+    assert f"no hand in 2 of {FRAMES} frames: 0003.jpg, 0004.jpg" in said
+
+
+@pytest.mark.parametrize(("label", "what"), [(50, "the object"), (150, "a hand")])
+def test_masks_of_a_data_set_without_an_entity_are_refused(tmp_path: Path, label: int, what: str) -> None:
+    """Protects all later stages: nothing to reconstruct is an error of the masks, and no folder appears."""
+    settings = write_masks_of_build(tmp_path, {label: list(range(FRAMES))})
+    with pytest.raises(InputError, match=f"none of the {FRAMES} masks shows {what}"):
+        sequence_masks(
+            settings, tmp_path / "frames", tmp_path / "frames.json", tmp_path / "out", tmp_path / "masks.png"
+        )
+    assert not (tmp_path / "out").exists()

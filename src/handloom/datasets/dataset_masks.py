@@ -1,5 +1,6 @@
 """Masks that a data set brings along, as HOLD's label pictures of the frames' size."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 from handloom.runtime.whole_folders import whole_folder
 
+_LISTED = 8
+
 Labels = UInt8[np.ndarray, "height width"]
 
 
@@ -22,7 +25,8 @@ def dataset_masks(settings: SequenceSettings, frames_json: Path, output_folder: 
     """Write the data set's own masks: HO3D's rendered segmentations, or those of a HOLD build folder.
 
     HO3D's are a quarter of the picture's size and are enlarged without mixing labels. Raises InputError when the source
-    has no masks, one is missing or damaged, or no frame shows the object or no frame shows a hand.
+    has no masks, one is missing or damaged, or no frame shows the object or no frame shows a hand; single frames
+    without are counted and listed.
     """
     frames = read_frames_file(frames_json)
     folder = Path(settings.path)
@@ -74,7 +78,7 @@ def _with_stem(folder: Path, stem: str) -> Path:
 
 
 def _write(frames: FramesFile, paths: list[Path], labels_of: Callable[[Path], Labels], output_folder: Path) -> None:
-    seen = dict.fromkeys((OBJECT, RIGHT_HAND, LEFT_HAND), 0)
+    seen: dict[int, list[bool]] = {OBJECT: [], RIGHT_HAND: [], LEFT_HAND: []}
     with whole_folder(output_folder) as folder:
         for index, path in enumerate(paths):
             labels = labels_of(path)
@@ -82,14 +86,20 @@ def _write(frames: FramesFile, paths: list[Path], labels_of: Callable[[Path], La
                 _require_same_aspect(path, labels, frames)
                 labels = cv2.resize(labels, (frames.width_px, frames.height_px), interpolation=cv2.INTER_NEAREST_EXACT)
             for label in seen:
-                seen[label] += bool((labels == label).any())
+                seen[label].append(bool((labels == label).any()))
             Image.fromarray(labels).save(folder / f"{index:04d}.png", compress_level=3)
-        if not seen[OBJECT] or not (seen[RIGHT_HAND] or seen[LEFT_HAND]):
-            missing = "the object" if not seen[OBJECT] else "a hand"
+        hand = [right or left for right, left in zip(seen[RIGHT_HAND], seen[LEFT_HAND], strict=True)]
+        if not any(seen[OBJECT]) or not any(hand):
+            missing = "the object" if not any(seen[OBJECT]) else "a hand"
             raise InputError(
                 f"{paths[0].parent}: none of the {len(paths)} masks shows {missing}; expected HO3D-v3's colours or "
                 "HOLD's labels; give mask files or a prompt instead"
             )
+    for what, there in (("object", seen[OBJECT]), ("hand", hand)):
+        absent = [name for name, is_there in zip(frames.names, there, strict=True) if not is_there]
+        if absent:
+            listed = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
+            print(f"masks: no {what} in {len(absent)} of {len(there)} frames: {listed}", file=sys.stderr)
 
 
 def _require_same_aspect(path: Path, labels: Labels, frames: FramesFile) -> None:

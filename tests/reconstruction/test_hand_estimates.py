@@ -7,7 +7,9 @@ import torch
 
 from handloom.estimators.detnet.targets import heat_map_target
 from handloom.hand.open_hand import open_hand
-from handloom.reconstruction.hand_estimates import DetNetEstimator, FoundHands, estimate_hands, heat_centres
+from handloom.reconstruction.detnet_hands import DetNetEstimator, heat_centres
+from handloom.reconstruction.found_hands import FoundHands
+from handloom.reconstruction.hand_estimates import estimate_hands
 from handloom.reconstruction.hand_squares import HandFrame, mask_squares, ray_rotations, turned_crops
 from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.config.hand_tracking import HandEstimationSettings

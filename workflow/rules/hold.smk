@@ -107,11 +107,11 @@ rule object_poses:
 rule hand_estimates:
     """The joints of the hand in every frame, by a network."""
     input:
-        **MANO_HAND,
         frames=f"{OF_SEQUENCE}/frames",
         masks=f"{OF_SEQUENCE}/masks",
-        checkpoint=HOLD_CHECKPOINT,
+        checkpoint=hand_checkpoint,
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        hand=MANO_HAND,
     output:
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
     log:
@@ -135,9 +135,9 @@ rule hand_estimates:
 rule hand_poses:
     """The hand model laid onto the joints of all frames."""
     input:
-        **MANO_HAND,
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        hand=MANO_HAND,
     output:
         poses=f"{OF_SEQUENCE}/hand_poses.npz",
     log:
@@ -160,11 +160,11 @@ rule hand_poses:
 rule align_hand_object:
     """Hand and object brought into one frame, and the object's size."""
     input:
-        **MANO_HAND,
         hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         masks=f"{OF_SEQUENCE}/masks",
+        hand=MANO_HAND,
     output:
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         history=f"{OF_SEQUENCE}/alignment.csv",
@@ -188,12 +188,12 @@ rule align_hand_object:
 rule build_sequence:
     """HOLD's `build/` folder: what its own code starts from, and ours."""
     input:
-        **MANO_HAND,
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         frames=f"{OF_SEQUENCE}/frames",
         list=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
+        hand=MANO_HAND,
     output:
         build=directory(f"{OF_SEQUENCE}/build"),
     log:
@@ -214,8 +214,8 @@ rule build_sequence:
 rule hand_template:
     """Signed distances of the shaped hand at rest: the shape prior of the hand's field."""
     input:
-        **MANO_HAND,
         build=build_of,
+        hand=MANO_HAND,
     output:
         template=f"{OF_SEQUENCE}/hand_template.npz",
     log:
@@ -237,7 +237,6 @@ rule hand_template:
 rule train_phase:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`) or phase 1's (`phase3_unrefined`)."""
     input:
-        **MANO_HAND,
         build=build_of,
         template=f"{OF_SEQUENCE}/hand_template.npz",
         poses=lambda wildcards: {
@@ -245,6 +244,7 @@ rule train_phase:
             "phase3_unrefined": f"results/hold/{wildcards.sequence}/phase1/poses.npz",
             "phase3": f"results/hold/{wildcards.sequence}/phase2/poses.npz",
         }[wildcards.phase],
+        hand=MANO_HAND,
     output:
         network=f"{OF_SEQUENCE}/{{phase}}/network.safetensors",
         poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",
@@ -275,10 +275,10 @@ rule train_phase:
 rule refine_poses:
     """Phase 2: poses moved so that silhouettes fit the masks and the hand touches the object."""
     input:
-        **MANO_HAND,
         build=build_of,
         poses=f"{OF_SEQUENCE}/phase1/poses.npz",
         mesh=f"{OF_SEQUENCE}/phase1/object.npz",
+        hand=MANO_HAND,
     output:
         poses=f"{OF_SEQUENCE}/phase2/poses.npz",
         history=f"{OF_SEQUENCE}/phase2/history.csv",
@@ -303,10 +303,10 @@ rule refine_poses:
 rule hold_predictions:
     """Hand and object of a phase in the camera's frame, in metres."""
     input:
-        **MANO_HAND,
         build=build_of,
         poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",
         mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
+        hand=MANO_HAND,
     output:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
     log:
@@ -327,9 +327,9 @@ rule hold_predictions:
 rule hold_truth:
     """The annotation of an HO3D sequence, for scoring only."""
     input:
-        **MANO_HAND,
         list=f"{OF_SEQUENCE}/frames.json",
         source=sequence_source,
+        hand=MANO_HAND,
     output:
         truth=f"{OF_SEQUENCE}/truth.npz",
     log:

@@ -8,8 +8,8 @@ SEQUENCES = HOLD.chosen
 PHASES = ["phase1", "phase3_unrefined", "phase3"]
 RENDERED = {} if HOLD.demo is None else {name: OBJECT_NAMES[name] for name in HOLD.demo.sequences}
 ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
-HOLD_CHECKPOINT = checkpoint_path(HOLD.hand.estimation.checkpoint)
-MANO_HAND = {"hand": "resources/mano/mano_right.npz"} if RUN.mano else {}
+# The last input of its rules, as scripts take the others by their places; without a file, none.
+MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
 HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
 HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES]
@@ -33,6 +33,14 @@ def sequence_source(wildcards):
     if wildcards.sequence in RENDERED:
         return [path, f"{HOLD_DEMO_ROOT}/models/{RENDERED[wildcards.sequence]}"]
     return by_hand(f"hold.sequences.{wildcards.sequence}.path", [path])
+
+
+def hand_checkpoint(wildcards):
+    """The weights of the configured hand estimator: DetNet's, or METRO's, which the user fetches."""
+    estimation = HOLD.hand.estimation
+    if estimation.backend == "metro":
+        return by_hand("hold.hand.estimation.metro.checkpoint", [estimation.metro.checkpoint])
+    return [str(checkpoint_path(estimation.checkpoint))]
 
 
 def build_of(wildcards):

@@ -11,5 +11,5 @@ with logged_job(snakemake.log[0], snakemake.threads):
 
     p, hand = snakemake.params, configured_hand(snakemake.input.get("hand"))
     settings = HandEstimationSettings.model_validate(p.estimation)
-    paths = [*snakemake.input[:4], snakemake.output.estimates]
-    estimate_hands(settings, hand, *map(Path, paths), device=p.device, code=p.code)
+    read = (snakemake.input[name] for name in ("frames", "masks", "checkpoint", "object_poses"))
+    estimate_hands(settings, hand, *map(Path, read), Path(snakemake.output.estimates), device=p.device, code=p.code)

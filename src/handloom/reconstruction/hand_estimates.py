@@ -1,156 +1,48 @@
 """Stage: a hand estimator over the frames of a video (facts/hold.md 1.3, 1.4)."""
 
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
-from scipy.spatial.transform import Rotation
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from handloom.datasets.mask_labels import LABEL_OF
-from handloom.estimators.detnet.checkpoint import load_checkpoint
-from handloom.estimators.detnet.network import DetNet
-from handloom.estimators.detnet.prediction import network_input
-from handloom.estimators.detnet.readout import read_out
-from handloom.hand.joints import BONE, Side
+from handloom.hand.joints import BONE
 from handloom.hand.mano import HandModel
+from handloom.reconstruction.detnet_hands import DetNetEstimator
+from handloom.reconstruction.found_hands import FoundHands, HandEstimator
 from handloom.reconstruction.hand_pose_space import PoseSpace, Skeleton
 from handloom.reconstruction.hand_registration import ESTIMATES_KIND, OBJECT_POSES_KIND
 from handloom.reconstruction.hand_squares import (
     FIELD_OF_BOX,
-    GREY,
     SMALLEST_CROP_PX,
-    Blank,
     HandFrame,
     HandSquares,
     box_squares,
     mask_squares,
     ray_rotations,
-    turned_crops,
 )
+from handloom.reconstruction.metro_hands import MetroEstimator
 from handloom.runtime.artifacts import Header, write_arrays
-from handloom.runtime.assets import checkpoint_path
 from handloom.runtime.config.hand_tracking import HandEstimationSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.finite_arrays import read_finite_arrays
 from handloom.runtime.progress import progress
 
-_HEAT_REACH_CELLS = 2
-_LARGEST_TURN_RAD, _ZOOM = math.radians(60.0), 0.1
 
+def configured_estimator(
+    settings: HandEstimationSettings, hand_model: HandModel, checkpoint: Path | None = None, device: str = "cpu"
+) -> HandEstimator:
+    """The network that `settings.backend` names; `checkpoint` replaces the configured file.
 
-class FoundHands(NamedTuple):
-    """What an estimator finds in each square, true to the image: left hands are not mirrored any more."""
-
-    joints: Float[Tensor, "frames 21 3"]
-    """SNAP, of any size and origin, along the axes of a camera that looks at the square's centre."""
-    keypoints_px: Float[Tensor, "frames 21 2"]
-    """In the full image."""
-    confidence: Float[Tensor, "frames 21"]
-
-
-@runtime_checkable
-class HandEstimator(Protocol):
-    """A network that finds the 21 joints of a hand in a square of an image."""
-
-    def __call__(self, frames: Sequence[HandFrame], squares: HandSquares, side: Side) -> FoundHands:
-        """Joints of the frames' hands; every square is finite."""
-        ...
-
-
-@dataclass(frozen=True)
-class DetNetEstimator:
-    """DetNet on RGB crops; the mean over turned and zoomed views of a crop steadies its answer."""
-
-    network: DetNet
-    views: int
-    blank: Blank
-    batch_size: int
-    device: str = "cpu"
-
-    @classmethod
-    def of(
-        cls, settings: HandEstimationSettings, checkpoint: Path | None = None, device: str = "cpu"
-    ) -> "DetNetEstimator":
-        """The configured network, filled from its checkpoint; raises InputError as `load_checkpoint` does."""
-        path = checkpoint or checkpoint_path(settings.checkpoint)
-        network = load_checkpoint(path, settings.detnet, settings.root_joint).to(device)
-        return cls(network, settings.views, settings.blank, settings.batch_size, device)
-
-    def __call__(self, frames: Sequence[HandFrame], squares: HandSquares, side: Side) -> FoundHands:
-        size = self.network.settings.input_px
-        turns, zooms = _view_turns(self.views)
-        border = 0 if self.blank == "nothing" else GREY
-        views = [
-            turned_crops(frame.picture(self.blank), centre, float(extent), size, turns, zooms, border)
-            for frame, centre, extent in zip(frames, squares.centre_px, squares.side_px, strict=True)
-        ]
-        images = np.concatenate([crops for crops, _ in views])
-        is_left = side == "left"
-        shape = (len(frames), self.views)
-        joints, shares, confidence = (
-            value.unflatten(0, shape) for value in self._predict(images[:, :, ::-1] if is_left else images)
-        )
-        if is_left:
-            shares = torch.stack([1.0 - shares[..., 0], shares[..., 1]], -1)
-            joints = joints * joints.new_tensor([-1.0, 1.0, 1.0])
-        maps = torch.from_numpy(np.stack([matrices for _, matrices in views]))
-        in_crop = size * shares - 0.5
-        keypoints = (in_crop - maps[..., None, :, 2]) @ torch.linalg.inv(maps[..., :2]).mT
-        turn = torch.from_numpy(Rotation.from_euler("z", turns[:, None]).as_matrix())
-        # Row vectors: x @ R turns by the inverse of R, back to the image's axes.
-        weight = confidence.square()[..., None]
-        mean_joints = _weighted_mean((joints - joints[..., :1, :]) @ turn, weight)
-        return FoundHands(mean_joints, _weighted_mean(keypoints, weight), confidence.mean(1).clamp(0.0, 1.0))
-
-    def _predict(self, images: UInt8[np.ndarray, "n px px 3"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Joints, key points as shares of the crop's side, and confidence, of right hands."""
-        results = []
-        with torch.no_grad():
-            for batch in torch.from_numpy(np.ascontiguousarray(images)).split(self.batch_size):
-                maps = self.network(network_input(batch.to(self.device)))
-                found = read_out(maps)
-                results.append((found.joints.cpu(), heat_centres(maps.heat).cpu(), found.confidence.cpu()))
-        joints, cells, confidence = (torch.cat(values).double() for values in zip(*results, strict=True))
-        return joints, cells, confidence
-
-
-def _weighted_mean(
-    values: Float[Tensor, "frames views 21 d"], weight: Float[Tensor, "frames views 21 1"]
-) -> Float[Tensor, "frames 21 d"]:
-    return (weight * values).sum(1) / weight.sum(1).clamp_min(1e-9)
-
-
-def _view_turns(views: int) -> tuple[Float64[np.ndarray, " views"], Float64[np.ndarray, " views"]]:
-    """Turn (radians) and zoom of each view: evenly over the range that DetNet is trained on, close and wide in turn."""
-    if views == 1:
-        return np.zeros(1), np.ones(1)
-    return np.linspace(-_LARGEST_TURN_RAD, _LARGEST_TURN_RAD, views), 1.0 + _ZOOM * (-1.0) ** np.arange(views)
-
-
-def heat_centres(heat: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, "batch 21 2"]:
-    """Key points as shares (x, y) of the map's side: the centre of squared heat in the 5 x 5 cells about its peak.
-
-    The squared heat suppresses the floor. On 240 rendered images the mean error falls from 20.6 px (the peak's own
-    cell) to 16.0 px, in crops of 256 px. A target of
-    cell k stands for key points from k to k + 1, hence the half cell.
+    Raises InputError when the file is missing or another network's, or when the network is made for another hand model.
     """
-    rows, columns = heat.shape[-2:]
-    peak = heat.flatten(2).argmax(-1)
-    row, column = torch.arange(rows, device=heat.device), torch.arange(columns, device=heat.device)
-    near_row = ((row - (peak // columns)[..., None]).abs() <= _HEAT_REACH_CELLS)[..., :, None]
-    near_column = ((column - (peak % columns)[..., None]).abs() <= _HEAT_REACH_CELLS)[..., None, :]
-    mass = heat.square() * near_row * near_column
-    total = mass.sum((-1, -2)).clamp_min(1e-12)
-    x = (mass.sum(-2) * column).sum(-1) / total
-    y = (mass.sum(-1) * row).sum(-1) / total
-    return torch.stack([(x + 0.5) / columns, (y + 0.5) / rows], -1)
+    if settings.backend == "metro":
+        return MetroEstimator.of(settings.metro, hand_model, checkpoint, device)
+    return DetNetEstimator.of(settings, checkpoint, device)
 
 
 def keypoint_squares(found: FoundHands, before: HandSquares) -> HandSquares:
@@ -189,12 +81,14 @@ def estimate_hands(
     """Stage: write hand_estimates.npz for the frames (*.png, in the order of their names).
 
     `boxes_px` replaces the masks as the first place to look, `checkpoint` the configured one. The camera is that of
-    `object_poses`; without it joints stay in the axes of the crops. Frames without a hand are counted, listed and
-    `False` in `found`. Raises InputError when their share exceeds `missing_fraction`, and when frames and masks do not
-    belong together.
+    `object_poses`; without it joints stay in the axes of the crops. Joints have a nominal size; meshes of networks that
+    give them (`vertices_cam`) keep the size that the network sees. Frames without a hand are counted, listed and
+    `False` in `found`. Raises InputError when their share exceeds `missing_fraction`, when frames and masks do not
+    belong together, and as `configured_estimator`, before anything else is read.
     """
     if masks is None and boxes_px is None:
         raise InputError(f"{frames}: neither masks nor boxes of the hand are given; expected one of them")
+    network = estimator or configured_estimator(settings, hand_model, checkpoint, device)
     images = _matched(frames, masks)
     if boxes_px is not None and len(boxes_px) != len(images):
         raise InputError(f"{frames}: has {len(images)} frames, but {len(boxes_px)} boxes are given; expected one each")
@@ -212,16 +106,18 @@ def estimate_hands(
         if is_shown
     ]
     here = HandSquares(squares.centre_px[shown], squares.side_px[shown])
-    network = estimator or DetNetEstimator.of(settings, checkpoint, device)
     found, here = _looked_at_again(settings, network, chosen, here)
     sure = found.confidence.mean(1).numpy() >= settings.lowest_confidence
     seen = np.zeros(len(images), dtype=bool)
     seen[shown] = sure
     _check_share(settings, frames, seen)
     joints = found.joints.double()
+    vertices = None if found.vertices_m is None else found.vertices_m.double()
     if object_poses is not None:
         camera = read_finite_arrays(object_poses, OBJECT_POSES_KIND, ("intrinsics",))[0]["intrinsics"]
-        joints = joints @ ray_rotations(here.centre_px, camera.astype(np.float64)).mT
+        turns = ray_rotations(here.centre_px, camera.astype(np.float64)).mT
+        joints = joints @ turns
+        vertices = None if vertices is None else vertices @ turns
     bone = torch.linalg.vector_norm(joints[:, BONE[1]] - joints[:, BONE[0]], dim=-1).median()
     joints = (joints - joints[:, :1]) * (nominal_bone_m(hand_model) / bone)
     arrays = {
@@ -230,6 +126,8 @@ def estimate_hands(
         "confidence": np.nan_to_num(_spread(found.confidence, shown & seen, shown)),
         "found": seen,
     }
+    if vertices is not None:
+        arrays["vertices_cam"] = _spread(vertices, shown & seen, shown)
     missing = int((~seen).sum())
     listed = (
         f" ({', '.join(path.stem for path, good in zip(images, seen, strict=True) if not good)})" if missing else ""

@@ -15,6 +15,7 @@ from handloom.runtime.errors import InputError
 
 PACKAGE_DATA = Path(__file__).parents[1] / "data"
 PACKAGE_PREFIX = "package:"
+METRO_SETTING = "hold.hand.estimation.metro.checkpoint"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,15 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
                 "shipped small networks (demo), or training one (pretrain: true)",
             )
             for number, key, setting in ((37, "in", "in-dataset"), (68, "cross", "cross-dataset"))
+        ),
+        asset(
+            "METRO hand checkpoint (metro_hand_state_dict.bin)",
+            METRO_SETTING,
+            Path(settings.hold.hand.estimation.metro.checkpoint),
+            "see its page, whose download has not worked since 2025; a copy of the file serves",
+            "https://github.com/microsoft/MeshTransformer",
+            "HOLD's hand estimates by METRO (hold.hand.estimation.backend: metro, with mano)",
+            "the shipped DetNet (hold.hand.estimation.backend: detnet)",
         ),
         *(
             asset(
@@ -244,8 +254,11 @@ def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:
     lines = [f"hold.sequences: no {', '.join(absent.values())}"] if absent else []
     models = sorted({_models_of(sequence) for sequence in own.values() if sequence.kind == "ho3d"})
     lines += [f"hold.sequences: no folder {path} of models" for path in models if not (folder / path).is_dir()]
-    checkpoint = settings.hold.hand.estimation.checkpoint
-    if own and not (path := folder / checkpoint_path(checkpoint)).is_file():
+    estimation = settings.hold.hand.estimation
+    if estimation.backend == "metro":
+        if settings.hold.chosen and not (folder / estimation.metro.checkpoint).is_file():
+            lines.append(f"{METRO_SETTING}: no file {estimation.metro.checkpoint}; backend: detnet needs none")
+    elif own and not (path := folder / checkpoint_path(estimation.checkpoint)).is_file():
         lines.append(f"hold.hand.estimation.checkpoint: no file {path}")
     return lines
 

@@ -6,12 +6,15 @@ from pydantic import Field
 
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.config.metro import MetroSettings
 
 
 class HandEstimationSettings(Settings):
     """The network that finds the hand's joints in each frame."""
 
-    backend: Literal["detnet"] = Field("detnet", description="Which network; others fit behind the same interface.")
+    backend: Literal["detnet", "metro"] = Field(
+        "detnet", description="Which network; metro needs its published weights and MANO."
+    )
     checkpoint: str = Field(
         "package:detnet_small_cross.safetensors",
         description="DetNet's weights; `package:NAME` is a file that handloom ships.",
@@ -21,15 +24,19 @@ class HandEstimationSettings(Settings):
         DetNetSettings(input_px=64, map_cells=8, width=16, blocks=(1, 2, 2), head_width=64),
         description="Size of the checkpoint's network.",
     )
+    metro: MetroSettings = Field(MetroSettings(), description="The network METRO, used when it is the backend.")
     side: Literal["right", "left"] = Field("right", description="Which hand holds the object.")
     passes: int = Field(
         1, ge=1, le=5, description="Crops per frame: the first around the mask, the next around the key points found."
     )
     views: int = Field(
-        7, ge=1, le=25, description="Turned and zoomed views of each crop whose answers are averaged by confidence."
+        7,
+        ge=1,
+        le=25,
+        description="DetNet: turned and zoomed views of each crop whose answers are averaged by confidence.",
     )
     blank: Literal["nothing", "background", "background and object"] = Field(
-        "background and object", description="What the masks hide from the network, painted grey."
+        "background and object", description="DetNet: what the masks hide from the network, painted grey."
     )
     object_reach: float | None = Field(
         0.75,
@@ -38,12 +45,12 @@ class HandEstimationSettings(Settings):
     )
     smallest_mask_px: int = Field(60, ge=1, description="A frame with fewer hand pixels counts as without a hand.")
     lowest_confidence: float = Field(
-        0.15, ge=0, le=1, description="A frame whose mean heat is lower counts as without a hand."
+        0.15, ge=0, le=1, description="A frame whose mean confidence is lower counts as without a hand."
     )
     missing_fraction: float = Field(
         0.5, ge=0, le=1, description="Stop when more than this share of frames is without a hand."
     )
-    batch_size: int = Field(64, ge=1, description="Crops per pass of the network.")
+    batch_size: int = Field(64, ge=1, description="DetNet: crops per pass of the network.")
 
 
 class HandRegistrationSettings(Settings):

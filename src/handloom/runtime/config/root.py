@@ -85,6 +85,15 @@ class RunSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _metro_has_its_hand(self) -> "RunSettings":
+        if self.hold.hand.estimation.backend == "metro" and self.mano is None:
+            raise ValueError(
+                "hold.hand.estimation.backend is metro, which gives the mesh of the MANO hand, but mano is null; set "
+                "it to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, from https://mano.is.tue.mpg.de"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sources_fit_their_setting(self) -> "RunSettings":
         if "assembly_hands" in self.sources.cross.datasets:
             raise ValueError("sources.cross.datasets has assembly_hands; cross-dataset means not trained on the target")

@@ -1,0 +1,25 @@
+"""METRO, one of the networks for hand estimates."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from handloom.runtime.config.base import Settings
+
+
+class MetroSettings(Settings):
+    """METRO, which gives MANO's mesh; its weights and MANO are the user's own (`mano`)."""
+
+    checkpoint: str = Field(
+        "data/checkpoints/metro_hand_state_dict.bin", description="METRO's published hand checkpoint."
+    )
+    fidelity: Literal["faithful", "fixed"] = Field(
+        "fixed", description="faithful: finger tips at the vertices METRO takes; fixed: at those of the hand model."
+    )
+    field_of_box: float = Field(
+        1.5, ge=1, le=4, description="Side of the crop over that of the hand's box; 1.5 as HOLD crops."
+    )
+    blank: Literal["nothing", "background", "background and object"] = Field(
+        "nothing", description="What the masks hide from the network, painted grey; METRO knows real backgrounds."
+    )
+    batch_size: int = Field(8, ge=1, description="Crops per pass of the network.")

@@ -1,0 +1,45 @@
+"""METRO's checkpoint among what the asset check lists, and what a run without it is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handloom.runtime.assets import METRO_SETTING, assets, missing, require
+from handloom.runtime.config.load import merged, read_yaml, settings_from
+from handloom.runtime.config.root import RunSettings
+from handloom.runtime.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = "data/checkpoints/metro_hand_state_dict.bin"
+
+
+def settings(backend: str, **changed: Any) -> RunSettings:
+    hold = {"hand": {"estimation": {"backend": backend}}}
+    return settings_from(merged(read_yaml(ROOT / "config.yaml"), {"hold": hold, **changed}))
+
+
+def test_the_row_is_found_where_the_setting_leads(tmp_path: Path) -> None:
+    def row():
+        return next(row for row in assets(settings("detnet"), tmp_path) if row.setting == METRO_SETTING)
+
+    assert (row().expected, row().found) == (WEIGHTS, False)
+    (tmp_path / WEIGHTS).parent.mkdir(parents=True)
+    (tmp_path / WEIGHTS).touch()
+    assert row().found
+
+
+def test_it_lacks_only_to_a_run_that_uses_it(tmp_path: Path) -> None:
+    assert not any(METRO_SETTING in line for line in missing(settings("detnet"), tmp_path))
+    lines = missing(settings("metro", mano="data/mano"), tmp_path)
+    assert [line for line in lines if line.startswith(f"{METRO_SETTING}: no file {WEIGHTS}")]
+
+
+def test_a_run_is_told_file_and_home(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{WEIGHTS}: not found.*https://github.com/microsoft/MeshTransformer"):
+        require(settings("metro", mano="data/mano"), tmp_path, METRO_SETTING, [WEIGHTS])
+
+
+def test_metro_needs_mano() -> None:
+    with pytest.raises(InputError, match=r"backend is metro.*mano is null"):
+        settings("metro", mano=None)

@@ -1,0 +1,61 @@
+"""Weights of a hand estimator that the user fetches: a run without them ends before anything else."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .project import ROOT, Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+ESTIMATES = "results/hold/{sequence}/hand_estimates.npz"
+
+
+def with_metro(project: Project, mano: str | None) -> str:
+    """The project with METRO as backend; the estimates to ask for."""
+    settings = yaml.safe_load((project.folder / "tiny.yaml").read_text())
+    settings.setdefault("hold", {}).setdefault("hand", {})["estimation"] = {"backend": "metro"}
+    settings["mano"] = mano
+    (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    demo = smoke.get("hold", {}).get("demo") or {}
+    return ESTIMATES.format(sequence=(demo.get("sequences") or base["hold"]["demo"]["sequences"])[0])
+
+
+def test_missing_weights_of_metro_end_the_run_before_any_job(fresh: Callable[[str], Project]) -> None:
+    """Protects from finding out after an hour of structure from motion; `check` has the same words."""
+    project = fresh("metro")
+    target = with_metro(project, mano="data/mano")
+    told = project.snakemake(target, fails=True)
+    for words in (
+        "data/checkpoints/metro_hand_state_dict.bin: not found",
+        "https://github.com/microsoft/MeshTransformer",
+    ):
+        assert words in told
+    assert not (project.folder / "results/hold").exists()
+    assert "METRO hand checkpoint" in project.snakemake("check")
+
+
+def test_metro_without_mano_is_refused(fresh: Callable[[str], Project]) -> None:
+    project = fresh("metro_alone")
+    told = project.snakemake(with_metro(project, mano=None), fails=True)
+    assert "hold.hand.estimation.backend is metro" in told
+    assert "https://mano.is.tue.mpg.de" in told
+
+
+def test_with_mano_the_rules_of_hold_keep_their_inputs_in_place(fresh: Callable[[str], Project]) -> None:
+    """Scripts take inputs by place: the hand model, which is there with MANO only, must not come first."""
+    project = fresh("mano")
+    target = with_metro(project, mano="data/mano")
+    for name in ("data/mano/MANO_RIGHT.pkl", "data/mano/MANO_LEFT.pkl", "data/checkpoints/metro_hand_state_dict.bin"):
+        path: Path = project.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    planned = project.snakemake("--dry-run", target.replace("hand_estimates.npz", "phase3/predictions.npz"))
+    inputs = [line.split(": ", 1)[1].split(", ") for line in planned.splitlines() if line.strip().startswith("input: ")]
+    with_hand = [names for names in inputs if "resources/mano/mano_right.npz" in names]
+    assert len(with_hand) >= 7
+    assert all(names[-1] == "resources/mano/mano_right.npz" for names in with_hand)

@@ -76,6 +76,25 @@ def test_a_missing_sequence_and_a_failed_one_are_told(tmp_path: Path) -> None:
     assert found.loc[("HOLD", "mean"), "needs"] == "mean over 1 of 2 sequences"
 
 
+def test_a_remark_of_another_method_is_in_its_row_and_empties_nothing(tmp_path: Path) -> None:
+    files = [scores(tmp_path, "mug", 3, method="iHOI", remark="2 frames failed (frames 0001, 0002)")]
+    files += [scores(tmp_path, "lamp", None, method="iHOI", remark="9 frames failed")]
+    found = table(tmp_path, files).set_index(["method", "sequence"])
+    assert found.loc[("iHOI", "mug"), "needs"] == "2 frames failed (frames 0001, 0002)"
+    assert found.loc[("iHOI", "mug"), "mpjpe_mm"] == 3
+    assert found.loc[("iHOI", "lamp"), "needs"].endswith(
+        "f10_pct, chamfer_hand_cm2, mrrpe_mm, coverage_pct; 9 frames failed"
+    )
+    assert found.loc[("iHOI", "mean"), "needs"] == "mean over 1 of 2 sequences"
+    assert "- iHOI, mug: 2 frames failed" in (tmp_path / "t.md").read_text()
+
+
+def test_a_method_whose_every_frame_failed_keeps_its_rows(tmp_path: Path) -> None:
+    found = table(tmp_path, [scores(tmp_path, "mug", None, method="iHOI")]).set_index(["method", "sequence"])
+    assert "no frame could be scored" in found.loc[("iHOI", "mug"), "needs"]
+    assert found.loc[("iHOI", "mean"), "needs"] == "mean over 0 of 2 sequences"
+
+
 def test_nothing_scored_still_prints(tmp_path: Path) -> None:
     found = table(tmp_path, [])
     assert list(found["sequence"]) == ["mean"] * 3

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handloom.evaluation.frame_meshes import read_truth
-from handloom.evaluation.interchange import missing_frames, read_interchange, score_interchange
+from handloom.evaluation.hold_scores import score_hold_sequence
+from handloom.evaluation.interchange import joints_from_vertices, read_interchange, score_interchange
 from handloom.hand.open_hand import open_hand
 from handloom.runtime.artifacts import read_json
 from handloom.runtime.errors import InputError
 
-from .sequence_files import FRAMES, sequence_arrays, write_truth
+from .sequence_files import FRAMES, sequence_arrays, write_predictions, write_truth
 
 Arrays = dict[str, np.ndarray]
 
@@ -42,7 +42,9 @@ def exchange(truth: Arrays, *, scale: float = 1, wrist: tuple[float, float, floa
     }
 
 
-def score(folder: Path, arrays: Arrays, truth: Arrays, protocol: Any = "faithful") -> dict[str, Any]:
+def score(
+    folder: Path, arrays: Arrays, truth: Arrays, protocol: Any = "faithful", method: str | None = "iHOI"
+) -> dict[str, Any]:
     np.savez(folder / "ihoi.npz", allow_pickle=False, **arrays)
     score_interchange(
         folder / "ihoi.npz",
@@ -53,6 +55,7 @@ def score(folder: Path, arrays: Arrays, truth: Arrays, protocol: Any = "faithful
         sequence="block",
         protocol=protocol,
         seed=1,
+        method=method,
         restarts=3,
     )
     scores: dict[str, Any] = read_json(folder / "scores.json")
@@ -114,9 +117,86 @@ def test_failed_and_missing_frames_lower_the_coverage(tmp_path: Path, truth: Arr
     arrays |= {"obj_verts": arrays["obj_verts"][: 2 * vertices], "obj_faces": arrays["obj_faces"][: 2 * faces]}
     scores = score(tmp_path, arrays, truth)
     assert scores["coverage_pct"] == 25
-    found = read_interchange(tmp_path / "ihoi.npz", open_hand())
-    assert found.failed.tolist() == [False, True, True]
-    assert missing_frames(found, read_truth(tmp_path / "truth.npz")[0].names) == ["0003"]
+    assert read_interchange(tmp_path / "ihoi.npz", open_hand()).failed.tolist() == [False, True, True]
+    assert scores["remark"] == (
+        "1 of 4 annotated frames are not in the file (frame 0003); 2 frames failed (frames 0001, 0002)"
+    )
+
+
+def test_a_frame_without_annotation_is_not_missed(tmp_path: Path, truth: Arrays) -> None:
+    arrays = exchange(truth)
+    vertices, faces = (int(np.diff(arrays[name])[0]) for name in ("obj_vert_ptr", "obj_face_ptr"))
+    for name, rows in (("fnames", 1), ("hand_verts", 1), ("obj_verts", vertices), ("obj_faces", faces)):
+        arrays[name] = arrays[name][:-rows]
+    for name in ("obj_vert_ptr", "obj_face_ptr"):
+        arrays[name] = arrays[name][:-1]
+    scores = score(tmp_path, arrays, truth | {"valid": np.array([True, True, True, False])})
+    assert scores["coverage_pct"] == 100
+    assert "remark" not in scores
+
+
+def test_our_own_predictions_score_the_same_through_a_file(tmp_path: Path, truth: Arrays) -> None:
+    """HOLD's row and another method's row are made by one scorer: the same meshes, the same numbers, digit by digit."""
+    hand, shifted = open_hand(), dict(truth)
+    shifted["cam_from_object"] = truth["cam_from_object"].copy()
+    shifted["cam_from_object"][:, :3, 3] += [0.004, -0.003, 0.002]
+    shifted["hand_vertices_cam_m"] = 1.03 * truth["hand_vertices_cam_m"]
+    annotation = dict(truth)
+    for arrays in (shifted, annotation):  # the file's joints come from vertices, so these must
+        arrays["hand_joints_cam_m"] = joints_from_vertices(hand, arrays["hand_vertices_cam_m"].astype(np.float64))
+    score_hold_sequence(
+        write_predictions(tmp_path / "predictions.npz", shifted),
+        write_truth(tmp_path / "truth.npz", annotation),
+        tmp_path / "hold.json",
+        tmp_path / "hold.csv",
+        sequence="block",
+        protocol="faithful",
+        seed=1,
+        restarts=3,
+    )
+    expected = read_json(tmp_path / "hold.json")
+    found = score(tmp_path, exchange(shifted), annotation)
+    assert expected["mpjpe_mm"] > 1
+    assert expected["chamfer_hand_cm2"] > 0.1
+    assert {name: found[name] for name in expected if name not in ("method", "variant")} == {
+        name: value for name, value in expected.items() if name not in ("method", "variant")
+    }
+
+
+def test_signs_of_a_wrong_convention_are_told_with_the_score(tmp_path: Path, truth: Arrays) -> None:
+    """Such a file is well formed, so it is scored; the row says what is odd."""
+    wrist = np.einsum("v,fvd->fd", open_hand().J_regressor[0].numpy(), truth["hand_vertices_cam_m"])
+    arrays = exchange(truth, wrist=(0, 0, 0))
+    relative = {**arrays, "frame": np.array("wrist_relative_camera")}
+    relative["hand_verts"] = arrays["hand_verts"] - wrist[:, None]
+    relative["obj_verts"] = arrays["obj_verts"] - np.repeat(wrist, np.diff(arrays["obj_vert_ptr"]), axis=0)
+    for signs, name in (([1, -1, -1], "OpenGL"), ([-1, -1, 1], "PyTorch3D"), ([-1, 1, 1], "left hand")):
+        turned = {part: relative[part] * signs for part in ("hand_verts", "obj_verts")}
+        assert name in score(tmp_path, relative | turned, truth)["remark"]
+    assert "the object is 8 times as large" in score(tmp_path, exchange(truth, scale=8), truth)["remark"]
+    far = {**relative, "obj_verts": arrays["obj_verts"] + [0, 0, 0.4]}
+    assert "frames 0000, 0001, 0002, 0003: the object is more than 0.5 m" in score(tmp_path, far, truth)["remark"]
+    strangers = {**arrays, "fnames": np.array(["0000", "0001", "0002", "rgb/0003.png"])}
+    assert (
+        "1 frames of the file are not the sequence's (frame rgb/0003.png)"
+        in score(tmp_path, strangers, truth)["remark"]
+    )
+    assert "remark" not in score(tmp_path, arrays, truth)
+
+
+def test_a_file_of_another_method_or_sequence_is_refused(tmp_path: Path, truth: Arrays) -> None:
+    with pytest.raises(InputError, match=r"states the method 'iHOI', but hold\.interchange names it under DiffHOI"):
+        score(tmp_path, exchange(truth), truth, method="DiffHOI")
+    with pytest.raises(InputError, match=r"ihoi.npz: predicted frames a, b, c, ...: none is among the 4 frames"):
+        score(tmp_path, {**exchange(truth), "fnames": np.array(list("abcd"))}, truth)
+
+
+def test_a_failed_file_still_makes_a_row(tmp_path: Path, truth: Arrays) -> None:
+    arrays = exchange(truth)
+    arrays["hand_verts"] = np.full_like(arrays["hand_verts"], np.nan)
+    scores = score(tmp_path, arrays, truth)
+    assert (scores["coverage_pct"], scores["mpjpe_mm"]) == (0, None)
+    assert "4 frames failed" in scores["remark"]
 
 
 def _set(name: str, value: Any) -> Callable[[Arrays], None]:
@@ -140,6 +220,11 @@ def _edit(name: str, index: Any, value: Any) -> Callable[[Arrays], None]:
     [
         (_scaled("hand_verts", 1000), "frames 0000, 0001, 0002, 0003: the hand is not .* are these millimetres"),
         (_scaled("obj_verts", 1000), "frames 0000, .*: the object is not .* are these millimetres"),
+        (_scaled("hand_verts", 100), "are these centimetres"),
+        (_scaled("hand_verts", 10), "DiffHOI's joint frame"),
+        (_scaled("hand_verts", 5), "iHOI's normalised cube"),
+        (_set("hand_verts", np.zeros((4, 778, 3))), r"hand_verts has shape .* MANO's vertices: set `mano`"),
+        (_set("units", ["m"]), r"units is <U1 of shape \(1,\), expected one text"),
         (_set("units", "mm"), "units is 'mm', expected 'm'"),
         (_set("frame", "opengl"), "frame is 'opengl', expected one of camera, wrist_relative_camera"),
         (_edit("hand_verts", (slice(None), 7, 2), -0.001), "frames .*: the hand is behind the camera"),

@@ -373,6 +373,34 @@ rule score_hold:
         "../scripts/score_hold.py"
 
 
+rule score_interchange:
+    """iHOI or DiffHOI, run by the user and brought as a file, scored like HOLD's own predictions."""
+    input:
+        interchange=interchange_file,
+        truth=f"{OF_SEQUENCE}/truth.npz",
+        hand=MANO_HAND,
+    output:
+        scores=f"{OF_SEQUENCE}/interchange/{{method}}/scores.json",
+        frames=f"{OF_SEQUENCE}/interchange/{{method}}/scores.csv",
+    wildcard_constraints:
+        method="iHOI|DiffHOI",
+    log:
+        "logs/score_interchange/{sequence}/{method}.log",
+    benchmark:
+        "benchmarks/score_interchange/{sequence}/{method}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        protocol=HOLD.protocol,
+        seed=HOLD.seed,
+        code=code_digest("handloom.evaluation.interchange"),
+    script:
+        "../scripts/score_interchange.py"
+
+
 rule hold_table:
     """The table of HOLD, or that of its phases (`_ablation`)."""
     input:
@@ -380,7 +408,8 @@ rule hold_table:
             "results/hold/{sequence}/{phase}/scores.json",
             sequence=ANNOTATED,
             phase=PHASES if wildcards.ablation else ["phase3"],
-        ),
+        )
+        + ([] if wildcards.ablation else OTHER_SCORES),
     output:
         csv="results/tables/hold{ablation}.csv",
         markdown="results/tables/hold{ablation}.md",
@@ -439,6 +468,41 @@ rule hold_overlay:
         code=code_digest("handloom.figures.hold_overlay"),
     script:
         "../scripts/hold_overlay.py"
+
+
+rule hold_turntable:
+    """Videos: hand and object turning once, and the reconstruction over the frames."""
+    input:
+        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
+        frames=f"{OF_SEQUENCE}/frames",
+        list=f"{OF_SEQUENCE}/frames.json",
+        camera=f"{OF_SEQUENCE}/aligned.npz",
+    output:
+        turntable=report(
+            f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
+            caption="../report/hold_turntable.rst",
+            category="HOLD",
+            labels={"picture": "turntable, {phase}", "sequence": "{sequence}"},
+        ),
+        overlay=report(
+            f"{OF_SEQUENCE}/{{phase}}/overlay.mp4",
+            caption="../report/hold_video.rst",
+            category="HOLD",
+            labels={"picture": "video, {phase}", "sequence": "{sequence}"},
+        ),
+    log:
+        "logs/hold_turntable/{sequence}/{phase}.log",
+    benchmark:
+        "benchmarks/hold_turntable/{sequence}/{phase}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=code_digest("handloom.figures.hold_videos"),
+    script:
+        "../scripts/hold_turntable.py"
 
 
 rule hold_export:

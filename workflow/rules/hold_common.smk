@@ -11,8 +11,13 @@ ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "h
 # The last input of its rules, as scripts take the others by their places; without a file, none.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
+OTHERS = HOLD.others
+OTHER_SCORES = [f"results/hold/{name}/interchange/{method}/scores.json" for method, name in OTHERS]
 HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
-HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES]
+HOLD_VIDEOS = [
+    f"results/hold/{name}/phase3/{video}.mp4" for name in SEQUENCES for video in ("turntable", "overlay")
+]
+HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD_VIDEOS
 HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]
 STAGES = [
     *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
@@ -49,6 +54,14 @@ def build_of(wildcards):
     if sequence["kind"] == "build":
         return by_hand(f"hold.sequences.{wildcards.sequence}.path", [sequence["path"]])
     return [f"results/hold/{wildcards.sequence}/build"]
+
+
+def interchange_file(wildcards):
+    """The user's file of another method for a sequence."""
+    method, sequence = wildcards.method, wildcards.sequence
+    if (method, sequence) not in OTHERS:
+        raise WorkflowError(f"hold.interchange.{method} names no file for {sequence}; docs/interchange.md tells how")
+    return by_hand(f"hold.interchange.{method}.{sequence}", [OTHERS[method, sequence]])
 
 
 def stage_benchmarks(sequence, rules):

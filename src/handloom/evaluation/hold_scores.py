@@ -137,11 +137,16 @@ def write_scores(
     protocol: Protocol,
     seed: int,
     variant: str = "",
+    remark: str = "",
 ) -> None:
-    """Write a sequence's scores as JSON (NaN as null, also under the reference's names) and its frames as CSV."""
+    """Write a sequence's scores as JSON (NaN as null, also under the reference's names) and its frames as CSV.
+
+    `remark` goes into the table's row: what a reader of the numbers has to know.
+    """
     values = _without_nan(asdict(scores))
     reference = {name: values[ours] for name, ours in _REFERENCE_NAMES.items()}
     notes = {"sequence": sequence, "method": method, "variant": variant, "protocol": protocol, "seed": seed}
+    notes |= {"remark": remark} if remark else {}
     write_table(frames_output, frames.round(6))
     write_json(output, {**notes, **values, "reference_names": {**reference, "seq_name": sequence}})
     print(

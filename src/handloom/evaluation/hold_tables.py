@@ -1,7 +1,7 @@
 """HOLD's tables: `hold.csv`, methods by sequence beside the paper's values, and `hold_ablation.csv`, its phases.
 
-A row that was not run stays empty and says in `needs` what would fill it; nothing is taken from the paper but the
-columns named `paper_`.
+A row that was not run stays empty and says in `needs` what would fill it; a row of another method says there which
+frames its file lacks. Nothing is taken from the paper but the columns named `paper_`.
 """
 
 import math
@@ -115,7 +115,7 @@ def benchmark_seconds(paths: Sequence[Path]) -> float:
 def _missing_text(method: str) -> str:
     if method == "HOLD":
         return "reconstruct and score it"
-    return f"run {method} and name its interchange file (schema: handloom.evaluation.interchange)"
+    return f"run {method} and name its file in hold.interchange.{method} (docs/interchange.md)"
 
 
 def _rows(
@@ -131,8 +131,8 @@ def _rows(
     rows = [_row(by_sequence, sequence, seconds, need) for sequence in sequences]
     known = pd.DataFrame(rows, columns=["sequence", *METRICS, "seconds", "needs"])
     means = {name: _mean(known[name].to_numpy(float)) for name in (*METRICS, "seconds")}
-    scored = [row["sequence"] for row in rows if not row["needs"]]
-    if not scored:
+    scored = [row["sequence"] for row in rows if not any(math.isnan(row[name]) for name in METRICS)]
+    if not scored and not len(scores):
         return [{"sequence": MEAN, **means, "needs": need}]
     short = "" if len(scored) == len(rows) else f"mean over {len(scored)} of {len(rows)} sequences"
     return [*rows, {"sequence": MEAN, **means, "needs": short}]
@@ -144,11 +144,12 @@ def _row(by_sequence: pd.DataFrame, sequence: str, seconds: Mapping[str, float],
     found = by_sequence.loc[[sequence]].iloc[0]
     values = {name: float(found[name]) for name in METRICS}
     failed = [name for name in METRICS if math.isnan(values[name])]
+    notes = [f"no frame could be scored for {', '.join(failed)}"] if failed else []
     return {
         "sequence": sequence,
         **values,
         "seconds": seconds.get(sequence, np.nan),
-        "needs": f"no frame could be scored for {', '.join(failed)}" if failed else "",
+        "needs": "; ".join(notes + [found["remark"]] * bool(found["remark"])),
     }
 
 
@@ -168,8 +169,8 @@ def _read(paths: Sequence[Path]) -> pd.DataFrame:
         missing = [name for name in _NEEDED if not isinstance(values, dict) or name not in values]
         if missing:
             raise InputError(f"{path}: lacks {missing}, so it holds no scores of a sequence; score it again")
-        rows.append({name: values[name] for name in _NEEDED})
-    table = pd.DataFrame(rows, columns=list(_NEEDED)).astype(dict.fromkeys(METRICS, float))
+        rows.append({name: values[name] for name in _NEEDED} | {"remark": values.get("remark", "")})
+    table = pd.DataFrame(rows, columns=[*_NEEDED, "remark"]).astype(dict.fromkeys(METRICS, float))
     protocols = sorted(set(table["protocol"]))
     if len(protocols) > 1:
         raise InputError(f"{paths[0]} and others: are of protocols {protocols}, but one table needs one; score again")

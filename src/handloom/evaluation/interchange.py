@@ -18,12 +18,11 @@ One npz per sequence, written in the method's own environment with `numpy.savez`
 
 Joints are never taken from a method: they are regressed from the vertices (`J_regressor`, and five tip vertices), in
 prediction and ground truth alike when the latter's hand has the same vertices. None of the metrics depends on where
-the hand is, so both frames give the same scores.
+the hand is, so both frames give the same scores. docs/interchange.md says how each method's output becomes such a file.
 """
 
 import sys
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +34,7 @@ from handloom.evaluation.frame_meshes import FrameMeshes, read_truth
 from handloom.evaluation.frame_points import FramePoints
 from handloom.evaluation.hold_scores import Protocol, score_sequence, write_scores
 from handloom.evaluation.icp import RESTARTS
+from handloom.evaluation.interchange_remarks import listed, remarks
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel
 from handloom.runtime.errors import InputError
@@ -46,7 +46,15 @@ _HAND_SIZE_M = (0.05, 0.4)
 """Diagonal of a hand's bounding box."""
 _OBJECT_SIZE_M = (0.005, 2.0)
 _WRIST_AT_ORIGIN_M = 0.02
-_ROWS_NAMED = 5
+_TYPICAL_SIZE_M = 0.2
+_UNITS = {
+    5: "iHOI's normalised cube (0.2 m to 1)",
+    10: "DiffHOI's joint frame (10 to a metre)",
+    100: "centimetres",
+    1000: "millimetres",
+}
+"""What lengths may be in when they are about so many times too large."""
+_MANO_VERTICES = 778
 
 
 @dataclass(frozen=True)
@@ -70,21 +78,35 @@ def score_interchange(
     sequence: str,
     protocol: Protocol,
     seed: int,
+    method: str | None = None,
     restarts: int = RESTARTS,
 ) -> None:
-    """Stage: score another method's file as HOLD's own predictions are scored; raises InputError as its reader does."""
+    """Stage: score another method's file as HOLD's own predictions are scored.
+
+    What lowers the coverage or looks wrong, though it can be scored, is printed and goes into the table's row. Raises
+    InputError as the reader does, and for a file of another method than `method` or of another sequence.
+    """
     found = read_interchange(interchange, hand)
-    annotation, valid = read_truth(truth)
-    missing = missing_frames(found, annotation.names)
-    if missing or found.failed.any():
-        print(
-            f"{interchange}: {len(missing)} frames missing, {int(found.failed.sum())} failed; they lower the coverage",
-            file=sys.stderr,
+    if method is not None and found.method != method:
+        raise InputError(
+            f"{interchange}: states the method '{found.method}', but hold.interchange names it under {method}; "
+            "correct either"
         )
-    scores, frames = score_sequence(
-        found.meshes, comparable(annotation, hand), valid, protocol=protocol, seed=seed, restarts=restarts
+    annotation, valid = read_truth(truth)
+    annotation = comparable(annotation, hand)
+    try:
+        scores, frames = score_sequence(
+            found.meshes, annotation, valid, protocol=protocol, seed=seed, restarts=restarts
+        )
+    except InputError as error:
+        raise InputError(f"{interchange}: {error}") from error
+    notes = remarks(found.meshes, found.failed, annotation, valid)
+    for note in notes:
+        print(f"{interchange}: {note}", file=sys.stderr)
+    remark = "; ".join(notes)
+    write_scores(
+        output, frames_output, scores, frames, sequence, found.method, protocol, seed, found.weights_id, remark
     )
-    write_scores(output, frames_output, scores, frames, sequence, found.method, protocol, seed, found.weights_id)
 
 
 def comparable(truth: FrameMeshes, hand: HandModel) -> FrameMeshes:
@@ -130,12 +152,6 @@ def read_interchange(path: Path, hand: HandModel) -> Interchange:
     return Interchange(str(arrays["method"]), str(arrays["weights_id"]), frame, meshes, failed)
 
 
-def missing_frames(found: Interchange, names: Iterable[str]) -> list[str]:
-    """The sequence's frames that the file does not hold; they lower the coverage."""
-    present = set(found.meshes.names)
-    return [name for name in names if name not in present]
-
-
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -161,7 +177,7 @@ def _layout_problems(arrays: dict[str, np.ndarray], hand_vertices: int) -> list[
         problems.append(f"fnames is {names.dtype} of shape {names.shape}, expected (N) text with N > 0")
     twice = sorted({str(name) for name in names if (names == name).sum() > 1}) if names.ndim == 1 else []
     if twice:
-        problems.append(f"fnames holds {_listed(twice)} more than once")
+        problems.append(f"fnames holds {listed(twice)} more than once")
     for name, shape in (
         ("hand_verts", (count, hand_vertices, 3)),
         ("obj_verts", (None, 3)),
@@ -169,9 +185,13 @@ def _layout_problems(arrays: dict[str, np.ndarray], hand_vertices: int) -> list[
         ("obj_faces", (None, 3)),
     ):
         if not _fits(arrays[name].shape, shape):
-            problems.append(f"{name} has shape {arrays[name].shape}, expected {str(shape).replace('None', 'any')}")
+            text = f"{name} has shape {arrays[name].shape}, expected {str(shape).replace('None', 'any')}"
+            mano = name == "hand_verts" and _fits(arrays[name].shape, (count, _MANO_VERTICES, 3))
+            problems.append(text + ("; these are MANO's vertices: set `mano` in the configuration" if mano else ""))
     if arrays["obj_face_ptr"].shape not in ((count + 1,), (2,)):
         problems.append(f"obj_face_ptr has shape {arrays['obj_face_ptr'].shape}, expected ({count + 1},) or (2,)")
+    odd = [name for name in _TEXTS if arrays[name].ndim or arrays[name].dtype.kind != "U"]
+    problems += [f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}, expected one text" for name in odd]
     problems += [
         f"{name} is {arrays[name].dtype}, expected {what}"
         for name, kinds, what in (
@@ -219,8 +239,11 @@ def _row_problems(meshes: FrameMeshes, vertices: Float[np.ndarray, "frames verti
 
 
 def _size_text(what: str, size_m: np.ndarray, allowed: tuple[float, float]) -> str:
-    typical = float(np.nanmedian(size_m)) if np.isfinite(size_m).any() else np.nan
-    unit = "; are these millimetres?" if typical > 10 * allowed[1] else ""
+    known = size_m[np.isfinite(size_m)]
+    typical = float(np.median(known)) if len(known) else np.nan
+    factor = typical / _TYPICAL_SIZE_M
+    nearest = min(_UNITS, key=lambda times: abs(np.log(max(factor, 1e-9) / times)))
+    unit = f"; are these {_UNITS[nearest]}?" if typical > allowed[1] else ""
     return (
         f"the {what} is not between {allowed[0]} and {allowed[1]} m large (median over all frames {typical:.3g}){unit}"
     )
@@ -240,12 +263,7 @@ def _frame_problems(names: list[str], vertices: np.ndarray, wrists: np.ndarray, 
 
 def _of_rows(names: list[str], rows: Bool[np.ndarray, " frames"], text: str) -> list[str]:
     found = [names[row] for row in np.flatnonzero(rows)]
-    return [f"{_listed(found)}: {text}"] if found else []
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _ROWS_NAMED} more" if len(names) > _ROWS_NAMED else ""
-    return f"frame{'s' if len(names) > 1 else ''} {', '.join(names[:_ROWS_NAMED])}{more}"
+    return [f"{listed(found)}: {text}"] if found else []
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:

@@ -14,6 +14,7 @@ from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSet
 from handloom.runtime.config.sfm import SfmSettings
 
 HOLD_DEMO_ROOT = Path("resources/demo/HO3D_v3")
+OtherMethod = Literal["iHOI", "DiffHOI"]
 
 
 class HoldSequenceSettings(SequenceSettings):
@@ -33,6 +34,11 @@ class HoldSettings(Settings):
     )
     protocol: Literal["faithful", "per_frame"] = Field(
         "faithful", description="faithful: CD and F-scores of the first frame, as published; per_frame: of every frame."
+    )
+    interchange: dict[OtherMethod, dict[str, str | None]] = Field(
+        {},
+        description="Results of iHOI and DiffHOI to score beside HOLD's: method, sequence and the file that you wrote "
+        "(docs/interchange.md), as in {iHOI: {ABF12: data/ihoi/ABF12.npz}}.",
     )
     seed: int = Field(1, ge=0, description="Root of everything random in the reconstruction.")
     sfm: SfmSettings = SfmSettings()
@@ -61,7 +67,27 @@ class HoldSettings(Settings):
                 raise ValueError(
                     f"sequences.{name}.path is {sequence.path}, but hold.demo.sequences does not render it"
                 )
+        for method, sequence in self.others:
+            if sequence not in self.chosen:
+                raise ValueError(
+                    f"interchange.{method}.{sequence}: no such sequence; hold.sequences has {', '.join(self.chosen)}"
+                )
+            if self.chosen[sequence].kind != "ho3d":
+                raise ValueError(
+                    f"interchange.{method}.{sequence}: the sequence is of kind {self.chosen[sequence].kind}, which has "
+                    "no annotation to score against; expected kind ho3d"
+                )
         return self
+
+    @property
+    def others(self) -> dict[tuple[OtherMethod, str], str]:
+        """The files of other methods, by method and sequence."""
+        return {
+            (method, sequence): path
+            for method, files in self.interchange.items()
+            for sequence, path in files.items()
+            if path is not None
+        }
 
     @property
     def chosen(self) -> dict[str, HoldSequenceSettings]:

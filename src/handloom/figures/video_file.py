@@ -1,0 +1,78 @@
+"""MP4 files from pictures, whole or not at all."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from handloom.runtime.artifacts import atomic_path
+from handloom.runtime.errors import OutputError
+
+CODECS = ("vp09", "mp4v")
+"""VP9 plays in browsers; MPEG-4, which any build of OpenCV writes, in players only."""
+
+
+def write_video(
+    path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], *, frames_per_second: float
+) -> None:
+    """Write RGB pictures of one size, with even sides, as MP4.
+
+    The first of `CODECS` that this build of OpenCV can encode is taken. OpenCV leaves out pictures of another size and
+    says nothing about a full disk: sizes are checked before, and the finished file is read back. Raises ValueError for
+    no picture, odd or different sizes, OutputError when the file does not hold every picture.
+    """
+    with atomic_path(path) as temporary:
+        temporary.touch()  # a full disk or an unwritable folder shows here with its own reason
+        count = _encode(temporary, pictures, frames_per_second)
+        found = len(read_video(temporary))
+        if found != count:
+            raise OutputError(f"{path}: {found} of {count} pictures can be read back; is the disk full?")
+
+
+def read_video(path: Path) -> list[UInt8[np.ndarray, "height width 3"]]:
+    """The RGB pictures of a short video; none for a file that cannot be decoded."""
+    capture = cv2.VideoCapture(str(path))
+    pictures: list[np.ndarray] = []
+    try:
+        while True:
+            good, picture = capture.read()
+            if not good:
+                return pictures
+            pictures.append(np.ascontiguousarray(picture[..., ::-1]))
+    finally:
+        capture.release()
+
+
+def _encode(path: Path, pictures: Iterable[np.ndarray], frames_per_second: float) -> int:
+    writer, shape, count = None, None, 0
+    try:
+        for picture in pictures:
+            if writer is None:
+                shape = picture.shape
+                if shape[0] % 2 or shape[1] % 2:
+                    raise ValueError(f"pictures are {shape[1]}x{shape[0]}, but even sides are needed")
+                writer = _writer(path, frames_per_second, shape[1], shape[0])
+            if picture.shape != shape:
+                raise ValueError(f"picture {count} has shape {picture.shape}, the others {shape}")
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+            count += 1
+    finally:
+        if writer is not None:
+            writer.release()
+    if not count:
+        raise ValueError("a video needs at least one picture")
+    return count
+
+
+def _writer(path: Path, frames_per_second: float, width_px: int, height_px: int) -> cv2.VideoWriter:
+    for codec in CODECS:
+        code = cv2.VideoWriter.fourcc(*codec)
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, frames_per_second, (width_px, height_px))
+        if writer.isOpened():
+            return writer
+        writer.release()
+    raise OutputError(
+        f"{path}: this build of OpenCV encodes none of {', '.join(CODECS)}; pip install opencv-python-headless"
+    )

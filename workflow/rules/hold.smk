@@ -382,12 +382,12 @@ rule score_interchange:
     output:
         scores=f"{OF_SEQUENCE}/interchange/{{method}}/scores.json",
         frames=f"{OF_SEQUENCE}/interchange/{{method}}/scores.csv",
-    wildcard_constraints:
-        method="iHOI|DiffHOI",
     log:
         "logs/score_interchange/{sequence}/{method}.log",
     benchmark:
         "benchmarks/score_interchange/{sequence}/{method}.tsv"
+    wildcard_constraints:
+        method="iHOI|DiffHOI",
     conda:
         ENVIRONMENT
     resources:

@@ -85,8 +85,8 @@ def test_names_and_shapes_are_the_published_ones(network: Metro) -> None:
 
 def test_template(c12: Arrays) -> None:
     joints, vertices = template_m(random_hand())
-    close(joints, c12["template_joints_m"], 1e-6)
-    close(vertices, c12["template_verts_m"], 1e-6)
+    close(joints, c12["template_joints_m"], 1e-5)
+    close(vertices, c12["template_verts_m"], 1e-5)
     assert tuple(c12["vertex_ids_195"].tolist()) == COARSE_VERTICES
 
 

@@ -66,6 +66,11 @@ def test_a_missing_file_names_file_and_home(tmp_path: Path) -> None:
     [
         ({"upsampling.bias": None}, r"upsampling\.bias is missing"),
         ({"upsampling.bias": torch.zeros(6890)}, r"upsampling\.bias is \(6890,\), expected \(778,\)"),
+        ({"upsampling.bias": torch.zeros(778).long()}, r"upsampling\.bias is of torch\.int64"),
+        (
+            {"upsampling.bias": torch.zeros(778).to_sparse()},
+            r"upsampling\.bias is of torch\.float32 \(torch\.sparse_coo\)",
+        ),
         ({"decoder.weight": torch.zeros(2)}, r"decoder\.weight is not expected"),
         ({"trans_encoder.0.bert.position_embeddings.weight": None}, r"position_embeddings\.weight is missing"),
         ({"upsampling.bias": torch.full((778,), torch.nan)}, r"upsampling\.bias holds NaN"),

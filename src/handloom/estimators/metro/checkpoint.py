@@ -113,6 +113,8 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
             yield f"{name} is missing"
         elif found[name].shape != value.shape:
             yield f"{name} is {tuple(found[name].shape)}, expected {tuple(value.shape)}"
+        elif found[name].is_floating_point() != value.is_floating_point() or found[name].layout != torch.strided:
+            yield f"{name} is of {found[name].dtype} ({found[name].layout}), expected dense {value.dtype}"
     for name in found:
         if name not in expected:
             yield f"{name} is not expected"

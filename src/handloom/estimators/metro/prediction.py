@@ -11,6 +11,7 @@ from handloom.estimators.metro.mesh_joints import regressed_joints_m
 from handloom.estimators.metro.network import Metro
 from handloom.estimators.metro.preprocessing import network_input
 from handloom.hand.joints import WRIST, Fingertips
+from handloom.runtime.progress import progress
 
 
 class MetroHands(NamedTuple):
@@ -44,7 +45,8 @@ def predict(
 ) -> MetroHands:
     """Hands of RGB squares of 224 pixels that show right hands; the network must be in evaluation mode."""
     with torch.no_grad():
-        outputs = [network(network_input(batch.to(device))) for batch in image_u8.split(batch_size)]
+        batches = progress(image_u8.split(batch_size), "METRO")
+        outputs = [network(network_input(batch.to(device))) for batch in batches]
     camera = torch.cat([output.camera for output in outputs]).cpu()
     return hands_of(torch.cat([output.vertices_m for output in outputs]).cpu(), camera, mesh_joints)
 

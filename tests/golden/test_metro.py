@@ -97,7 +97,8 @@ def test_backbone(network: Metro, images: Tensor, c12: Arrays) -> None:
 @pytest.mark.parametrize("part", range(4), ids=PARTS)
 @pytest.mark.parametrize("given", ["", "given_"])
 def test_mesh_joints_and_camera(c12: Arrays, outputs: Callable[[str], MetroOutput], given: str, part: int) -> None:
-    close(outputs(given)[part], c12[f"{given}{PARTS[part]}"])
+    """From a given feature tighter than the README's 1e-3, which the other form of GELU would meet (2e-4)."""
+    close(outputs(given)[part], c12[f"{given}{PARTS[part]}"], 5e-5 if given else 1e-3)
 
 
 @pytest.fixture(scope="module")

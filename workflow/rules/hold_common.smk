@@ -42,8 +42,8 @@ def hand_checkpoint(wildcards):
     """The weights of the configured hand estimator: DetNet's, or METRO's, which the user fetches."""
     estimation = HOLD.hand.estimation
     if estimation.backend == "metro":
-        return by_hand("hold.hand.estimation.metro.checkpoint", [estimation.metro.checkpoint])
-    return [str(checkpoint_path(estimation.checkpoint))]
+        return by_hand("hold.hand.estimation.metro.checkpoint", [estimation.metro.checkpoint])[0]
+    return str(checkpoint_path(estimation.checkpoint))
 
 
 def build_of(wildcards):
@@ -59,7 +59,7 @@ def interchange_file(wildcards):
     method, sequence = wildcards.method, wildcards.sequence
     if (method, sequence) not in OTHERS:
         raise WorkflowError(f"hold.interchange.{method} names no file for {sequence}; docs/interchange.md tells how")
-    return by_hand(f"hold.interchange.{method}.{sequence}", [OTHERS[method, sequence]])
+    return by_hand(f"hold.interchange.{method}.{sequence}", [OTHERS[method, sequence]])[0]
 
 
 def stage_benchmarks(sequence, rules):

@@ -67,14 +67,14 @@ class HoldSettings(Settings):
                 raise ValueError(
                     f"sequences.{name}.path is {sequence.path}, but hold.demo.sequences does not render it"
                 )
-        for method, sequence in self.others:
-            if sequence not in self.chosen:
+        for method, name in self.others:
+            if name not in self.chosen:
                 raise ValueError(
-                    f"interchange.{method}.{sequence}: no such sequence; hold.sequences has {', '.join(self.chosen)}"
+                    f"interchange.{method}.{name}: no such sequence; hold.sequences has {', '.join(self.chosen)}"
                 )
-            if self.chosen[sequence].kind != "ho3d":
+            if self.chosen[name].kind != "ho3d":
                 raise ValueError(
-                    f"interchange.{method}.{sequence}: the sequence is of kind {self.chosen[sequence].kind}, which has "
+                    f"interchange.{method}.{name}: the sequence is of kind {self.chosen[name].kind}, which has "
                     "no annotation to score against; expected kind ho3d"
                 )
         return self

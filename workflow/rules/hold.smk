@@ -261,12 +261,14 @@ rule train_phase:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=GPUS,
     params:
         compact=plain(HOLD.compact),
         phase=lambda wildcards: "phase1" if wildcards.phase == "phase1" else "phase3",
         files=lambda wildcards: 2 if wildcards.phase == "phase1" else 3,
         work=lambda wildcards: f"results/hold/{wildcards.sequence}/work/{wildcards.phase}",
         seed=HOLD.seed,
+        device=RUN.device,
         code=code_digest("handloom.reconstruction.compact.phases"),
     script:
         "../scripts/train_phase.py"
@@ -292,9 +294,11 @@ rule refine_poses:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=GPUS,
     params:
         refinement=plain(HOLD.refinement),
         cube_margin=HOLD.compact.cube_margin,
+        device=RUN.device,
         code=code_digest("handloom.reconstruction.compact.phases"),
     script:
         "../scripts/refine_poses.py"

@@ -11,5 +11,5 @@ with logged_job(snakemake.log[0], snakemake.threads):
 
     p, hand = snakemake.params, configured_hand(snakemake.input.get("hand"))
     paths = [*snakemake.input[:3], snakemake.output.poses, snakemake.output.history]
-    settings = RefinementSettings.model_validate(p.refinement)
-    refine_poses(settings, p.cube_margin, hand, *map(Path, paths), threads=snakemake.threads, code=p.code)
+    settings, run = RefinementSettings.model_validate(p.refinement), {"device": p.device, "code": p.code}
+    refine_poses(settings, p.cube_margin, hand, *map(Path, paths), threads=snakemake.threads, **run)

@@ -11,5 +11,5 @@ with logged_job(snakemake.log[0], snakemake.threads):
 
     p, hand = snakemake.params, configured_hand(snakemake.input.get("hand"))
     settings, outputs = CompactSettings.model_validate(p.compact), PhaseOutputs(*map(Path, snakemake.output[:5]))
-    run = {"work": Path(p.work), "seed": p.seed, "threads": snakemake.threads, "code": p.code}
+    run = {"work": Path(p.work), "threads": snakemake.threads, **{name: p[name] for name in ("seed", "device", "code")}}
     train_phase(settings, p.phase, hand, *map(Path, snakemake.input[: p.files]), outputs=outputs, **run)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handloom.reconstruction.compact.frame_rows import frame_rows
 from handloom.reconstruction.compact.voxels import look_up, refined, with_gradient
 
 
@@ -71,7 +72,7 @@ class VoxelField(nn.Module):
         found = look_up(volume, points_unit)
         gradient = found[:, 1:]
         normal = functional.normalize(gradient, dim=-1)
-        values = torch.cat([look_up(self.features, points_unit), normal, self.codes[frame]], -1)
+        values = torch.cat([look_up(self.features, points_unit), normal, frame_rows(self.codes, frame)], -1)
         *hidden, last = self.layers
         for layer in hidden:
             values = functional.relu(layer(values))

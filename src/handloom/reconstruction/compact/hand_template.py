@@ -28,6 +28,10 @@ class HandTemplate(NamedTuple):
     centre_m: Float[Tensor, "3"]
     radius_m: float
 
+    def to(self, device: torch.device | str) -> "HandTemplate":
+        """The same template on another device."""
+        return HandTemplate(self.distance_m.to(device), self.centre_m.to(device), self.radius_m)
+
 
 def hand_template(model: HandModel, shape: Float[Tensor, " shape"], cells: int) -> HandTemplate:
     """Distances to the shaped hand at rest, its wrist sealed; exact to 2 cm from the surface, beyond only larger."""

@@ -1,6 +1,6 @@
 """What the video shows: its frames, what each pixel is, and rays through chosen pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import cv2
@@ -51,6 +51,10 @@ class Observations:
                 )
         return cls(image_u8, class_u8, intrinsics, background_plate(image_u8, class_u8), label_boxes(class_u8))
 
+    def to(self, device: torch.device | str) -> "Observations":
+        """The same video on another device."""
+        return Observations(*(getattr(self, part.name).to(device) for part in fields(self)))
+
     def rays(self, frame: Int[Tensor, " rays"], pixels: Int[Tensor, "rays 2"]) -> RayBatch:
         """Rays through the centres of pixels (column, row)."""
         column, row = pixels.unbind(-1)
@@ -62,13 +66,18 @@ class Observations:
 
     def directions(self, pixels: Int[Tensor, "rays 2"]) -> Float[Tensor, "rays 3"]:
         """K^-1 (u, v, 1): rays in the OpenCV camera's frame whose parameter is the depth."""
-        homogeneous = torch.cat([pixels.float(), torch.ones(len(pixels), 1)], -1)
+        homogeneous = torch.cat([pixels.float(), torch.ones(len(pixels), 1, device=pixels.device)], -1)
         return homogeneous @ torch.linalg.inv(self.intrinsics).T
 
     def draw(self, count: int, object_share: float, hand_share: float, generator: torch.Generator) -> RayBatch:
-        """Random rays over all frames: given shares in the boxes of object and hand, the rest anywhere (2.6)."""
-        frame = torch.randint(len(self.image_u8), (count,), generator=generator)
+        """Random rays over all frames: given shares in the boxes of object and hand, the rest anywhere (2.6).
+
+        The generator is the CPU's, so that all devices draw the same rays.
+        """
+        device = self.image_u8.device
+        frame = torch.randint(len(self.image_u8), (count,), generator=generator).to(device)
         place, which = torch.rand(count, 2, generator=generator), torch.rand(count, generator=generator)
+        place, which = place.to(device), which.to(device)
         kind = torch.where(which < object_share, OBJECT, torch.where(which < object_share + hand_share, HAND, 0))
         low, high = self.boxes[kind, frame].split(2, dim=-1)
         pixels = low + (place * (high - low + 1)).long().minimum(high - low)

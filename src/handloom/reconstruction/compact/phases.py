@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.compact.classes import HAND, OBJECT
@@ -24,6 +23,7 @@ from handloom.runtime.artifacts import Header, write_table, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.compact import CompactSettings
 from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.devices import computing_on
 from handloom.runtime.errors import InputError
 from handloom.runtime.progress import progress
 
@@ -57,16 +57,32 @@ def train_phase(
     work: Path,
     seed: int,
     threads: int | None = None,
+    device: str = "cpu",
     code: str = "",
 ) -> None:
     """Stage: train the fields from the object's visual hull and the hand's template, and the poses with them.
 
     Poses start from `poses` (phase 2's) or, without, from the build folder. A killed run goes on from its last
     checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used, masks that
-    do not fit the poses, or a loss that is no number any more.
+    do not fit the poses, a loss that is no number any more, or a device that is not there or too small.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    with computing_on(device, threads):
+        _train_phase(settings, phase, model, build, template, poses, outputs, work, seed, device, code)
+
+
+def _train_phase(
+    settings: CompactSettings,
+    phase: PhaseName,
+    model: HandModel,
+    build: Path,
+    template: Path,
+    poses: Path | None,
+    outputs: PhaseOutputs,
+    work: Path,
+    seed: int,
+    device: str,
+    code: str,
+) -> None:
     scene = read_scene(build, model, settings.cube_margin)
     _require_frames(build, scene)
     start = scene.poses if poses is None else read_poses(poses, len(scene.names), model.shape_count)
@@ -83,6 +99,7 @@ def train_phase(
         length,
         template=read_hand_template(template),
         seed=seed,
+        device=device,
     )
     if (saved := folder.load()) is not None:
         training.restore(saved)
@@ -135,23 +152,36 @@ def refine_poses(
     history: Path,
     *,
     threads: int | None = None,
+    device: str = "cpu",
     code: str = "",
 ) -> None:
     """Stage: phase 2. Move all poses so that silhouettes fit the masks and the hand touches the object.
 
-    Raises InputError when the optimisation leaves the numbers.
+    Raises InputError when the optimisation leaves the numbers, or for a device that is not there or too small.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    with computing_on(device, threads):
+        refinement = _refined(settings, cube_margin, model, build, poses, mesh, device)
+    write_table(history, pd.DataFrame(refinement.history))
+    write_poses(output, refinement.poses.arrays(), code=code)
+
+
+def _refined(
+    settings: RefinementSettings,
+    cube_margin: float,
+    model: HandModel,
+    build: Path,
+    poses: Path,
+    mesh: Path,
+    device: str,
+) -> Refinement:
     scene = read_scene(build, model, cube_margin)
     shape = read_object_mesh(mesh)
     unit = ((shape.vertices - scene.cube.centre.numpy()) / scene.cube.radius).astype(np.float32)
     refinement = Refinement(
-        ScenePoses(model, read_poses(poses, len(scene.names), model.shape_count), scene.cube),
+        ScenePoses(model, read_poses(poses, len(scene.names), model.shape_count).to(device), scene.cube),
         SurfaceMesh(unit, shape.faces),
-        scene.observations,
+        scene.observations.to(device),
         settings,
     )
     refinement.run()
-    write_table(history, pd.DataFrame(refinement.history))
-    write_poses(output, refinement.poses.arrays(), code=code)
+    return refinement

@@ -26,12 +26,16 @@ class Neighbours(NamedTuple):
 
 
 class PosedHands:
-    """A snapshot of the hands; make a new one when the poses have moved."""
+    """A snapshot of the hands; make a new one when the poses have moved.
+
+    The tree is on the CPU, all else where the vertices are.
+    """
 
     def __init__(self, model: HandModel, vertices_cam_m: Float[Tensor, "frames vertex 3"]) -> None:
-        self.model, self.vertices = model, vertices_cam_m.detach()
-        self.normals = vertex_normals(self.vertices, model.faces)
-        shifted = self.vertices.double().clone()
+        self.vertices = vertices_cam_m.detach()
+        self.model = model.to(self.vertices.device)
+        self.normals = vertex_normals(self.vertices, self.model.faces)
+        shifted = self.vertices.cpu().double().clone()
         shifted[..., 0] += FRAME_DISTANCE_M * torch.arange(len(shifted))[:, None]
         self._tree = cKDTree(shifted.view(-1, 3).numpy())
         centre = self.vertices.mean(1)
@@ -40,12 +44,13 @@ class PosedHands:
 
     def near(self, points_cam_m: Float[Tensor, "points 3"], frame: Int[Tensor, " points"], count: int) -> Neighbours:
         """The `count` nearest vertices of each point in its own frame."""
-        shifted = points_cam_m.detach().double().clone()
-        shifted[:, 0] += FRAME_DISTANCE_M * frame
+        device = self.vertices.device
+        shifted = points_cam_m.detach().cpu().double().clone()
+        shifted[:, 0] += FRAME_DISTANCE_M * frame.cpu()
         distance, index = self._tree.query(shifted.numpy(), k=count, workers=_THREADS)
         distance, index = (np.asarray(values).reshape(len(points_cam_m), count) for values in (distance, index))
-        vertex = torch.from_numpy(index) - (frame * self.vertices.shape[1])[:, None]
-        return Neighbours(vertex.clamp(0, self.vertices.shape[1] - 1), torch.from_numpy(distance).float())
+        vertex = torch.from_numpy(index).to(device) - (frame * self.vertices.shape[1])[:, None]
+        return Neighbours(vertex.clamp(0, self.vertices.shape[1] - 1), torch.from_numpy(distance).float().to(device))
 
     def distance_m(
         self, points_cam_m: Float[Tensor, "points 3"], frame: Int[Tensor, " points"]

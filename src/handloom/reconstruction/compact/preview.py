@@ -33,19 +33,22 @@ def _tiles(training: "CompactTraining", frame: int) -> list[UInt8[np.ndarray, "r
     observations, scene = training.observations, training.scene
     height, width = observations.class_u8.shape[1:]
     stride = max(1, -(-width // WIDTH_PX))
-    rows, columns = torch.meshgrid(torch.arange(0, height, stride), torch.arange(0, width, stride), indexing="ij")
+    device = observations.image_u8.device
+    across, down = (torch.arange(0, side, stride, device=device) for side in (width, height))
+    rows, columns = torch.meshgrid(down, across, indexing="ij")
     pixels = torch.stack([columns, rows], -1).view(-1, 2)
-    batch = observations.rays(torch.full((len(pixels),), frame), pixels)
+    batch = observations.rays(torch.full((len(pixels),), frame, device=device), pixels)
     plate = observations.plate_u8[pixels[:, 1], pixels[:, 0]].float() / 255
     colour, kind = [], []
     with torch.no_grad():
-        for first in range(0, len(pixels), _CHUNK_RAYS):
-            part = slice(first, first + _CHUNK_RAYS)
+        rays = max(1, _CHUNK_RAYS // scene.chunks)
+        for first in range(0, len(pixels), rays):
+            part = slice(first, first + rays)
             found = scene.render(batch.directions[part], batch.frame[part], plate[part], training.beta_m)
             colour.append(found.colour)
             kind.append(found.semantics)
     shape = (*rows.shape, 3)
-    seen = (255 * torch.cat(colour).clamp(0, 1)).byte().view(shape).numpy()
-    classes = (torch.cat(kind).numpy() @ _CLASS_RGB).clip(0, 255).astype(np.uint8).reshape(shape)
-    photograph = (255 * batch.colour).byte().view(shape).numpy()
+    seen = (255 * torch.cat(colour).clamp(0, 1)).byte().view(shape).cpu().numpy()
+    classes = (torch.cat(kind).cpu().numpy() @ _CLASS_RGB).clip(0, 255).astype(np.uint8).reshape(shape)
+    photograph = (255 * batch.colour).byte().view(shape).cpu().numpy()
     return [photograph, seen, classes]

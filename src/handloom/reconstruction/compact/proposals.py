@@ -1,7 +1,7 @@
 """Where along a ray to evaluate the fields: a coarse, gradient-free look first, then samples where the weight is.
 
 The reference reaches the same aim by up to five rounds of bounding the opacity's error (facts/hold.md 2.3); a look-up
-in a voxel grid is cheap enough to see the whole ray at once.
+in a voxel grid is cheap enough to see the whole ray at once. Random numbers come from the CPU, the same everywhere.
 """
 
 import torch
@@ -37,8 +37,8 @@ def stratified(
     near: Float[Tensor, " rays"], far: Float[Tensor, " rays"], count: int, generator: torch.Generator | None
 ) -> Float[Tensor, "rays {count}"]:
     """One depth in each of `count` equal parts of the interval: random, or the middle without a generator."""
-    place = 0.5 if generator is None else torch.rand(len(near), count, generator=generator)
-    share = (torch.arange(count) + place) / count
+    place = 0.5 if generator is None else torch.rand(len(near), count, generator=generator).to(near.device)
+    share = (torch.arange(count, device=near.device) + place) / count
     return near[:, None] + (far - near)[:, None] * share
 
 
@@ -69,10 +69,10 @@ def resampled(
     mass = weights + _UNIFORM_SHARE / depths.shape[1]
     cumulative = torch.cumsum(mass, -1)
     cumulative = torch.cat([torch.zeros_like(cumulative[:, :1]), cumulative / cumulative[:, -1:]], -1)
-    place = torch.full((len(depths), count), 0.5)
+    place = torch.full((len(depths), count), 0.5, device=depths.device)
     if generator is not None:
-        place = torch.rand(len(depths), count, generator=generator)
-    quantile = (torch.arange(count) + place) / count
+        place = torch.rand(len(depths), count, generator=generator).to(depths.device)
+    quantile = (torch.arange(count, device=depths.device) + place) / count
     part = (torch.searchsorted(cumulative.contiguous(), quantile.contiguous(), right=True) - 1).clamp(
         0, depths.shape[1] - 1
     )

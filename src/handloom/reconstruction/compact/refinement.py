@@ -16,7 +16,7 @@ from handloom.reconstruction.compact.classes import BACKGROUND, HAND, OBJECT
 from handloom.reconstruction.compact.meshing import SurfaceMesh
 from handloom.reconstruction.compact.observations import Observations
 from handloom.reconstruction.compact.scene_poses import ScenePoses
-from handloom.reconstruction.contact import contact_regions, tip_contact
+from handloom.reconstruction.contact import ContactRegions, contact_regions, tip_contact
 from handloom.reconstruction.penetration import penetration_loss, signed_distance_grid
 from handloom.reconstruction.silhouette import (
     NEAR,
@@ -95,9 +95,11 @@ class Refinement:
     ) -> None:
         self.poses, self.settings = poses, settings
         self.masks = SmallMasks.of(observations, settings.long_side_px)
-        self.vertices_unit = torch.from_numpy(mesh.vertices)
-        faces = torch.from_numpy(mesh.faces)
-        self.regions = contact_regions(poses.model)
+        self.device = observations.class_u8.device
+        self.vertices_unit = torch.from_numpy(mesh.vertices).to(self.device)
+        faces = torch.from_numpy(mesh.faces).to(self.device)
+        regions = contact_regions(poses.model.to("cpu"))
+        self.regions = ContactRegions(tuple(tip.to(self.device) for tip in regions.tips), regions.palm.to(self.device))
         self.object_outline = _Outline(faces, self.masks, settings.softness_px)
         self.hand_outline = _Outline(poses.model.faces, self.masks, settings.softness_px)
         self.inside = signed_distance_grid(self.vertices_unit, faces)
@@ -116,7 +118,16 @@ class Refinement:
         self.optimiser = torch.optim.Adam(groups)
 
     def run(self) -> None:
-        """All steps; raises InputError when the loss is no number any more."""
+        """All steps; raises InputError when the loss is no number any more or the device has no memory for them."""
+        try:
+            self._run()
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{self.device}: out of memory in the pose refinement; lower hold.refinement.long_side_px, end other "
+                "programs on the device, or set device: cpu"
+            ) from error
+
+    def _run(self) -> None:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.settings.steps, eta_min=0.0)
         for _ in progress(range(self.settings.steps), "refine poses"):
             terms = self.terms()
@@ -142,7 +153,7 @@ class Refinement:
         object_mask = self.object_outline.silhouettes(object_cam)
         hand_mask = self.hand_outline.silhouettes(hand.vertices_m)
         contact = tip_contact(hand.vertices_m, object_cam, self.regions, s.contact_reach_m)
-        frame = torch.arange(len(hand.vertices_m)).repeat_interleave(hand.vertices_m.shape[1])
+        frame = torch.arange(len(hand.vertices_m), device=self.device).repeat_interleave(hand.vertices_m.shape[1])
         in_object = poses.object_from_cam(hand.vertices_m.flatten(0, 1), frame)
         depth = penetration_loss(in_object, self.inside) * poses.object_radius_m.detach() ** 2
         kind = self.masks.kind
@@ -161,7 +172,8 @@ class Refinement:
         """Pixels labelled hand that lie behind the wrist as the image shows it: the model ends there."""
         kind = self.masks.kind
         wrist, middle = project(hand.keypoints_m[:, [0, 9]].detach(), self.masks.intrinsics[None]).unbind(1)
-        rows, columns = torch.meshgrid(torch.arange(kind.shape[1]), torch.arange(kind.shape[2]), indexing="ij")
+        down, across = (torch.arange(side, device=self.device) for side in kind.shape[1:])
+        rows, columns = torch.meshgrid(down, across, indexing="ij")
         pixels = torch.stack([columns, rows], -1).float()
         along = (middle - wrist)[:, None, None]
         place = ((pixels - wrist[:, None, None]) * along).sum(-1) / along.square().sum(-1).clamp_min(1.0)

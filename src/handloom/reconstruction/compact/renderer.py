@@ -4,15 +4,18 @@ A ray is a direction with z = 1, so a depth along it is the depth in the image. 
 intervals when samples are merged: an empty gap between hand and object then belongs to nobody.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from handloom.reconstruction.compact.classes import BACKGROUND, CLASS_COUNT, HAND, OBJECT
-from handloom.reconstruction.compact.fields import VoxelField, laplace_density
+from handloom.reconstruction.compact.fields import FieldValues, VoxelField, laplace_density
+from handloom.reconstruction.compact.frame_rows import frame_rows
 from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.compact.proposals import (
     interval_in_box,
@@ -63,6 +66,8 @@ class CompactScene:
     hand_radius_m: float
     hands: PosedHands
     settings: CompactSettings
+    chunks: int = 1
+    """In how many parts the fields are evaluated; more than one need less memory and more time, for the same result."""
 
     def move_hands(self) -> None:
         """Take the snapshot of the posed hands again."""
@@ -78,7 +83,7 @@ class CompactScene:
         generator: torch.Generator | None = None,
     ) -> Rendered:
         """Colour, semantics and depth of rays; sampling is random with a generator, even without."""
-        beta = torch.tensor(beta_m)
+        beta = torch.tensor(beta_m, device=directions.device)
         nodes = (
             self._object_samples(directions, frame, beta, generator),
             self._hand_samples(directions, frame, beta, generator),
@@ -101,10 +106,14 @@ class CompactScene:
             ray = may_hit(coarse, s.reach_m, near, far).nonzero()[:, 0]
             length = torch.linalg.vector_norm(directions[ray], dim=-1)
             depth = resampled(depth[ray], coarse[ray], beta, length, s.object_samples, generator)
+        volume = field.distances(radius_m)
+
+        def evaluated(points: Tensor, owner: Tensor) -> FieldValues:
+            return field.at(volume, self.poses.object_from_cam(points, owner), owner)
+
         points = (depth[..., None] * directions[ray, None]).view(-1, 3)
         owner = frame[ray, None].expand(depth.shape).reshape(-1)
-        found = field.at(field.distances(radius_m), self.poses.object_from_cam(points, owner), owner)
-        return _node_samples(ray, depth, length, found.distance_m, found.gradient, found.colour, beta)
+        return _node_samples(ray, depth, length, in_chunks(evaluated, self.chunks, points, owner), beta)
 
     def _hand_samples(
         self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
@@ -126,26 +135,40 @@ class CompactScene:
             points = (depth[..., None] * directions[ray, None]).view(-1, 3)
             owner = frame[ray, None].expand(depth.shape).reshape(-1)
             weights = hands.skinning_weights(hands.near(points, owner, s.hand_neighbours))
-        motions = self.poses.hand().posed_from_rest[..., :3, :]
-        blended = (weights[:, None] @ motions[owner].flatten(2)).view(-1, 3, 4)
-        turn_inverse = torch.linalg.inv(blended[..., :3])
-        rest = (turn_inverse @ (points - blended[..., 3])[..., None])[..., 0]
-        unit = (rest - self.hand_centre_m) / self.hand_radius_m
-        found = field.at(field.distances(self.hand_radius_m), unit, owner)
-        return _node_samples(ray, depth, length, found.distance_m, found.gradient, found.colour, beta)
+        motions = self.poses.hand().posed_from_rest[..., :3, :].flatten(2)
+        volume = field.distances(self.hand_radius_m)
+
+        def evaluated(points: Tensor, owner: Tensor, weights: Tensor) -> FieldValues:
+            blended = (weights[:, None] @ frame_rows(motions, owner)).view(-1, 3, 4)
+            turn_inverse = torch.linalg.inv(blended[..., :3])
+            rest = (turn_inverse @ (points - blended[..., 3])[..., None])[..., 0]
+            return field.at(volume, (rest - self.hand_centre_m) / self.hand_radius_m, owner)
+
+        return _node_samples(ray, depth, length, in_chunks(evaluated, self.chunks, points, owner, weights), beta)
 
 
-def _node_samples(
-    ray: Tensor, depth: Tensor, length: Tensor, distance_m: Tensor, gradient: Tensor, colour: Tensor, beta: Tensor
-) -> NodeSamples:
+def in_chunks(evaluated: Callable[..., FieldValues], chunks: int, *rows: Tensor) -> FieldValues:
+    """The values at all rows of the inputs, evaluated in so many parts.
+
+    The derivative evaluates each part again, so that the memory of one part is all that is needed at a time.
+    """
+    if chunks == 1 or not len(rows[0]):
+        return evaluated(*rows)
+    parts = zip(*(values.chunk(chunks) for values in rows), strict=True)
+    found = [checkpoint(evaluated, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    return FieldValues(*(torch.cat(values) for values in zip(*found, strict=True)))
+
+
+def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues, beta: Tensor) -> NodeSamples:
     middle = 0.5 * (depth[:, 1:] + depth[:, :-1])
     edges = torch.cat(
         [1.5 * depth[:, :1] - 0.5 * depth[:, 1:2], middle, 1.5 * depth[:, -1:] - 0.5 * depth[:, -2:-1]], -1
     )
-    density = laplace_density(distance_m.view(depth.shape), beta)
+    distance_m = found.distance_m.view(depth.shape)
+    density = laplace_density(distance_m, beta)
     optical = density * (edges[:, 1:] - edges[:, :-1]) * length[:, None]
     shape = (*depth.shape, 3)
-    return NodeSamples(ray, depth, optical, colour.view(shape), gradient.view(shape), distance_m.view(depth.shape))
+    return NodeSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape), distance_m)
 
 
 def composed(nodes: tuple[NodeSamples, NodeSamples], background: Float[Tensor, "rays 3"]) -> Rendered:
@@ -157,7 +180,7 @@ def composed(nodes: tuple[NodeSamples, NodeSamples], background: Float[Tensor, "
         depth.append(background.new_full((rays, samples), torch.inf).index_copy(0, node.ray, node.depth))
         optical.append(background.new_zeros(rays, samples).index_copy(0, node.ray, node.optical))
         colour.append(background.new_zeros(rays, samples, 3).index_copy(0, node.ray, node.colour))
-        kind.append(torch.full((samples,), label))
+        kind.append(torch.full((samples,), label, device=background.device))
     depths, order = torch.cat(depth, 1).sort(dim=1, stable=True)
     thickness = torch.cat(optical, 1).gather(1, order)
     behind = torch.cumsum(thickness, 1)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from handloom.hand.mano import HandModel, SkinnedHand, skin
+from handloom.reconstruction.compact.frame_rows import frame_rows
 
 
 class PoseArrays(NamedTuple):
@@ -25,6 +26,10 @@ class PoseArrays(NamedTuple):
     object_translation_m: Float[Tensor, "frames 3"]
     object_scale: Float[Tensor, ""]
 
+    def to(self, device: torch.device | str) -> "PoseArrays":
+        """The same poses on another device."""
+        return PoseArrays(*(value.to(device) for value in self))
+
 
 @dataclass(frozen=True)
 class ObjectCube:
@@ -33,9 +38,13 @@ class ObjectCube:
     centre: Float[Tensor, "3"]
     radius: float
 
+    def to(self, device: torch.device | str) -> "ObjectCube":
+        """The same cube on another device."""
+        return ObjectCube(self.centre.to(device), self.radius)
+
 
 class ScenePoses(nn.Module):
-    """Learnable poses; the object's scale is a parameter too, but only phase 2 lets it move.
+    """Learnable poses on their start's device; the object's scale is one too, but only phase 2 lets it move.
 
     The object's translation is t = (scale / first scale) u, with u the parameter: another scale moves the object along
     its viewing rays as it grows, so that its picture stays and only contact with the hand decides.
@@ -43,14 +52,15 @@ class ScenePoses(nn.Module):
 
     def __init__(self, model: HandModel, start: PoseArrays, cube: ObjectCube) -> None:
         super().__init__()
-        self.model, self.cube = model, cube
+        device = start.hand_rotvec.device
+        self.model, self.cube = model.to(device), cube.to(device)
         self.hand_wrist = nn.Parameter(start.hand_rotvec[:, :1].clone())
         self.hand_fingers = nn.Parameter(start.hand_rotvec[:, 1:].clone())
         self.hand_shape = nn.Parameter(start.hand_shape.clone())
         self.hand_translation_m = nn.Parameter(start.hand_translation_m.clone())
         self.object_rotvec = nn.Parameter(start.object_rotvec.clone())
         self.object_place_m = nn.Parameter(start.object_translation_m.clone())
-        self.log_object_growth = nn.Parameter(torch.zeros(()))
+        self.log_object_growth = nn.Parameter(torch.zeros((), device=device))
         self.first_scale = float(start.object_scale)
 
     @property
@@ -69,15 +79,16 @@ class ScenePoses(nn.Module):
         return self.object_scale * self.cube.radius
 
     def arrays(self) -> PoseArrays:
-        """The poses as they are, without gradient."""
-        return PoseArrays(
-            torch.cat([self.hand_wrist, self.hand_fingers], 1).detach().clone(),
-            self.hand_shape.detach().clone(),
-            self.hand_translation_m.detach().clone(),
-            self.object_rotvec.detach().clone(),
-            self.object_translation_m.detach().clone(),
-            self.object_scale.detach().clone(),
+        """The poses as they are, without gradient, on the CPU."""
+        found = (
+            torch.cat([self.hand_wrist, self.hand_fingers], 1),
+            self.hand_shape,
+            self.hand_translation_m,
+            self.object_rotvec,
+            self.object_translation_m,
+            self.object_scale,
         )
+        return PoseArrays(*(value.detach().cpu().clone() for value in found))
 
     def hand(self, frames: Int[Tensor, " some"] | slice = slice(None)) -> SkinnedHand:
         """The posed hand in the camera's frame."""
@@ -93,8 +104,8 @@ class ScenePoses(nn.Module):
         self, points_cam_m: Float[Tensor, "points 3"], frame: Int[Tensor, " points"]
     ) -> Float[Tensor, "points 3"]:
         """Points of the camera's frame in the object's cube: x_unit = (R^T (x - t) / scale - centre) / radius."""
-        rotation = roma.rotvec_to_rotmat(self.object_rotvec)[frame]
-        turned = ((points_cam_m - self.object_translation_m[frame])[:, None] @ rotation).squeeze(1)
+        rotation = frame_rows(roma.rotvec_to_rotmat(self.object_rotvec), frame)
+        turned = ((points_cam_m - frame_rows(self.object_translation_m, frame))[:, None] @ rotation).squeeze(1)
         return (turned / self.object_scale - self.cube.centre) / self.cube.radius
 
     def object_to_cam(self, points_unit: Float[Tensor, "points 3"]) -> Float[Tensor, "frames points 3"]:
@@ -107,5 +118,5 @@ class ScenePoses(nn.Module):
         self, directions: Float[Tensor, "points 3"], frame: Int[Tensor, " points"]
     ) -> Float[Tensor, "points 3"]:
         """Directions of the object's frame (its normals) in the camera's frame."""
-        rotation = roma.rotvec_to_rotmat(self.object_rotvec)[frame]
+        rotation = frame_rows(roma.rotvec_to_rotmat(self.object_rotvec), frame)
         return (rotation @ directions[..., None]).squeeze(-1)

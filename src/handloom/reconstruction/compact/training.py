@@ -1,6 +1,7 @@
 """Phases 1 and 3: fields and poses trained together on random rays of the whole video, from coarse grids to fine."""
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ from handloom.runtime.seeds import torch_generator
 HULL_CELLS = 48
 _MOVE_HANDS_STEPS = 25
 _CHUNK = 60_000
+_FEWEST_RAYS = 16
+"""Fewer rays at a time save no memory: the grids and their derivatives are what is left."""
 
 
 @dataclass
@@ -57,8 +60,12 @@ class CompactTraining:
         *,
         template: HandTemplate,
         seed: int,
+        device: torch.device | str = "cpu",
     ) -> "CompactTraining":
-        """A new phase: the object starts as its visual hull, the hand as its template."""
+        """A new phase on `device`: the object starts as its visual hull, the hand as its template.
+
+        Whatever is random or done once is done on the CPU, so that all devices start alike.
+        """
         scene_poses = ScenePoses(model, poses, cube)
         with torch.no_grad():
             vertices = scene_poses.hand().vertices_m
@@ -73,16 +80,18 @@ class CompactTraining:
             "code_size": settings.code_size,
             "generator": generator,
         }
+        fields = VoxelField(refined(hull, phase.cells[0]), **sizes), VoxelField(template.distance_m, **sizes)
+        template = template.to(device)
         scene = CompactScene(
-            scene_poses,
-            VoxelField(refined(hull, phase.cells[0]), **sizes),
-            VoxelField(template.distance_m, **sizes),
+            ScenePoses(model, poses.to(device), cube),
+            fields[0].to(device),
+            fields[1].to(device),
             template.centre_m,
             template.radius_m,
-            hands,
+            PosedHands(model, vertices.to(device)),
             settings,
         )
-        return cls(observations, scene, template, settings, phase, seed)
+        return cls(observations.to(device), scene, template, settings, phase, seed)
 
     @property
     def done(self) -> float:
@@ -96,31 +105,74 @@ class CompactTraining:
         return first * (last / first) ** self.done
 
     def run_step(self) -> Losses:
-        """One optimiser step on new random rays; raises InputError when the loss is no number any more."""
-        settings, scene = self.settings, self.scene
+        """One optimiser step on new random rays.
+
+        A step for which the device has no memory is done again with the fields evaluated in twice as many parts, for
+        the same result; so are all steps after it. Raises InputError when the loss is no number any more, and when
+        memory does not suffice for the smallest part.
+        """
         self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:
             self._move_hands()
-        generator = torch_generator(self.seed, "rays", self.step)
-        batch = self.observations.draw(settings.rays, settings.object_ray_share, settings.hand_ray_share, generator)
-        rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator)
-        terms = losses(
-            batch,
-            rendered,
-            scene.object_field.distance,
-            scene.hand_field.distance,
-            self.template.distance_m,
-            settings,
-            self.done,
-        )
-        if not bool(terms.total.isfinite()):
-            raise self._diverged(f"the loss is {float(terms.total.detach())}")
+        while (terms := self._differentiated()) is None:
+            self._take_smaller_parts()
         self._set_rates()
-        self.optimiser.zero_grad(set_to_none=True)
-        terms.total.backward()
         self.optimiser.step()
         self.step += 1
         return terms
+
+    def _differentiated(self) -> Losses | None:
+        """The losses of the step, with their derivative in the parameters; None when memory ran out."""
+        self._forget_derivatives()
+        try:
+            terms = self._losses()
+            if not bool(terms.total.isfinite()):
+                raise self._diverged(f"the loss is {float(terms.total.detach())}")
+            terms.total.backward()
+        except torch.OutOfMemoryError:
+            return None  # from here on nothing holds the failed step's tensors any more
+        return terms
+
+    def _forget_derivatives(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scene.poses.zero_grad(set_to_none=True)  # also of what only phase 2 moves
+
+    def _losses(self) -> Losses:
+        settings, scene = self.settings, self.scene
+        generator = torch_generator(self.seed, "rays", self.step)
+        batch = self.observations.draw(settings.rays, settings.object_ray_share, settings.hand_ray_share, generator)
+        rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator)
+        # What the losses make without saying where is made where the rays are.
+        with batch.colour.device:
+            return losses(
+                batch,
+                rendered,
+                scene.object_field.distance,
+                scene.hand_field.distance,
+                self.template.distance_m,
+                settings,
+                self.done,
+            )
+
+    def _take_smaller_parts(self) -> None:
+        scene, device = self.scene, self.observations.image_u8.device
+        parts = 2 * scene.chunks
+        if self.settings.rays < parts * _FEWEST_RAYS:
+            raise InputError(
+                f"{device}: out of memory at step {self.step} with {self.settings.rays // scene.chunks} rays at a time;"
+                " lower hold.compact.rays, object_samples, hand_samples or the phases' cells, end other programs on "
+                "the device, or set device: cpu"
+            )
+        scene.chunks = parts
+        self._forget_derivatives()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        print(
+            f"{device}: out of memory at step {self.step}; from here on rays are evaluated in {parts} parts of about "
+            f"{self.settings.rays // parts}, which takes longer",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def note(self, terms: Losses) -> None:
         """Add a row to the history."""
@@ -140,19 +192,20 @@ class CompactTraining:
             "fields": self.field_state(),
             "poses": self.scene.poses.state_dict(),
             "hands_at": self.scene.hands.vertices,
+            "chunks": self.scene.chunks,
             "optimiser": self.optimiser.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
-        scene = self.scene
-        self.step, self.history = state["step"], state["history"]
+        scene, device = self.scene, self.observations.image_u8.device
+        self.step, self.history, scene.chunks = state["step"], state["history"], state["chunks"]
         for name, part in (("object", scene.object_field), ("hand", scene.hand_field)):
             tensors = {key.removeprefix(f"{name}."): v for key, v in state["fields"].items() if key.startswith(name)}
-            part.distance = torch.nn.Parameter(torch.empty_like(tensors["distance"]))
+            part.distance = torch.nn.Parameter(torch.empty_like(tensors["distance"], device=device))
             part.load_state_dict(tensors)
         scene.poses.load_state_dict(state["poses"])
-        scene.hands = PosedHands(scene.poses.model, state["hands_at"])
+        scene.hands = PosedHands(scene.poses.model, state["hands_at"].to(device))
         self.optimiser = self._new_optimiser()
         self.optimiser.load_state_dict(state["optimiser"])
 

@@ -1,0 +1,15 @@
+"""What belongs to each point's frame, with a derivative that is the same on any number of threads."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+
+def frame_rows(
+    table: Float[Tensor, "frames size ..."], frame: Int[Tensor, " points"]
+) -> Float[Tensor, "points size ..."]:
+    """table[frame]; its derivative sums the points of a frame in their order.
+
+    Plain indexing adds with atomics on several CPU threads, in another order each time, so that equal runs differ.
+    """
+    return functional.embedding(frame, table.flatten(1)).view(len(frame), *table.shape[1:])

@@ -6,11 +6,8 @@ takes annotated joint validity and key points inside the map, moves a rotation t
 uses what it moved.
 """
 
-import csv
-import io
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handloom.adaptation.adaptation_files import predict_pairs, write_history, write_pair_predictions
 from handloom.adaptation.diagnostics import pair_errors, read_truth, rotation_error_deg
 from handloom.adaptation.epoch_notes import EpochNotes
+from handloom.adaptation.loop import run_epochs
 from handloom.adaptation.pseudo_labels import Fidelity, label_rotation
 from handloom.adaptation.rotation_start import RotationInit, read_rotation
 from handloom.adaptation.source_prediction import predict_view
@@ -31,16 +30,13 @@ from handloom.datasets.views import ViewSamples, load_views, pair_samples
 from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
 from handloom.estimators.detnet.network import DetNet
 from handloom.geometry.rotations import momentum_rotation
-from handloom.runtime.artifacts import Header, write_arrays, write_text
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.detnet import DetNetSettings
-from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 
 Variant = Literal["s2dhand", "s2dhand_sync"]
 ROTATION_OF: dict[Variant, RotationInit] = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
-KIND = "pair_predictions"
 
 
 def adapt(
@@ -95,24 +91,20 @@ def adapt(
         generator=torch_generator(seed, "s2dhand", pair),
         device=device,
     )
-    saved = folder.load()
-    if saved is not None:
-        job.restore(saved)
-        print(f"going on at epoch {job.epoch}", file=sys.stderr)
-    last_save = time.monotonic()
-    for _ in progress(range(job.epoch, settings.epochs), f"adapt {pair} {variant}"):
-        job.run_epoch()
-        if time.monotonic() - last_save >= settings.checkpoint_seconds and job.epoch < settings.epochs:
-            folder.save(job.epoch, job.state())
-            last_save = time.monotonic()
-
+    run_epochs(
+        job,
+        folder,
+        epochs=settings.epochs,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        label=f"adapt {pair} {variant}",
+    )
     adapted = job.student if settings.evaluate == "student" else job.teacher
     save_checkpoint(weights, adapted, root_joint, seed=seed, code=code)
     notes = {"root_joint": str(root_joint), "fidelity": fidelity, "pair": pair, "variant": variant}
-    _write_predictions(
-        predictions, adapted, (view_1, view_2), (index_1, index_2), job.rotation_at_test(), notes, seed, code, device
-    )
-    write_text(history, _table(job.history))
+    rows = (index_1, index_2)
+    found = predict_pairs(adapted, (view_1, view_2), rows, device=device)
+    write_pair_predictions(predictions, found, rows, job.rotation_at_test(), notes, seed=seed, code=code)
+    write_history(history, job.history)
     folder.remove()
 
 
@@ -242,35 +234,3 @@ class Adaptation:
                 errors = pair_errors(answer, self.truth.at(self.shown), self.rotation_12, self.root_joint)
                 scores |= {f"{name}_mono_mm": errors.mono_mm, f"{name}_dual_mm": errors.dual_mm}
         return scores
-
-
-def _write_predictions(
-    path: Path,
-    network: DetNet,
-    views: tuple[ViewSamples, ViewSamples],
-    rows: tuple[Tensor, Tensor],
-    rotation_12: Tensor,
-    notes: dict[str, str],
-    seed: int,
-    code: str,
-    device: str,
-) -> None:
-    found = [predict_view(network, view, index.numpy(), device=device) for view, index in zip(views, rows, strict=True)]
-    arrays = {
-        "joints": torch.stack([f.joints for f in found], 1).numpy(),
-        "confidence": torch.stack([f.confidence for f in found], 1).numpy(),
-        "index_1": rows[0].numpy(),
-        "index_2": rows[1].numpy(),
-        "rotation_12": rotation_12.numpy(),
-    }
-    header = Header(KIND, units="bone 0-9", frame="camera", joint_order="SNAP", seed=seed, code=code, extra=notes)
-    write_arrays(path, arrays, header)
-
-
-def _table(history: list[dict[str, float]]) -> str:
-    columns = list(dict.fromkeys(name for row in reversed(history) for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
-    return text.getvalue()

@@ -4,19 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from handloom.estimators.mesh_hands import mirrored
 from handloom.estimators.metro.checkpoint import load_checkpoint
 from handloom.estimators.metro.mesh_joints import METRO_FINGERTIPS
 from handloom.estimators.metro.network import Metro
-from handloom.estimators.metro.prediction import MeshJoints, mirrored, predict
+from handloom.estimators.metro.prediction import MeshJoints, predict
 from handloom.estimators.metro.preprocessing import INPUT_PX
-from handloom.hand.joints import JOINT_COUNT, Side
+from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.found_hands import FoundHands
-from handloom.reconstruction.hand_squares import FIELD_OF_BOX, GREY, HandFrame, HandSquares, turned_crops
+from handloom.reconstruction.hand_squares import HandFrame, HandSquares
+from handloom.reconstruction.upright_crops import found_hands, upright_crops
 from handloom.runtime.config.metro import MetroSettings
 
 
@@ -50,25 +48,7 @@ class MetroEstimator:
         return cls(network, settings, MeshJoints(hand_model.J_regressor.cpu(), tips), device)
 
     def __call__(self, frames: Sequence[HandFrame], squares: HandSquares, side: Side) -> FoundHands:
-        images, crop_from_image = self._crops(frames, squares)
-        is_left = side == "left"
-        shown = torch.from_numpy(np.ascontiguousarray(images[:, :, ::-1] if is_left else images))
+        crops = upright_crops(frames, squares, INPUT_PX, self.settings.field_of_box, self.settings.blank)
+        shown = crops.mirrored_u8 if side == "left" else crops.image_u8
         hands = predict(self.network, shown, self.mesh_joints, batch_size=self.settings.batch_size, device=self.device)
-        hands = mirrored(hands) if is_left else hands
-        in_crop = INPUT_PX * hands.keypoints.double() - 0.5
-        keypoints = (in_crop - crop_from_image[:, None, :, 2]) @ torch.linalg.inv(crop_from_image[..., :2]).mT
-        confidence = hands.seen.double()[:, None].expand(-1, JOINT_COUNT)
-        return FoundHands(hands.joints_m.double(), keypoints, confidence, hands.vertices_m.double())
-
-    def _crops(self, frames: Sequence[HandFrame], squares: HandSquares) -> tuple[np.ndarray, Tensor]:
-        """Squares of 224 pixels, black outside of the image as in HOLD, and the maps into them from the image."""
-        border = 0 if self.settings.blank == "nothing" else GREY
-        sides = squares.side_px * (self.settings.field_of_box / FIELD_OF_BOX)
-        views = [
-            turned_crops(
-                frame.picture(self.settings.blank), centre, float(extent), INPUT_PX, np.zeros(1), np.ones(1), border
-            )
-            for frame, centre, extent in zip(frames, squares.centre_px, sides, strict=True)
-        ]
-        maps = np.concatenate([matrices for _, matrices in views])
-        return np.concatenate([crops for crops, _ in views]), torch.from_numpy(maps)
+        return found_hands(mirrored(hands) if side == "left" else hands, crops)

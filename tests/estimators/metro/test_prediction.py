@@ -2,8 +2,9 @@
 
 import torch
 
+from handloom.estimators.mesh_hands import mirrored
 from handloom.estimators.metro.mesh_joints import METRO_FINGERTIPS
-from handloom.estimators.metro.prediction import MeshJoints, hands_of, mirrored, predict
+from handloom.estimators.metro.prediction import MeshJoints, hands_of, predict
 from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH, SNAP_FINGERTIPS
 from handloom.hand.mano import skin
 

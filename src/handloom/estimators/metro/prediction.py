@@ -1,30 +1,17 @@
 """METRO's meshes, joints and key points in handloom's conventions, for many squares (facts/comparisons.md 2.1)."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from handloom.estimators.mesh_hands import MeshHands
 from handloom.estimators.metro.mesh_joints import regressed_joints_m
 from handloom.estimators.metro.network import Metro
 from handloom.estimators.metro.preprocessing import network_input
 from handloom.hand.joints import WRIST, Fingertips
 from handloom.runtime.progress import progress
-
-
-class MetroHands(NamedTuple):
-    """Right hands in squares, on the CPU, along the axes of a camera that looks at the square's centre."""
-
-    vertices_m: Float[Tensor, "n vertex 3"]
-    """MANO's vertices, relative to the wrist that MANO's regressor finds in them."""
-    joints_m: Float[Tensor, "n 21 3"]
-    """SNAP, from the mesh, relative to its wrist."""
-    keypoints: Float[Tensor, "n 21 2"]
-    """The joints as shares (x, y) of the square's side, 0 at its left and upper edge, 1 at its right and lower one."""
-    seen: Bool[Tensor, " n"]
-    """False where the camera's scale is not positive, so that the hand would be turned inside out."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +29,7 @@ def predict(
     *,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
-) -> MetroHands:
+) -> MeshHands:
     """Hands of RGB squares of 224 pixels that show right hands; the network must be in evaluation mode."""
     with torch.no_grad():
         batches = progress(image_u8.split(batch_size), "METRO")
@@ -53,17 +40,17 @@ def predict(
 
 def hands_of(
     vertices_m: Float[Tensor, "n vertex 3"], camera: Float[Tensor, "n 3"], mesh_joints: MeshJoints
-) -> MetroHands:
+) -> MeshHands:
     """The network's mesh and camera in our conventions.
 
     Joints J come from the mesh, both are moved so that the wrist is the origin, and key points are
-    (s (J_xy + t) + 1) / 2 with the camera (s, t).
+    (s (J_xy + t) + 1) / 2 with the camera (s, t). A hand is not seen where s is not positive: it would be inside out.
     """
     joints = regressed_joints_m(vertices_m, mesh_joints.regressor, mesh_joints.tips)
     wrist = joints[:, WRIST, None]
     joints, vertices = joints - wrist, vertices_m - wrist
     keypoints = (weak_perspective(joints, camera) + 1) / 2
-    return MetroHands(vertices, joints, keypoints, camera[:, 0] > 0)
+    return MeshHands(vertices, joints, keypoints, camera[:, 0] > 0)
 
 
 def weak_perspective(
@@ -72,10 +59,3 @@ def weak_perspective(
     """s (X_xy + t), from -1 to 1 over the square, of points relative to the wrist."""
     scale, shift = camera[:, None, :1], camera[:, None, 1:]
     return scale * (points_m[..., :2] + shift)
-
-
-def mirrored(hands: MetroHands) -> MetroHands:
-    """Left hands, from what the network found in their mirrored images: x changes sign, shares run from the right."""
-    flip = hands.vertices_m.new_tensor([-1.0, 1.0, 1.0])
-    keypoints = torch.stack([1.0 - hands.keypoints[..., 0], hands.keypoints[..., 1]], dim=-1)
-    return hands._replace(vertices_m=hands.vertices_m * flip, joints_m=hands.joints_m * flip, keypoints=keypoints)

@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handloom.estimators.mesh_hands import require_mano
 from handloom.estimators.metro.mesh_joints import mesh_joints_m
 from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH, WRIST
 from handloom.hand.mano import HandModel, skin
-from handloom.hand.mano_files import MANO_VERTEX_COUNT
-from handloom.runtime.errors import InputError
 
 # fmt: off
 COARSE_VERTICES = (
@@ -26,17 +25,6 @@ COARSE_VERTICES = (
 """The 195 vertices of MANO that METRO keeps as tokens: what the rows of its first reduction matrix select."""
 
 
-def require_mano(hand_model: HandModel) -> None:
-    """Raise InputError unless the model is a right hand in MANO's topology, which METRO's weights are made for."""
-    vertices = len(hand_model.v_template)
-    if vertices != MANO_VERTEX_COUNT or hand_model.side != "right":
-        raise InputError(
-            f"METRO: the hand model is a {hand_model.side} hand of {vertices} vertices, but METRO predicts those of "
-            f"MANO's right hand ({MANO_VERTEX_COUNT}); set `mano` to the folder with MANO_RIGHT.pkl "
-            "(https://mano.is.tue.mpg.de), or choose another hand estimator"
-        )
-
-
 def template_tokens_m(hand_model: HandModel) -> Float[Tensor, "216 3"]:
     """The 21 joints and 195 vertices of the hand in its mean pose and shape, metres, relative to the wrist.
 
@@ -49,7 +37,7 @@ def template_tokens_m(hand_model: HandModel) -> Float[Tensor, "216 3"]:
 
 def template_m(hand_model: HandModel) -> tuple[Float[Tensor, "21 3"], Float[Tensor, "778 3"]]:
     """Joints (SNAP) and vertices of MANO's right hand with zero coefficients, so in its mean pose, metres."""
-    require_mano(hand_model)
+    require_mano(hand_model, "METRO")
     pose = torch.cat([hand_model.hands_mean.new_zeros(3), hand_model.hands_mean]).unflatten(0, (16, 3))
     zeros = pose.new_zeros
     posed = skin(hand_model, pose_rotvec=pose, shape=zeros(hand_model.shape_count), translation_m=zeros(3))

@@ -1,0 +1,114 @@
+"""HOLD's bad input as a user meets it: snakemake ends with the stage's own message, and a killed phase goes on."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from ..reconstruction.compact.scene import write_small_build  # noqa: TID252 (the tests are no package)
+from .project import Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+PHASE = {"steps": 30, "cells": [12, 16], "preview_steps": 30}
+COMPACT = {
+    **{"rays": 96, "hand_cells": 12, "coarse_samples": 16, "feature_cells": 8, "features": 3, "hidden": 8},
+    **{"checkpoint_seconds": 0, "phase1": PHASE},
+}
+
+
+def with_sequence(project: Project, sequence: dict[str, Any]) -> Project:
+    """The project with one more sequence, `own`, and the smallest fields."""
+    settings = yaml.safe_load((project.folder / "tiny.yaml").read_text())
+    settings["hold"] = {"sequences": {"own": sequence}, "compact": COMPACT}
+    (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    return project
+
+
+def files_of(project: Project) -> list[Path]:
+    return [path for path in (project.folder / "results/hold/own").rglob("*") if path.is_file()]
+
+
+def write_video(path: Path, frames: int) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (64, 48))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), 40 * number, np.uint8))
+    writer.release()
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [(None, "own.mp4: cannot be decoded; expected a video"), (1, "own.mp4: gives 1 frame(s) with first 0")],
+)
+def test_a_video_without_a_sequence_in_it_ends_the_run(
+    fresh: Callable[[str], Project], frames: int | None, message: str
+) -> None:
+    """Protects users with a video of their own: told at the first stage, nothing is left that looks made."""
+    project = with_sequence(fresh("video"), {"kind": "video", "path": "own.mp4"})
+    if frames is None:
+        (project.folder / "own.mp4").write_bytes(b"no video at all" * 100)
+    else:
+        write_video(project.folder / "own.mp4", frames)
+    assert message in project.snakemake("results/hold/own/frames.json", fails=True)
+    assert files_of(project) == []
+
+
+def test_a_build_folder_with_a_missing_key_ends_the_run(fresh: Callable[[str], Project]) -> None:
+    """Protects users of HOLD's own folders: the key is named, beside the foreign one that may stand for it."""
+    project = with_sequence(fresh("build"), {"kind": "build", "path": "box/build"})
+    path = write_small_build(project.folder / "box") / "data.npy"
+    content = np.load(path, allow_pickle=True).item()
+    content["entities"]["object"]["scale"] = content["entities"]["object"].pop("obj_scale")
+    np.save(path, content, allow_pickle=True)
+    output = project.snakemake("results/hold/own/phase1/object.npz", fails=True)
+    assert "lacks ['entities.object.obj_scale'], found the foreign ['entities.object.scale']" in output
+    assert files_of(project) == []
+
+
+def steps(project: Project) -> list[int]:
+    """The steps of the checkpoints of phase 1."""
+    return sorted(int(path.name.split("-")[1]) for path in project.folder.glob("results/hold/own/work/*/*/step-*.pt"))
+
+
+def test_a_killed_phase_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project]) -> None:
+    """Protects long trainings: snakemake and its job die of SIGKILL at once, the next run ends with the same bytes."""
+    killed, whole = (with_sequence(fresh(name), {"kind": "build", "path": "box/build"}) for name in ("killed", "whole"))
+    for project in (killed, whole):
+        write_small_build(project.folder / "box")
+    target = "results/hold/own/phase1/object.npz"
+    run = subprocess.Popen(
+        killed.command(target),
+        cwd=killed.folder,
+        env=killed.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 600
+        while max(steps(killed), default=0) < 5:
+            assert run.poll() is None, "the run ended too early"
+            assert time.monotonic() < deadline, "the phase never came so far"
+            time.sleep(0.02)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    assert steps(killed)
+    assert not (killed.folder / target).exists()
+    killed.snakemake("--unlock")
+    log = "logs/train_phase/own/phase1.log"
+    for project, resumed in ((killed, True), (whole, False)):
+        project.snakemake(target)
+        assert ("going on at step" in (project.folder / log).read_text()) == resumed
+        assert not steps(project)
+    folder = "results/hold/own/phase1"
+    for name in ("network.safetensors", "poses.npz", "object.npz", "history.csv"):
+        assert (killed.folder / folder / name).read_bytes() == (whole.folder / folder / name).read_bytes(), name

@@ -39,10 +39,12 @@ def sequence_source(wildcards):
 
 
 def hand_checkpoint(wildcards):
-    """The weights of the configured hand estimator: DetNet's, or METRO's, which the user fetches."""
+    """The weights of the configured hand estimator: DetNet's, or METRO's or HandOccNet's, which the user fetches."""
     estimation = HOLD.hand.estimation
-    if estimation.backend == "metro":
-        return by_hand("hold.hand.estimation.metro.checkpoint", [estimation.metro.checkpoint])[0]
+    fetched = {"metro": estimation.metro.checkpoint, "handoccnet": estimation.handoccnet.checkpoint}
+    if estimation.backend in fetched:
+        setting = f"hold.hand.estimation.{estimation.backend}.checkpoint"
+        return by_hand(setting, [fetched[estimation.backend]])[0]
     return str(checkpoint_path(estimation.checkpoint))
 
 

@@ -25,6 +25,7 @@ from handloom.reconstruction.hand_squares import (
     mask_squares,
     ray_rotations,
 )
+from handloom.reconstruction.handoccnet_hands import HandOccNetEstimator
 from handloom.reconstruction.metro_hands import MetroEstimator
 from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.config.hand_tracking import HandEstimationSettings
@@ -42,6 +43,8 @@ def configured_estimator(
     """
     if settings.backend == "metro":
         return MetroEstimator.of(settings.metro, hand_model, checkpoint, device)
+    if settings.backend == "handoccnet":
+        return HandOccNetEstimator.of(settings.handoccnet, hand_model, checkpoint, device)
     return DetNetEstimator.of(settings, checkpoint, device)
 
 

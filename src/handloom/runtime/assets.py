@@ -16,6 +16,7 @@ from handloom.runtime.errors import InputError
 PACKAGE_DATA = Path(__file__).parents[1] / "data"
 PACKAGE_PREFIX = "package:"
 METRO_SETTING = "hold.hand.estimation.metro.checkpoint"
+HANDOCCNET_SETTING = "hold.hand.estimation.handoccnet.checkpoint"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,16 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
             "https://github.com/microsoft/MeshTransformer",
             "HOLD's hand estimates by METRO (hold.hand.estimation.backend: metro, with mano)",
             "the shipped DetNet (hold.hand.estimation.backend: detnet)",
+        ),
+        asset(
+            "HandOccNet demo checkpoint (snapshot_demo.pth.tar)",
+            HANDOCCNET_SETTING,
+            Path(settings.hold.hand.estimation.handoccnet.checkpoint),
+            "none is stated; holds arrays of MANO, so under its licence too",
+            "https://github.com/namepllet/HandOccNet",
+            "with mano: HOLD's hand estimates by HandOccNet (hold.hand.estimation.backend: handoccnet), and its column "
+            "in S2DHand's picture of hands",
+            "the shipped DetNet (hold.hand.estimation.backend: detnet); the picture without it",
         ),
         *(
             asset(
@@ -255,9 +266,14 @@ def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:
     models = sorted({_models_of(sequence) for sequence in own.values() if sequence.kind == "ho3d"})
     lines += [f"hold.sequences: no folder {path} of models" for path in models if not (folder / path).is_dir()]
     estimation = settings.hold.hand.estimation
-    if estimation.backend == "metro":
-        if settings.hold.chosen and not (folder / estimation.metro.checkpoint).is_file():
-            lines.append(f"{METRO_SETTING}: no file {estimation.metro.checkpoint}; backend: detnet needs none")
+    fetched = {
+        "metro": (METRO_SETTING, estimation.metro.checkpoint),
+        "handoccnet": (HANDOCCNET_SETTING, estimation.handoccnet.checkpoint),
+    }
+    if estimation.backend in fetched:
+        setting, checkpoint = fetched[estimation.backend]
+        if settings.hold.chosen and not (folder / checkpoint).is_file():
+            lines.append(f"{setting}: no file {checkpoint}; backend: detnet needs none")
     elif own and not (path := folder / checkpoint_path(estimation.checkpoint)).is_file():
         lines.append(f"hold.hand.estimation.checkpoint: no file {path}")
     return lines

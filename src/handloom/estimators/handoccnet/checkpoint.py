@@ -14,8 +14,9 @@ UNUSED = (
     *("regressor.mano_regHead.mano_layer.*", "backbone.smooth2.*"),
     *("regressor.hand_regHead.uu", "regressor.hand_regHead.vv"),
 )
-"""Entries of the published file that are not taken: MANO's arrays, which come from the user's own MANO file; a convolution
-that no output depends on; the cells' centres, which follow from the map's size (facts/comparisons.md 2.2)."""
+"""Entries of the published file that are not taken: MANO's arrays, which come from the user's own MANO file, a
+convolution that no output depends on, and the cells' centres, which follow from the map's size (facts/comparisons.md
+2.2)."""
 PUBLISHED = PublishedCheckpoint(
     network="HandOccNet",
     owner="HandOccNet",

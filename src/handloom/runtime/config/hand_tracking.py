@@ -6,14 +6,15 @@ from pydantic import Field
 
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.config.handoccnet import HandOccNetSettings
 from handloom.runtime.config.metro import MetroSettings
 
 
 class HandEstimationSettings(Settings):
     """The network that finds the hand's joints in each frame."""
 
-    backend: Literal["detnet", "metro"] = Field(
-        "detnet", description="Which network; metro needs its published weights and MANO."
+    backend: Literal["detnet", "metro", "handoccnet"] = Field(
+        "detnet", description="Which network; metro and handoccnet need their published weights and MANO."
     )
     checkpoint: str = Field(
         "package:detnet_small_cross.safetensors",
@@ -25,6 +26,10 @@ class HandEstimationSettings(Settings):
         description="Size of the checkpoint's network.",
     )
     metro: MetroSettings = Field(MetroSettings(), description="The network METRO, used when it is the backend.")
+    handoccnet: HandOccNetSettings = Field(
+        HandOccNetSettings(),
+        description="The network HandOccNet, used when it is the backend; S2DHand's picture shows it too, if it can.",
+    )
     side: Literal["right", "left"] = Field("right", description="Which hand holds the object.")
     passes: int = Field(
         1, ge=1, le=5, description="Crops per frame: the first around the mask, the next around the key points found."

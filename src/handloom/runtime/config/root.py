@@ -10,6 +10,7 @@ from handloom.runtime.config.base import Settings
 from handloom.runtime.config.datasets import DatasetsSettings, DemoSettings, Headset, Pair
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings, SourceSettings
 from handloom.runtime.config.hold import HoldSettings
+from handloom.runtime.config.methods import MethodsSettings
 
 DEMO_ROOT = Path("resources/demo")
 
@@ -48,6 +49,7 @@ class RunSettings(Settings):
     sources: SourcesSettings
     pretraining: PretrainingSettings = PretrainingSettings()
     adaptation: AdaptationSettings = AdaptationSettings()
+    methods: MethodsSettings = MethodsSettings()
     hold: HoldSettings = HoldSettings()
 
     @model_validator(mode="after")
@@ -85,11 +87,12 @@ class RunSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _metro_has_its_hand(self) -> "RunSettings":
-        if self.hold.hand.estimation.backend == "metro" and self.mano is None:
+    def _mesh_networks_have_their_hand(self) -> "RunSettings":
+        backend = self.hold.hand.estimation.backend
+        if backend in ("metro", "handoccnet") and self.mano is None:
             raise ValueError(
-                "hold.hand.estimation.backend is metro, which gives the mesh of the MANO hand, but mano is null; set "
-                "it to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, from https://mano.is.tue.mpg.de"
+                f"hold.hand.estimation.backend is {backend}, which gives the mesh of the MANO hand, but mano is null; "
+                "set it to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, from https://mano.is.tue.mpg.de"
             )
         return self
 

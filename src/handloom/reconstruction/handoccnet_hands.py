@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from handloom.estimators.handoccnet.architecture import HandOccNetArchitecture
 from handloom.estimators.handoccnet.checkpoint import load_checkpoint
 from handloom.estimators.handoccnet.network import HandOccNet
 from handloom.estimators.handoccnet.prediction import predict
@@ -15,6 +16,9 @@ from handloom.reconstruction.found_hands import FoundHands
 from handloom.reconstruction.hand_squares import HandFrame, HandSquares
 from handloom.reconstruction.upright_crops import found_hands, upright_crops
 from handloom.runtime.config.handoccnet import HandOccNetSettings
+from handloom.runtime.errors import InputError
+
+SHAPES = HandOccNetArchitecture().shape
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class HandOccNetEstimator:
     ) -> "HandOccNetEstimator":
         """The network filled from its checkpoint; raises InputError as `load_checkpoint`, and unless given MANO."""
         require_mano(hand_model, "HandOccNet")
+        if hand_model.shape_count != SHAPES:
+            raise InputError(
+                f"HandOccNet: the hand model has {hand_model.shape_count} shape directions, but the network gives "
+                f"{SHAPES} coefficients; set `mano` to the published files (https://mano.is.tue.mpg.de)"
+            )
         path = Path(settings.checkpoint) if checkpoint is None else checkpoint
         return cls.around(load_checkpoint(path, device=device), settings, hand_model, device)
 

@@ -1,10 +1,13 @@
 """The qualitative figure: which hands it shows, and that it can be drawn from result files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from handloom.figures.qualitative import HeadsetResults, choose_cases, draw_qualitative
@@ -76,6 +79,63 @@ def test_the_figure_is_drawn_and_equal_each_time(headset: HeadsetFiles, tmp_path
         assert image.width > 1500
         assert np.asarray(image.convert("L")).std() > 20
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn, in place of files."""
+    made: list[Figure] = []
+
+    @contextmanager
+    def kept(_: Path, width_in: float, height_in: float) -> Iterator[Figure]:
+        made.append(Figure(figsize=(width_in, height_in)))
+        yield made[-1]
+
+    monkeypatch.setattr("handloom.figures.qualitative.drawn", kept)
+    return made
+
+
+def column_titles(figure: Figure) -> list[str]:
+    return [title for axes in figure.axes if (title := axes.get_title())]
+
+
+def test_another_network_has_a_column_and_its_own_error(headset: HeadsetFiles, figures: list[Figure]) -> None:
+    """It gets the crops and sides of the shown hands, and is scored as they are: here it knows the truth, turned."""
+    asked: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def knowing(image_u8: np.ndarray, is_left: np.ndarray) -> np.ndarray:
+        asked.append((image_u8, is_left))
+        rows = [
+            next((sample, row) for sample in headset.samples for row in range(len(sample))
+                 if (sample.image_u8[row] == image).all() and sample.is_left[row] == left)
+            for image, left in zip(image_u8, is_left, strict=True)
+        ]  # fmt: skip
+        truth = np.stack([sample.joints_cam_m[row] for sample, row in rows])
+        miss = np.zeros((21, 3))
+        miss[8] = [0, 0.0042, 0]
+        return 3 * (truth + miss)  # of any size
+
+    draw_qualitative(
+        [results(headset)], Path("a.png"), setting="in", root_joint=0, seed=1, others={"HandOccNet": knowing}
+    )
+    columns = ["baseline", "S2DHand", "HandOccNet", "ground truth"]
+    assert column_titles(figures[0]) == ["view 1: input", *columns, "view 2: input", *columns]
+    assert len(asked) == 3
+    assert all(image_u8.shape == (2, *headset.samples[0].image_u8.shape[1:]) for image_u8, _ in asked)
+    errors_mm = [
+        axes.texts[0].get_text() for axes in figures[0].axes if axes.texts and "mm" in axes.texts[0].get_text()
+    ]
+    assert errors_mm.count(f"{4.2 / 21:.1f} mm") == 6
+    assert len(errors_mm) == 3 * 2 * 3
+
+
+def test_small_print_and_no_column_where_it_is_not_there(headset: HeadsetFiles, figures: list[Figure]) -> None:
+    draw_qualitative(
+        [results(headset)], Path("a.png"), setting="in", root_joint=0, seed=1, note="HandOccNet is not shown"
+    )
+    assert "HandOccNet is not shown" in [text.get_text() for text in figures[0].texts]
+    columns = ["baseline", "S2DHand", "ground truth"]
+    assert column_titles(figures[0]) == ["view 1: input", *columns, "view 2: input", *columns]
 
 
 def test_missing_predictions_of_a_pair_are_named(headset: HeadsetFiles, tmp_path: Path) -> None:

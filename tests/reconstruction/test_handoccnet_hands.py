@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from handloom.estimators.handoccnet.mano_hand import fitting_hand
 from handloom.estimators.handoccnet.network import HandOccNet, HandOccNetOutput
 from handloom.estimators.handoccnet.prediction import posed
 from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH
@@ -51,7 +52,8 @@ class Knowing(HandOccNet):
 
 
 def estimator(network: HandOccNet | None = None, **settings: object) -> HandOccNetEstimator:
-    return HandOccNetEstimator.around(network or Knowing(), HandOccNetSettings.model_validate(settings), HAND)
+    chosen = HandOccNetSettings.model_validate(settings)
+    return HandOccNetEstimator(network or Knowing(), chosen, fitting_hand(HAND, chosen.fidelity))
 
 
 def video(folder: Path) -> tuple[Path, Path]:

@@ -13,10 +13,10 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 ESTIMATES = "results/hold/{sequence}/hand_estimates.npz"
 
 
-def with_metro(project: Project, mano: str | None) -> str:
-    """The project with METRO as backend; the estimates to ask for."""
+def with_backend(project: Project, backend: str, mano: str | None) -> str:
+    """The project with a network as backend; the estimates to ask for."""
     settings = yaml.safe_load((project.folder / "tiny.yaml").read_text())
-    settings.setdefault("hold", {}).setdefault("hand", {})["estimation"] = {"backend": "metro"}
+    settings.setdefault("hold", {}).setdefault("hand", {})["estimation"] = {"backend": backend}
     settings["mano"] = mano
     (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
     smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
@@ -25,31 +25,43 @@ def with_metro(project: Project, mano: str | None) -> str:
     return ESTIMATES.format(sequence=(demo.get("sequences") or base["hold"]["demo"]["sequences"])[0])
 
 
-def test_missing_weights_of_metro_end_the_run_before_any_job(fresh: Callable[[str], Project]) -> None:
+@pytest.mark.parametrize(
+    ("backend", "weights", "home", "row"),
+    [
+        ("metro", "metro_hand_state_dict.bin", "https://github.com/microsoft/MeshTransformer", "METRO"),
+        (
+            "handoccnet",
+            "snapshot_demo.pth.tar",
+            "https://github.com/namepllet/HandOccNet",
+            "HandOccNet demo",
+        ),
+    ],
+)
+def test_missing_weights_end_the_run_before_any_job(
+    fresh: Callable[[str], Project], backend: str, weights: str, home: str, row: str
+) -> None:
     """Protects from finding out after an hour of structure from motion; `check` has the same words."""
-    project = fresh("metro")
-    target = with_metro(project, mano="data/mano")
+    project = fresh(backend)
+    target = with_backend(project, backend, mano="data/mano")
     told = project.snakemake(target, fails=True)
-    for words in (
-        "data/checkpoints/metro_hand_state_dict.bin: not found",
-        "https://github.com/microsoft/MeshTransformer",
-    ):
-        assert words in told
+    assert f"data/checkpoints/{weights}: not found" in told
+    assert home in told
     assert not (project.folder / "results/hold").exists()
-    assert "METRO hand checkpoint" in project.snakemake("check")
+    assert row in project.snakemake("check")
 
 
-def test_metro_without_mano_is_refused(fresh: Callable[[str], Project]) -> None:
-    project = fresh("metro_alone")
-    told = project.snakemake(with_metro(project, mano=None), fails=True)
-    assert "hold.hand.estimation.backend is metro" in told
+@pytest.mark.parametrize("backend", ["metro", "handoccnet"])
+def test_without_mano_it_is_refused(fresh: Callable[[str], Project], backend: str) -> None:
+    project = fresh(f"{backend}_alone")
+    told = project.snakemake(with_backend(project, backend, mano=None), fails=True)
+    assert f"hold.hand.estimation.backend is {backend}" in told
     assert "https://mano.is.tue.mpg.de" in told
 
 
 def test_with_mano_the_rules_of_hold_keep_their_inputs_in_place(fresh: Callable[[str], Project]) -> None:
     """Scripts take inputs by place: the hand model, which is there with MANO only, must not come first."""
     project = fresh("mano")
-    target = with_metro(project, mano="data/mano")
+    target = with_backend(project, "metro", mano="data/mano")
     for name in ("data/mano/MANO_RIGHT.pkl", "data/mano/MANO_LEFT.pkl", "data/checkpoints/metro_hand_state_dict.bin"):
         path: Path = project.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Pictures: what the demo rendered, and what adaptation did."""
 
+from handloom.runtime.assets import handoccnet_lacks
+
 if RUN.demo is not None:
 
     rule assembly_hands_sheet:
@@ -81,8 +83,17 @@ if RUN.demo is not None:
             "../scripts/ganerated_sheet.py"
 
 
+HANDOCCNET = HOLD.hand.estimation.handoccnet
+HANDOCCNET_LACKS = handoccnet_lacks(RUN, Path())
+HANDOCCNET_NOTE = (
+    f"HandOccNet is not shown, for want of {HANDOCCNET_LACKS}"
+    if HANDOCCNET_LACKS
+    else "HandOccNet: its published weights, which are not adapted and know colour pictures; it takes each view alone"
+)
+
+
 rule qualitative:
-    """Views of the worst, a typical and the most improved hand: input, baseline, S2DHand, ground truth."""
+    """Views of the worst, a typical and the most improved hand: input, baseline, S2DHand, HandOccNet if there, truth."""
     input:
         views=[path for headset in RUN.headsets for path in views_of(headset)],
         source_predictions=lambda wildcards: of_headsets(setting_of(wildcards), "source_predictions.npz"),
@@ -91,6 +102,8 @@ rule qualitative:
         predictions=lambda wildcards: of_adaptations(
             [setting_of(wildcards)], "predictions.npz", variants=["s2dhand"], seeds=RUN.seeds[:1]
         ),
+        handoccnet=[] if HANDOCCNET_LACKS else HANDOCCNET.checkpoint,
+        hand=[] if HANDOCCNET_LACKS else MANO_HAND,
     output:
         picture=report(
             "results/figures/s2d_qualitative{which}.png",
@@ -112,7 +125,9 @@ rule qualitative:
         headsets=list(RUN.headsets),
         root_joint=lambda wildcards: SOURCES[setting_of(wildcards)].root_joint,
         seed=RUN.seeds[0],
-        code=code_digest("handloom.figures.qualitative"),
+        handoccnet=None if HANDOCCNET_LACKS else plain(HANDOCCNET),
+        note=HANDOCCNET_NOTE,
+        code=code_digest("handloom.figures.qualitative", "handloom.estimators.handoccnet.view_joints"),
     script:
         "../scripts/qualitative.py"
 

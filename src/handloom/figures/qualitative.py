@@ -1,6 +1,6 @@
 """Pairs of views with the skeletons of the source network, of S2DHand and of the ground truth: good cases and bad."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,9 +27,13 @@ from handloom.figures.style import FINGER_COLOURS, SETTING_NAMES, drawn, headset
 from handloom.runtime.errors import InputError
 
 TRUTH = "ground truth"
-COLUMNS = ("input", "baseline", "S2DHand", TRUTH)
+INPUT = "input"
+_COLUMN_IN, _GAP = 1.56, 0.08
 FEWEST_JOINTS = 15
 """A hand of which less can be seen tells a reader nothing."""
+
+ViewNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From crops (hands, px, px) and whether each shows a left hand, mirrored, to joints (hands, 21, 3) in camera axes."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +69,33 @@ class CaseViews:
     errors_mm: dict[str, list[float]]
     valid: list[np.ndarray]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is shown of each view, from left to right."""
+        return (INPUT, *self.errors_mm, TRUTH)
+
 
 def draw_qualitative(
-    results: Sequence[HeadsetResults], output: Path, *, setting: str, root_joint: int, seed: int
+    results: Sequence[HeadsetResults],
+    output: Path,
+    *,
+    setting: str,
+    root_joint: int,
+    seed: int,
+    others: Mapping[str, ViewNetwork] | None = None,
+    note: str = "",
 ) -> None:
     """Stage: for each headset the worst hand after adaptation, a typical one and the most improved one, in both views.
 
     Skeletons are placed at the true root joint with the true bone 0-9, as they are scored, and projected into the crop;
-    numbers are mean errors over the view's valid joints. Raises InputError when no hand shows enough joints.
+    numbers are mean errors over the view's valid joints. `others` are networks of other authors, by their names, each
+    with a column of its own; `note` is small print. Raises InputError when no hand shows enough joints.
     """
-    cases = [case for result in results for case in _cases_of(result, root_joint, seed)]
-    height = 1.42 * len(cases)
-    with drawn(output, 12.6, height + 1.0) as figure:
+    cases = [case for result in results for case in _cases_of(result, root_joint, seed, others or {})]
+    height, columns = 1.42 * len(cases), len(cases[0].columns)
+    with drawn(output, _COLUMN_IN * (2 * columns + _GAP), height + 1.0) as figure:
         _draw_grid(figure, cases, height)
+        figure.text(0.01, 1 - 0.31 / (height + 1.0), note, ha="left", va="top", fontsize=7)
         figure.suptitle(
             f"S2DHand, {SETTING_NAMES[setting]}: worst, typical and most improved hand of each headset",
             x=0.01, y=1 - 0.08 / (height + 1.0), ha="left", va="top", fontsize=11, fontweight="bold",
@@ -117,7 +135,7 @@ def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
     return cases
 
 
-def _cases_of(result: HeadsetResults, root_joint: int, seed: int) -> list[CaseViews]:
+def _cases_of(result: HeadsetResults, root_joint: int, seed: int, others: Mapping[str, ViewNetwork]) -> list[CaseViews]:
     samples = [load_views(path) for path in result.views]
     adapted = {found.pair: found for found in (load_pair_predictions(path, root_joint) for path in result.predictions)}
     cases = choose_cases(load_sample_errors(result.sample_errors), seed)
@@ -129,9 +147,21 @@ def _cases_of(result: HeadsetResults, root_joint: int, seed: int) -> list[CaseVi
                 f"{sorted(adapted)}; give all pairs"
             )
         source = source_pair_predictions(result.source_predictions, result.rotations, samples, case.pair, root_joint)
+        views = views_of(samples, case.pair)
         networks = {"baseline": source, "S2DHand": adapted[case.pair]}
-        shown.append(_case_views(case, result.headset, networks, views_of(samples, case.pair), root_joint))
+        networks |= {name: _seen_alone(network, case, views, source) for name, network in others.items()}
+        shown.append(_case_views(case, result.headset, networks, views, root_joint))
     return shown
+
+
+def _seen_alone(
+    network: ViewNetwork, case: Case, views: tuple[ViewSamples, ViewSamples], like: PairPredictions
+) -> PairPredictions:
+    """The case by a network that takes each view alone."""
+    rows = (case.row_1, case.row_2)
+    images = np.stack([view.image_u8[row] for view, row in zip(views, rows, strict=True)])
+    is_left = np.array([view.is_left[row] for view, row in zip(views, rows, strict=True)])
+    return replace(like, variant="other", rows=np.array([rows]), joints=network(images, is_left)[None])
 
 
 def _case_views(
@@ -171,15 +201,16 @@ def _keypoints(pose_mm: np.ndarray, view: ViewSamples, row: int | np.integer, ro
 
 
 def _draw_grid(figure: Figure, cases: Sequence[CaseViews], height: float) -> None:
-    total = height + 1.0
+    total, columns = height + 1.0, len(cases[0].columns)
     grid = GridSpec(
-        len(cases), 9, figure=figure, width_ratios=[1] * 4 + [0.08] + [1] * 4,
-        left=0.115, right=0.995, top=1 - 0.62 / total, bottom=0.34 / total, wspace=0.03, hspace=0.04,
+        len(cases), 2 * columns + 1, figure=figure, width_ratios=[1] * columns + [_GAP] + [1] * columns,
+        left=1.45 / figure.get_figwidth(), right=0.995, top=1 - 0.62 / total, bottom=0.34 / total,
+        wspace=0.03, hspace=0.04,
     )  # fmt: skip
     for number, case in enumerate(cases):
         for view in range(2):
-            for place, column in enumerate(COLUMNS):
-                axes = figure.add_subplot(grid[number, 5 * view + place])
+            for place, column in enumerate(case.columns):
+                axes = figure.add_subplot(grid[number, (columns + 1) * view + place])
                 _draw_cell(axes, case, view, column)
                 if number == 0:
                     axes.set_title(f"view {view + 1}: {column}" if place == 0 else column, pad=3)
@@ -206,9 +237,9 @@ def _draw_grid(figure: Figure, cases: Sequence[CaseViews], height: float) -> Non
 
 
 def _draw_cell(axes: Axes, case: CaseViews, view: int, column: str) -> None:
-    show_crop(axes, case.images_u8[view], is_left=case.is_left, dimmed=column != "input")
+    show_crop(axes, case.images_u8[view], is_left=case.is_left, dimmed=column != INPUT)
     look_at(axes, case.keypoints_px[TRUTH][view])
-    if column == "input":
+    if column == INPUT:
         return
     if column == TRUTH:
         draw_skeleton(axes, case.keypoints_px[column][view], case.valid[view])

@@ -259,6 +259,14 @@ def missing(settings: RunSettings, folder: Path) -> list[str]:
     return lines + _missing_sequences(settings, folder)
 
 
+def handoccnet_lacks(settings: RunSettings, folder: Path) -> str:
+    """What HandOccNet lacks to be shown beside other networks, in a few words; nothing when it is all there."""
+    row = next(row for row in assets(settings, folder) if row.setting == HANDOCCNET_SETTING)
+    if not row.found:
+        return f"its weights ({row.expected}, from {row.home})"
+    return "" if settings.mano else "the MANO hand (mano, from https://mano.is.tue.mpg.de)"
+
+
 def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:
     own = _own_sequences(settings)
     absent = {name: sequence.path for name, sequence in own.items() if not (folder / sequence.path).exists()}

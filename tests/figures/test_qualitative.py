@@ -70,6 +70,15 @@ def results(headset: HeadsetFiles) -> HeadsetResults:
     )  # fmt: skip
 
 
+def test_the_files_of_a_headset_are_found_by_their_folder() -> None:
+    names = ("views", "source_predictions", "rotations", "predictions", "sample_errors")
+    files = {name: [f"results/{headset}/{name}" for headset in ("headset1", "headset2")] for name in names}
+    found = HeadsetResults.of("headset2", {**files, "hand": []})
+    assert found.views == [Path("results/headset2/views")]
+    assert found.sample_errors == Path("results/headset2/sample_errors")
+    assert found.source_predictions == Path("results/headset2/source_predictions")
+
+
 @pytest.mark.slow
 def test_the_figure_is_drawn_and_equal_each_time(headset: HeadsetFiles, tmp_path: Path) -> None:
     paths = [tmp_path / "a.png", tmp_path / "b.png"]

@@ -127,7 +127,7 @@ rule qualitative:
         seed=RUN.seeds[0],
         handoccnet=None if HANDOCCNET_LACKS else plain(HANDOCCNET),
         note=HANDOCCNET_NOTE,
-        code=code_digest("handloom.figures.qualitative", "handloom.estimators.handoccnet.view_joints"),
+        code=code_digest("handloom.figures.other_networks"),
     script:
         "../scripts/qualitative.py"
 

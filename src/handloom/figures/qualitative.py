@@ -47,6 +47,16 @@ class HeadsetResults:
     predictions: Sequence[Path]  # of S2DHand with one seed, all pairs
     sample_errors: Path
 
+    @classmethod
+    def of(cls, headset: str, files: Mapping[str, Sequence[str]]) -> "HeadsetResults":
+        """One headset's files among those of all headsets, listed under the names of the fields."""
+
+        def own(name: str) -> list[Path]:
+            return [Path(path) for path in files[name] if f"/{headset}/" in path]
+
+        source, rotations, errors = (own(name)[0] for name in ("source_predictions", "rotations", "sample_errors"))
+        return cls(headset, own("views"), source, rotations, own("predictions"), errors)
+
 
 @dataclass(frozen=True)
 class Case:

@@ -33,8 +33,12 @@ def write_pair_predictions(
     *,
     seed: int,
     code: str,
+    own_rotation_12: Tensor | None = None,
 ) -> None:
-    """Write both views' predictions with the rows that they belong to and the rotation that merges them."""
+    """Write both views' predictions with the rows that they belong to and the rotation that merges them.
+
+    `own_rotation_12`, if given, is the rotation that these poses themselves show; another way to merge them.
+    """
     arrays = {
         "joints": torch.stack([f.joints for f in found], 1).numpy(),
         "confidence": torch.stack([f.confidence for f in found], 1).numpy(),
@@ -42,6 +46,8 @@ def write_pair_predictions(
         "index_2": rows[1].numpy(),
         "rotation_12": rotation_12.numpy(),
     }
+    if own_rotation_12 is not None:
+        arrays["own_rotation_12"] = own_rotation_12.numpy()
     header = Header(KIND, units="bone 0-9", frame="camera", joint_order="SNAP", seed=seed, code=code, extra=notes)
     write_arrays(path, arrays, header)
 

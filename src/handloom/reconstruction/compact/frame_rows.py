@@ -2,7 +2,6 @@
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 
 def frame_rows(
@@ -12,4 +11,4 @@ def frame_rows(
 
     Plain indexing adds with atomics on several CPU threads, in another order each time, so that equal runs differ.
     """
-    return functional.embedding(frame, table.flatten(1)).view(len(frame), *table.shape[1:])
+    return table.index_select(0, frame)

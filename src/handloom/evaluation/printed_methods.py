@@ -90,14 +90,15 @@ def _cell(row: dict[Any, Any], column: str, spread: str, best: dict[tuple[Any, s
 def _explanation(table: pd.DataFrame) -> str:
     measured = table[table["pairs"] != ""]
     pairs = sorted({pair for listed in measured["pairs"] for pair in str(listed).split()})
+    seeds = int(table["seeds"].max())
+    spread = f"± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     return (
-        f"Millimetres, lower is better; the best of each column without target labels is bold. Mean over the camera "
-        f"pairs {', '.join(pairs)}, ± standard deviation over {int(table['seeds'].max())} seeds. All methods start "
-        "from the same network and see the same images in the same order; the last update is scored, whatever its "
-        "score. Dual-M merges the views by R(0), that of S2DHand by its own; Dual-M, own R, by the rotation that the "
-        "adapted network's poses show. Seconds are wall time per adaptation. Preset "
-        f"{table['preset'].iloc[0]}, fidelity {table['fidelity'].iloc[0]}. The paper's numbers are means over six "
-        "pairs of its own data."
+        "Millimetres, lower is better; the best of each column without target labels is bold. Mean over the camera "
+        f"pairs {', '.join(pairs)}, {spread}. All methods start from the same network and see the same images in the "
+        "same order; the last update is scored, whatever its score. Dual-M merges the views by R(0), that of S2DHand "
+        "by its own; Dual-M, own R, by the rotation that the adapted network's poses show. Seconds are wall time per "
+        f"adaptation. Preset {table['preset'].iloc[0]}, fidelity {table['fidelity'].iloc[0]}. The paper's numbers are "
+        "means over six pairs of its own data."
     )
 
 

@@ -167,7 +167,7 @@ def training_data(wildcards):
 
 def mano_pickle(side):
     """An input function: the user's MANO hand of a side."""
-    return lambda wildcards: by_hand("mano", [f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"])
+    return lambda wildcards: by_hand("mano", [f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"])[0]
 
 
 def configured_checkpoint(wildcards):

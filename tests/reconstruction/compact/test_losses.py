@@ -14,6 +14,7 @@ from handloom.runtime.config.compact import CompactSettings
 CELLS = 6
 FLAT = node_points(CELLS)[:, 0].view(1, CELLS, CELLS, CELLS)
 """A plane: without roughness."""
+RADIUS_M = torch.tensor(0.1)
 
 
 def samples(rays: list[int], gradient: Tensor) -> NodeSamples:
@@ -44,7 +45,7 @@ def terms(wanted: RayBatch, found: Rendered, done: float = 0.0, hand: Tensor = F
         roughness_weight=1.0,
         hand_prior_weight=1.0,
     )
-    return losses(wanted, found, thing, hand, FLAT, settings, done)
+    return losses(wanted, found, thing, RADIUS_M, hand, FLAT, settings, done)
 
 
 def test_a_perfect_rendering_costs_nothing() -> None:
@@ -92,7 +93,7 @@ def test_hand_prior_is_cut_at_one_centimetre() -> None:
 
     def prior(hand: Tensor, template: Tensor) -> float:
         shown = rendered(torch.zeros(1, 3), [OBJECT], [0])
-        return float(losses(batch([OBJECT]), shown, FLAT, hand, template, settings, 0.0).hand_prior)
+        return float(losses(batch([OBJECT]), shown, FLAT, RADIUS_M, hand, template, settings, 0.0).hand_prior)
 
     assert prior(template_at_zero + 0.005, template_at_zero) == pytest.approx(0.5)
     assert prior(template_at_zero + 0.05, template_at_zero) == pytest.approx(1.0)
@@ -113,3 +114,17 @@ def test_a_rough_object_costs_something() -> None:
     shown = rendered(torch.zeros(1, 3), [OBJECT], [0])
     assert float(terms(batch([OBJECT]), shown, thing=noise).roughness) > 1e-4
     assert float(terms(batch([OBJECT]), shown, hand=noise).roughness) == pytest.approx(0, abs=1e-9)
+
+
+def test_roughness_is_measured_in_cells() -> None:
+    """A surface twice as large in metres with the same second differences is half as rough in cells, squared."""
+    noise = 0.01 * torch.randn(FLAT.shape, generator=torch.Generator().manual_seed(0))
+    shown, settings = rendered(torch.zeros(1, 3), [OBJECT], [0]), CompactSettings()
+    rough = [
+        float(losses(batch([OBJECT]), shown, noise, radius, FLAT, FLAT, settings, 0.0).roughness)
+        for radius in (RADIUS_M, 2 * RADIUS_M)
+    ]
+    assert rough[0] == pytest.approx(4 * rough[1])
+    cell_m = 2 * float(RADIUS_M) / (noise.shape[-1] - 1)
+    expected = sum(float(noise.diff(n=2, dim=axis).square().mean()) for axis in (1, 2, 3)) / cell_m**2
+    assert rough[0] == pytest.approx(settings.roughness_weight * expected, rel=1e-4)

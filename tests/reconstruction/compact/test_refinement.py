@@ -17,7 +17,9 @@ SHIFTS_ONLY = {"turn_rate": 0.0, "finger_rate": 0.0, "scale_rate": 0.0, "shape_r
 
 def refinement(poses: PoseArrays, **settings: float) -> Refinement:
     held = held_box()
-    chosen = RefinementSettings(**{"steps": 40, "contact_weight": 0.0, "penetration_weight": 0.0, **settings})
+    chosen = RefinementSettings(
+        **{"steps": 40, "contact_weight": 0.0, "penetration_weight": 0.0, "stay_grasp_m": 1.0, **settings}
+    )
     return Refinement(ScenePoses(MODEL, poses, held.cube), held.mesh_unit, held.observations(), chosen)
 
 
@@ -110,3 +112,19 @@ def test_a_loss_that_is_no_number_stops_the_refinement(monkeypatch: pytest.Monke
     with pytest.raises(InputError, match=r"loss is nan at step 0; lower hold\.refinement"):
         running.run()
     torch.testing.assert_close(running.poses.arrays(), held_box().poses)
+
+
+def test_hand_and_object_go_together_sooner_than_apart() -> None:
+    """Protects the grasp: a centimetre of both is cheaper than of the hand alone, however the object is turned."""
+    shift = torch.tensor([0.004, -0.006, 0.007])
+    costs = []
+    for moves_object in (True, False):
+        running = refinement(held_box().poses, stay_grasp_m=0.001)
+        with torch.no_grad():
+            running.poses.hand_translation_m += shift
+            if moves_object:
+                running.poses.object_place_m += shift
+            costs.append(float(running.terms().prior.detach()))
+    start = float(refinement(held_box().poses, stay_grasp_m=0.001).terms().prior.detach())
+    together, apart = (cost - start for cost in costs)
+    assert 0 < together < 0.1 * apart

@@ -124,3 +124,26 @@ def test_the_generator_decides_all_samples() -> None:
     torch.testing.assert_close(colours(1), colours(1), atol=0, rtol=0)
     torch.testing.assert_close(colours(None), colours(None), atol=0, rtol=0)
     assert not torch.equal(colours(1), colours(2))
+
+
+def test_rays_on_which_the_object_is_given_teach_the_hand_only() -> None:
+    """Protects the object from a wrong hand: pixels of the hand neither move nor change it, and look as before."""
+    held, scene = held_box(), true_scene()
+    batch = held.observations().draw(80, 0.5, 0.5, torch.Generator().manual_seed(0))
+    seen = {}
+    for name, given in (("learnt", None), ("given", torch.ones(80, dtype=torch.bool))):
+        scene.object_field.zero_grad()
+        scene.hand_field.zero_grad()
+        scene.poses.zero_grad()
+        found = scene.render(batch.directions, batch.frame, batch.background, 0.003, object_is_given=given)
+        (found.colour.sum() + found.semantics[:, HAND].sum()).backward()
+        moved = [
+            scene.object_field.distance.grad,
+            scene.poses.object_rotvec.grad,
+            scene.hand_field.distance.grad,
+        ]
+        seen[name] = (found.colour.detach(), [0.0 if g is None else float(g.abs().sum()) for g in moved])
+    torch.testing.assert_close(seen["given"][0], seen["learnt"][0], atol=0, rtol=0)
+    assert min(seen["learnt"][1]) > 0
+    assert seen["given"][1][:2] == [0, 0]
+    assert seen["given"][1][2] > 0

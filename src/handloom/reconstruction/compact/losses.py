@@ -41,6 +41,7 @@ def losses(
     batch: RayBatch,
     rendered: Rendered,
     object_distance: Float[Tensor, "1 cells cells cells"],
+    object_radius_m: Float[Tensor, ""],
     hand_distance: Float[Tensor, "1 hand hand hand"],
     hand_template: Float[Tensor, "1 hand hand hand"],
     settings: CompactSettings,
@@ -60,7 +61,7 @@ def losses(
     weight = settings.first_semantic_weight + done * (settings.last_semantic_weight - settings.first_semantic_weight)
     slope = torch.linalg.vector_norm(rendered.object.gradient, dim=-1)
     eikonal = (slope - 1).square().mean() if slope.numel() else colour.new_zeros(())
-    cell_m = 1.0 / object_distance.shape[-1]
+    cell_m = 2 * object_radius_m / (object_distance.shape[-1] - 1)
     rough = roughness(object_distance / cell_m)
     cut = 0.01
     prior = (hand_distance.clamp(-cut, cut) - hand_template.clamp(-cut, cut)).abs().mean() / cut

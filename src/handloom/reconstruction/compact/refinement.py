@@ -34,6 +34,8 @@ from handloom.runtime.progress import progress
 _BAND_PX = 4
 _FARTHEST_MOVE_PX = 3.0
 """Outlines are found anew when a vertex has moved so far."""
+_PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
+"""Wrist and the bases of the five fingers, in SNAP order."""
 _WRIST_SHARE = 0.1
 """Pixels farther behind the wrist than this share of the palm's length show the forearm."""
 
@@ -104,6 +106,8 @@ class Refinement:
         self.hand_outline = _Outline(poses.model.faces, self.masks, settings.softness_px)
         self.inside = signed_distance_grid(self.vertices_unit, faces)
         self.start = {name: value.detach().clone() for name, value in poses.named_parameters()}
+        with torch.no_grad():
+            self.first_grasp_m = self._grasp_m(poses.hand())
         self.history: list[dict[str, float]] = []
         rates = {
             "hand_wrist": settings.turn_rate,
@@ -162,7 +166,7 @@ class Refinement:
             s.hand_mask_weight * _mask_error(hand_mask, kind == HAND, (kind != OBJECT) & ~self._forearm(hand)),
             s.contact_weight * contact,
             s.penetration_weight * depth,
-            s.prior_weight * self._prior(),
+            s.prior_weight * self._prior(hand),
         )
 
     def _diverged(self, found: str) -> InputError:
@@ -179,10 +183,21 @@ class Refinement:
         place = ((pixels - wrist[:, None, None]) * along).sum(-1) / along.square().sum(-1).clamp_min(1.0)
         return (kind != BACKGROUND) & (place < -_WRIST_SHARE)
 
-    def _prior(self) -> Float[Tensor, ""]:
-        """Mean squares of how far poses went and how much they shake, in allowed deviations; shape as N(0, 1)."""
+    def _grasp_m(self, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:
+        """Wrist and finger bases relative to the object's centre, in its frame."""
+        palm = hand.keypoints_m[:, list(_PALM_KEYPOINTS)]
+        frame = torch.arange(len(palm), device=self.device).repeat_interleave(len(_PALM_KEYPOINTS))
+        in_object = self.poses.object_from_cam(palm.flatten(0, 1), frame).view(palm.shape)
+        return in_object * self.poses.object_radius_m
+
+    def _prior(self, hand: SkinnedHand) -> Float[Tensor, ""]:
+        """Mean squares of how far poses went and how much they shake, in allowed deviations; shape as N(0, 1).
+
+        Masks tell depth badly, and each of hand and object alone; the grasp keeps them together.
+        """
         s, poses = self.settings, self.poses
-        parts = [poses.hand_shape.square().mean()]
+        grasp_moved = (self._grasp_m(hand) - self.first_grasp_m) / s.stay_grasp_m
+        parts = [poses.hand_shape.square().mean(), grasp_moved.square().mean()]
         for name, stay, jitter in (
             ("hand_wrist", s.stay_turn_rad, s.jitter_turn_rad),
             ("hand_fingers", s.stay_turn_rad, s.jitter_turn_rad),

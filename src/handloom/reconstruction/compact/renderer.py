@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -81,14 +81,17 @@ class CompactScene:
         background: Float[Tensor, "rays 3"],
         beta_m: float,
         generator: torch.Generator | None = None,
+        object_is_given: Bool[Tensor, " rays"] | None = None,
     ) -> Rendered:
-        """Colour, semantics and depth of rays; sampling is random with a generator, even without."""
+        """Colour, semantics and depth of rays; sampling is random with a generator, even without.
+
+        Rays on which the object is given show it, but carry no derivatives to its field and poses.
+        """
         beta = torch.tensor(beta_m, device=directions.device)
-        nodes = (
-            self._object_samples(directions, frame, beta, generator),
-            self._hand_samples(directions, frame, beta, generator),
-        )
-        return composed(nodes, background)
+        thing = self._object_samples(directions, frame, beta, generator)
+        if object_is_given is not None:
+            thing = _without_derivatives(thing, object_is_given)
+        return composed((thing, self._hand_samples(directions, frame, beta, generator)), background)
 
     def _object_samples(
         self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
@@ -169,6 +172,12 @@ def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues
     optical = density * (edges[:, 1:] - edges[:, :-1]) * length[:, None]
     shape = (*depth.shape, 3)
     return NodeSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape), distance_m)
+
+
+def _without_derivatives(node: NodeSamples, rays: Bool[Tensor, " rays"]) -> NodeSamples:
+    fixed = rays[node.ray, None]
+    optical = torch.where(fixed, node.optical.detach(), node.optical)
+    return node._replace(optical=optical, colour=torch.where(fixed[..., None], node.colour.detach(), node.colour))
 
 
 def composed(nodes: tuple[NodeSamples, NodeSamples], background: Float[Tensor, "rays 3"]) -> Rendered:

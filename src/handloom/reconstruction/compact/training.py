@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from handloom.hand.mano import HandModel
-from handloom.reconstruction.compact.classes import OBJECT
+from handloom.reconstruction.compact.classes import HAND, OBJECT
 from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.losses import Losses, losses
@@ -141,13 +141,16 @@ class CompactTraining:
         settings, scene = self.settings, self.scene
         generator = torch_generator(self.seed, "rays", self.step)
         batch = self.observations.draw(settings.rays, settings.object_ray_share, settings.hand_ray_share, generator)
-        rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator)
+        # Where the hand's pose is wrong, a pixel of the hand would eat away the object that the hand should hide.
+        given = batch.kind == HAND
+        rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator, given)
         # What the losses make without saying where is made where the rays are.
         with batch.colour.device:
             return losses(
                 batch,
                 rendered,
                 scene.object_field.distance,
+                scene.poses.object_radius_m.detach(),
                 scene.hand_field.distance,
                 self.template.distance_m,
                 settings,

@@ -9,7 +9,7 @@ class CompactPhaseSettings(Settings):
     """Length of one training."""
 
     steps: int = Field(600, ge=1, description="Optimiser steps.")
-    cells: tuple[int, ...] = Field((32, 64), min_length=1, description="Nodes of the distance grids, coarse to fine.")
+    cells: tuple[int, ...] = Field((64,), min_length=1, description="Nodes of the distance grids, coarse to fine.")
     preview_steps: int = Field(300, ge=1, description="Steps between two preview pictures.")
 
 
@@ -34,9 +34,13 @@ class CompactSettings(Settings):
     features: int = Field(6, ge=1, description="Colour features per node.")
     hidden: int = Field(32, ge=4, description="Width of the colour network's two hidden layers.")
     code_size: int = Field(4, ge=0, description="Length of the code per frame that colour sees.")
-    first_beta_m: float = Field(0.006, gt=0, description="Blur of surfaces (VolSDF's beta) at the first step.")
-    last_beta_m: float = Field(0.0012, gt=0, description="And at the last.")
-    distance_rate: float = Field(4e-4, gt=0, description="Learning rate of the distance grids, metres.")
+    first_beta_m: float = Field(
+        0.001,
+        gt=0,
+        description="Blur of surfaces (VolSDF's beta) at the first step: outlines look about twice as far out.",
+    )
+    last_beta_m: float = Field(0.0003, gt=0, description="And at the last.")
+    distance_rate: float = Field(1e-4, gt=0, description="Learning rate of the distance grids, metres.")
     feature_rate: float = Field(2e-2, gt=0, description="Learning rate of the colour features.")
     network_rate: float = Field(3e-3, gt=0, description="Learning rate of the colour networks and codes.")
     pose_rate: float = Field(1e-4, ge=0, description="Learning rate of poses, radians and metres.")
@@ -45,7 +49,7 @@ class CompactSettings(Settings):
     first_semantic_weight: float = Field(1.1, ge=0, description="Of the classes' squared error, at the first step.")
     last_semantic_weight: float = Field(0.3, ge=0, description="And at the last.")
     eikonal_weight: float = Field(0.05, ge=0, description="Of (|gradient| - 1)^2; the reference's is off in effect.")
-    roughness_weight: float = Field(2e-3, ge=0, description="Of the grids' second differences, in cells.")
+    roughness_weight: float = Field(0.25, ge=0, description="Of the grids' second differences, in cells.")
     hand_prior_weight: float = Field(5.0, ge=0, description="Of the hand field's distance to the template's.")
-    phase1: CompactPhaseSettings = CompactPhaseSettings(steps=400, cells=(32, 48))
-    phase3: CompactPhaseSettings = CompactPhaseSettings(steps=1200, cells=(32, 48, 64))
+    phase1: CompactPhaseSettings = CompactPhaseSettings(steps=400, cells=(48,))
+    phase3: CompactPhaseSettings = CompactPhaseSettings(steps=1200, cells=(64,))

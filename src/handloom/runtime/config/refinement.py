@@ -11,7 +11,6 @@ class RefinementSettings(Settings):
     steps: int = Field(150, ge=1, description="Steps of Adam over all frames at once.")
     long_side_px: int = Field(160, ge=32, description="Masks are made smaller until no side exceeds this; HOLD's: 300.")
     softness_px: float = Field(1.0, gt=0, description="Softness of the rendered silhouettes.")
-    mesh_cells: int = Field(32, ge=8, description="Grid that the object's mesh is extracted from; coarse is enough.")
     turn_rate: float = Field(6e-3, ge=0, description="Learning rate of rotations, radians.")
     finger_rate: float = Field(4e-3, ge=0, description="Learning rate of the fingers, radians.")
     shift_rate: float = Field(1e-3, ge=0, description="Learning rate of translations, metres.")
@@ -24,6 +23,9 @@ class RefinementSettings(Settings):
     penetration_weight: float = Field(2000.0, ge=0, description="Of the squared depth of the hand in the object.")
     stay_turn_rad: float = Field(0.15, gt=0, description="Deviation that the prior allows from the first rotations.")
     stay_shift_m: float = Field(0.015, gt=0, description="The same for translations.")
+    stay_grasp_m: float = Field(
+        0.001, gt=0, description="The same for the palm's places on the object, which SfM and the whole video fix."
+    )
     jitter_turn_rad: float = Field(0.04, gt=0, description="Allowed second differences over time of rotations.")
     jitter_shift_m: float = Field(0.004, gt=0, description="The same of translations.")
     prior_weight: float = Field(0.02, ge=0, description="Of the priors above together.")

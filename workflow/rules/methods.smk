@@ -1,48 +1,5 @@
 """The adaptation methods that S2DHand is compared with, cross-dataset; no part of the default target."""
 
-from handloom.adaptation.methods.names import WITH_SOURCE, method_module, method_part
-
-METHODS = RUN.methods
-METHOD_BUDGETS = [
-    *((name, "standard") for name in METHODS.names),
-    *((name, "long") for name in METHODS.long_names),
-]
-
-
-wildcard_constraints:
-    method="|".join(METHODS.names) or "none",
-    budget="standard|long",
-
-
-def source_samples(wildcards):
-    """The labelled crops of the source, for the methods that keep them."""
-    datasets = SOURCES["cross"].datasets if wildcards.method in WITH_SOURCE else []
-    return [f"results/s2d/training/{dataset}.npz" for dataset in datasets]
-
-
-def method_settings(wildcards):
-    """The settings that one adaptation depends on: another method's, or another budget's, do not run it again."""
-    source = ["source_grey_probability"] if wildcards.method in WITH_SOURCE else []
-    length = ["long_epochs"] if wildcards.budget == "long" else []
-    return part(METHODS, method_part(wildcards.method), *source, *length)
-
-
-def method_adaptation(wildcards):
-    """What the methods share with S2DHand: pairs, their order and precision, and its epochs for the standard budget."""
-    length = ["epochs"] if wildcards.budget == "standard" else []
-    shared = ["pairs", "batch_size", "precision", "rotation_pairs", "field_of_view_deg", "confidence_threshold"]
-    return part(RUN.adaptation, *shared, *length, "diagnostic_pairs", "checkpoint_seconds")
-
-
-def adapted_of_headset(wildcards):
-    """Rule and place of every adaptation in the table: the methods', then S2DHand's own."""
-    for pair in METHODS.pairs:
-        place = f"cross/{wildcards.headset}/{pair}"
-        for seed in RUN.seeds:
-            for method, budget in METHOD_BUDGETS:
-                yield "adapt_method", f"{place}/methods/{method}/{budget}/seed{seed}"
-            yield "adapt", f"{place}/s2dhand/seed{seed}"
-
 
 rule adapt_method:
     """One method on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
@@ -73,7 +30,8 @@ rule adapt_method:
         root_joint=SOURCES["cross"].root_joint,
         ray_share=SOURCES["cross"].ray_share,
         device=RUN.device,
-        code=lambda wildcards: code_digest("handloom.adaptation.methods.adapt_method", method_module(wildcards.method)),
+        method_code=method_code,
+        code=code_digest("handloom.adaptation.methods.adapt_method"),
     script:
         "../scripts/adapt_method.py"
 
@@ -84,9 +42,7 @@ rule score_methods:
         views=headset_views,
         source_predictions="results/s2d/cross/{headset}/source_predictions.npz",
         rotations="results/s2d/cross/{headset}/rotations.json",
-        predictions=lambda wildcards: [
-            f"results/s2d/{place}.predictions.npz" for _, place in adapted_of_headset(wildcards)
-        ],
+        predictions=adapted_predictions,
     output:
         scores="results/s2d/cross/{headset}/method_scores.csv",
     log:
@@ -99,7 +55,7 @@ rule score_methods:
         mem_mb=2000,
         runtime=30,
     params:
-        benchmarks=lambda wildcards: [f"benchmarks/{rule}/{place}.tsv" for rule, place in adapted_of_headset(wildcards)],
+        benchmarks=adapted_benchmarks,
         pairs=list(METHODS.pairs),
         epochs={"standard": RUN.adaptation.epochs, "long": METHODS.long_epochs},
         adaptation_pairs=RUN.adaptation.pairs,

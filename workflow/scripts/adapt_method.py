@@ -10,6 +10,6 @@ with logged_job(snakemake.log[0], snakemake.threads):
     p, n, i, out = snakemake.params, snakemake.wildcards, snakemake.input, snakemake.output
     settings = [kind.model_validate(p[name]) for name, kind in stage.SETTINGS.items()]
     files = stage.MethodInputs(*map(Path, i[:4]), [*map(Path, i.samples)]), stage.MethodOutputs(*map(Path, out))
-    run = {name: p[name] for name in ("root_joint", "fidelity", "ray_share", "device", "code")}
-    where = {"work": files[1].weights.parent / "work", "seed": int(n.seed), "threads": snakemake.threads}
-    stage.adapt_method(n.method, n.budget, n.pair, *settings, *files, **where, **run)
+    run = {name: p[name] for name in ("root_joint", "fidelity", "ray_share", "device")}
+    run |= {"work": files[1].weights.parent / "work", "seed": int(n.seed), "threads": snakemake.threads}
+    stage.adapt_method(n.method, n.budget, n.pair, *settings, *files, code=p.code + p.method_code, **run)

@@ -1,0 +1,49 @@
+"""The methods' table in the plan: asked for by name, one job per adaptation, source data only where needed."""
+
+import re
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from .project import Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+TABLE = "results/tables/s2d_methods.csv"
+
+
+def planned(output: str) -> dict[str, int]:
+    """Jobs by rule, from the table that a dry run prints."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.M)}
+
+
+def dry_run(project: Project, *arguments: str) -> dict[str, int]:
+    return planned(project.run([sys.executable, "-m", "snakemake", "--dry-run", *arguments]))
+
+
+def test_the_table_is_no_part_of_the_default_target(fresh: Callable[[str], Project]) -> None:
+    jobs = dry_run(fresh("all"))
+    assert "adapt" in jobs
+    assert "adapt_method" not in jobs
+
+
+def test_every_method_budget_pair_headset_and_seed_is_one_adaptation(fresh: Callable[[str], Project]) -> None:
+    methods = "methods={'names':['fine_tune','regda'],'long_names':['regda'],'pairs':['1-4','2-3']}"
+    jobs = dry_run(fresh("table"), TABLE, "--config", "seeds=[1,2,3]", methods)
+    assert jobs["adapt_method"] == (2 + 1) * 2 * 2 * 3
+    assert jobs["adapt"] == 2 * 2 * 3
+    assert jobs["score_methods"] == 2
+    assert jobs["prepare_training_samples"] == 2
+
+
+def test_source_free_methods_need_no_source_data(fresh: Callable[[str], Project]) -> None:
+    jobs = dry_run(fresh("free"), TABLE, "--config", "methods={'names':['fine_tune','sfdahpe'],'long_names':[]}")
+    assert jobs["adapt_method"] > 0
+    assert not {"prepare_training_samples", "render_rhd"} & set(jobs)
+
+
+def test_a_long_budget_of_a_method_that_is_left_out_is_refused(fresh: Callable[[str], Project]) -> None:
+    command = [sys.executable, "-m", "snakemake", TABLE, "--dry-run", "--config", "methods={'names':['fine_tune']}"]
+    output = fresh("wrong").run(command, fails=True)
+    assert "long_names has ['adda', 'regda', 'sfdahpe'], which names lacks" in output

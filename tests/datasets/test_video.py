@@ -222,3 +222,20 @@ def test_a_video_brings_no_masks(tmp_path: Path) -> None:
         dataset_masks(
             SequenceSettings(kind="video", path="a.mp4"), tmp_path / "out" / "frames.json", tmp_path / "out" / "masks"
         )
+
+
+@pytest.mark.parametrize("kind", ["video", "frames"])
+def test_the_users_own_camera_is_taken_and_made_smaller_with_the_frames(tmp_path: Path, kind: str) -> None:
+    """Protects a calibrated user from an estimated focal length; other kinds bring their own camera."""
+    path = tmp_path / "source.mp4"
+    if kind == "video":
+        write_video(path)
+    else:
+        write_pictures(path, ["1.png", "2.png"])
+    camera = (100.0, 90.0, 31.5, 23.5)
+    _, frames = extracted(tmp_path, kind=kind, path=str(path), longest_side_px=32, camera_px=camera)
+    assert frames.intrinsics is not None
+    np.testing.assert_allclose(frames.intrinsics, [[50, 0, 15.5], [0, 45, 11.5], [0, 0, 1]], atol=1e-9)
+    assert extracted(tmp_path / "without", kind=kind, path=str(path))[1].intrinsics is None
+    with pytest.raises(ValueError, match="camera_px is set, but a sequence of kind ho3d brings its own"):
+        SequenceSettings(kind="ho3d", path="x", camera_px=camera)

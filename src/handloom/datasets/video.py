@@ -79,8 +79,8 @@ def _opened(settings: SequenceSettings) -> tuple[Iterator[SourceFrame], str, Flo
     stop = None if settings.most is None else settings.first + settings.most * settings.every
     chosen = slice(settings.first, stop, settings.every)
     if settings.kind == "video":
-        return _video_frames(path, chosen), "the video's time stamps", None
-    intrinsics = None
+        return _video_frames(path, chosen), "the video's time stamps", _given_camera(settings)
+    intrinsics = _given_camera(settings)
     if settings.kind == "ho3d":
         sequence = read_sequence(path)
         pictures, intrinsics = list(sequence.pictures), sequence.intrinsics
@@ -96,6 +96,13 @@ def _opened(settings: SequenceSettings) -> tuple[Iterator[SourceFrame], str, Flo
         for index in range(len(pictures))[chosen]
     )
     return frames, f"frame number at a nominal {NOMINAL_RATE_HZ:g} Hz", intrinsics
+
+
+def _given_camera(settings: SequenceSettings) -> Float[np.ndarray, "3 3"] | None:
+    if settings.camera_px is None:
+        return None
+    focal_x, focal_y, centre_x, centre_y = settings.camera_px
+    return np.array([[focal_x, 0.0, centre_x], [0.0, focal_y, centre_y], [0.0, 0.0, 1.0]])
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, model_validator
 
 from handloom.runtime.config.base import Settings
 
@@ -25,6 +25,15 @@ class SequenceSettings(Settings):
     every: int = Field(1, ge=1, description="Use every so manieth frame.")
     most: int | None = Field(None, ge=2, description="Use at most so many frames; null uses all.")
     longest_side_px: int = Field(2000, ge=32, description="Larger frames are made smaller until no side exceeds this.")
+    camera_px: tuple[PositiveFloat, PositiveFloat, float, float] | None = Field(
+        None, description="fx, fy, cx, cy of the frames as they come (video, frames); null estimates the focal length."
+    )
+
+    @model_validator(mode="after")
+    def _camera_is_not_given_twice(self) -> "SequenceSettings":
+        if self.camera_px is not None and self.kind not in ("video", "frames"):
+            raise ValueError(f"camera_px is set, but a sequence of kind {self.kind} brings its own camera; remove it")
+        return self
 
 
 class DemoSequencesSettings(Settings):

@@ -30,7 +30,6 @@ from handloom.runtime.config.detnet import DetNetSettings
 from handloom.runtime.config.methods import Budget, MethodName, MethodsSettings
 from handloom.runtime.seeds import torch_generator
 
-
 SETTINGS = {"methods": MethodsSettings, "adaptation": AdaptationSettings, "detnet": DetNetSettings}
 """The sections of the configuration that the stage takes, in its order."""
 

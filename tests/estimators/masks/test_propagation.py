@@ -12,10 +12,12 @@ from handloom.estimators.masks.background import still_background
 from handloom.estimators.masks.cleaning import cleaned
 from handloom.estimators.masks.edge_filter import guided_filter
 from handloom.estimators.masks.picture import mask_sheet
+from handloom.estimators.masks.pixel_features import PixelFeatures
 from handloom.estimators.masks.prompt_frame import cut_prompts
+from handloom.estimators.masks.propagation import from_nearest_mark
 from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
 from handloom.estimators.masks.sequence_masks import write_masks
-from handloom.runtime.config.masks import MaskSettings, Prompt, Prompts, PropagationSettings
+from handloom.runtime.config.masks import FramePrompts, MaskSettings, Prompt, Prompts, PropagationSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
@@ -58,6 +60,55 @@ def test_a_resting_hand_is_not_taken_for_background(tmp_path: Path, capsys: pyte
     found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "found", resting.masks))
     assert overlap(found, true, 150).min() > 0.9
     assert overlap(found, true, 50).min() > 0.85
+
+
+def test_masks_of_grey_footage_are_settled_without_the_background(footage: Footage, tmp_path: Path) -> None:
+    shutil.copytree(footage.frames, tmp_path / "grey")
+    for path in (tmp_path / "grey").iterdir():
+        Image.open(path).convert("L").convert("RGB").save(path)
+    write_masks(MaskSettings(prompts=Prompts(frame=5, **BOXES)), tmp_path / "grey", tmp_path / "masks")
+    frames = frame_paths(footage.frames)
+    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
+    assert overlap(found, true, 150).mean() > 0.8
+    assert overlap(found, true, 50).mean() > 0.8
+    assert not PixelFeatures.of(np.stack([read_rgb(path) for path in frame_paths(tmp_path / "grey")])).coloured
+
+
+def test_marks_on_several_frames_reach_halfway_and_what_has_none_is_not_seen(footage: Footage, tmp_path: Path) -> None:
+    box, hand = Prompt(box=(95, 50, 222, 180)), Prompt(box=(175, 80, 319, 225))
+    marks = (FramePrompts(frame=5, object=box, right=hand), FramePrompts(frame=0, object=box))
+    write_masks(MaskSettings(prompts=marks), footage.frames, tmp_path / "masks")
+    frames = frame_paths(footage.frames)
+    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
+    assert not (found[:3] == 150).any()
+    assert (found[3:] == 150).any((1, 2)).all()
+    assert overlap(found, true, 50).min() > 0.6
+    reach = [list(order) for order in from_nearest_mark([1, 4], 7)]
+    assert reach == [[1, 2], [4, 5, 6], [1, 0], [4, 3]]
+
+
+def test_an_outline_is_taken_as_it_is(footage: Footage, tmp_path: Path) -> None:
+    corners = ((120.0, 80.0), (180.0, 80.0), (180.0, 140.0), (120.0, 140.0))
+    marks = (FramePrompts(frame=2, object=Prompt(outline=corners), right=BOXES["right"]),)
+    write_masks(MaskSettings(prompts=marks), footage.frames, tmp_path / "masks")
+    labels = np.asarray(Image.open(tmp_path / "masks" / "0002.png"))
+    assert (labels[80:141, 120:181] == 50).all()
+    assert (labels == 50).sum() == 61 * 61
+    with pytest.raises(InputError, match=r"prompts\.object: outline \[\[400.*outside the frame"):
+        cut_prompts(
+            read_rgb(footage.frames / "0000.png"),
+            {"object": Prompt(outline=((400, 0), (450, 0), (450, 40)))},
+            PropagationSettings(),
+        )
+
+
+def test_lists_of_marks_that_cannot_be_used_are_errors() -> None:
+    both = FramePrompts(frame=3, **BOXES)
+    with pytest.raises(ValueError, match="a hand must each be marked"):
+        MaskSettings(prompts=(FramePrompts(frame=0, object=BOXES["object"]),))
+    with pytest.raises(ValueError, match="name a frame more than once"):
+        MaskSettings(prompts=(both, both))
+    assert MaskSettings.model_validate({"prompts": [both.model_dump()]}).marks == (both,)
 
 
 def test_masks_do_not_need_a_still_camera(footage: Footage, tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ class Predictor:
     def add_new_points_or_box(self, **options: Any) -> None:
         self.calls.append(("add", options))
 
+    def add_new_mask(self, **options: Any) -> None:
+        self.calls.append(("mask", options))
+
     def propagate_in_video(
         self, inference_state: str, start_frame_idx: int, reverse: bool
     ) -> Iterator[tuple[int, list[int], torch.Tensor]]:
@@ -71,7 +74,7 @@ def test_prompts_go_in_and_labels_come_out(frames: list[Path], tmp_path: Path, m
     checkpoint = tmp_path / "sam2.pt"
     checkpoint.write_bytes(b"weights")
     settings = Sam2Settings(checkpoint=str(checkpoint))
-    labels = track_with_sam2(frames, PROMPTS, 1, settings)
+    labels = track_with_sam2(frames, {1: PROMPTS}, settings)
     assert built == [("configs/sam2.1/sam2.1_hiera_s.yaml", str(checkpoint), "cpu")]
     names = [name for name, _ in predictor.calls]
     assert names == ["init_state", "add", "add", "propagate", "propagate"]
@@ -87,11 +90,27 @@ def test_prompts_go_in_and_labels_come_out(frames: list[Path], tmp_path: Path, m
     np.testing.assert_array_equal(labels, expected)
 
 
+def test_marks_on_several_frames_and_outlines_go_in(
+    frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor()
+    install(monkeypatch, predictor)
+    (tmp_path / "sam2.pt").write_bytes(b"weights")
+    outline = Prompt(outline=((2, 1), (5, 1), (5, 4), (2, 4)))
+    marks = {2: PROMPTS, 1: {"object": outline}}
+    track_with_sam2(frames, marks, Sam2Settings(checkpoint=str(tmp_path / "sam2.pt")))
+    added = [options for name, options in predictor.calls if name in ("add", "mask")]
+    assert [(options["frame_idx"], options["obj_id"]) for options in added] == [(2, 1), (2, 2), (1, 1)]
+    assert added[2]["mask"][1:5, 2:6].all()
+    assert added[2]["mask"].sum() == 16
+    assert predictor.calls[-1] == ("propagate", ("state", 1, True))
+
+
 def test_missing_package_or_checkpoint_say_what_to_do(frames: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "sam2", None)
         with pytest.raises(InputError, match=r"github\.com/facebookresearch/sam2"):
-            track_with_sam2(frames, PROMPTS, 0, Sam2Settings(checkpoint="x.pt"))
+            track_with_sam2(frames, {0: PROMPTS}, Sam2Settings(checkpoint="x.pt"))
     install(monkeypatch, Predictor())
     with pytest.raises(InputError, match=r"masks\.sam2\.checkpoint: found no file 'x\.pt'"):
-        track_with_sam2(frames, PROMPTS, 0, Sam2Settings(checkpoint="x.pt"))
+        track_with_sam2(frames, {0: PROMPTS}, Sam2Settings(checkpoint="x.pt"))

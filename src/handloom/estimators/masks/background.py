@@ -51,6 +51,11 @@ class StillBackground:
         return np.exp(-0.5 * deviation) / volume + _OUTLIER
 
 
+def no_background(frames: UInt8[np.ndarray, "frames height width 3"]) -> StillBackground:
+    """One that is known nowhere."""
+    return StillBackground(np.zeros(frames.shape[1:], np.float32), np.zeros(frames.shape[1:3]))
+
+
 def still_background(frames: UInt8[np.ndarray, "frames height width 3"]) -> StillBackground:
     """The colour that most sampled frames share at each pixel, within a tolerance, averaged over those frames.
 

@@ -1,6 +1,6 @@
-"""The marked frame, cut into entities by GrabCut from one click or box each."""
+"""The marked frame, cut into entities by GrabCut from one click, box or outline each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from handloom.runtime.config.masks import Prompt, PropagationSettings
 from handloom.runtime.errors import InputError
 
 _SURE_SHARE = 0.2
+_MIDDLE_SHARE = 0.2
 _BEYOND = 2.5
 _ROUNDS = 2
 
@@ -27,7 +28,8 @@ def cut_prompts(
 ) -> dict[Entity, Mask]:
     """Masks of all entities that do not overlap: GrabCut per entity, in two rounds so that each knows the others.
 
-    `behind` marks pixels that are background for sure, `ahead` those that are not.
+    What an outline encloses is taken as it is. `behind` marks pixels that are background for sure, `ahead` those that
+    are not.
 
     Raises InputError for a mark outside the image and for one that leaves nothing. The random start of GrabCut's colour
     models is OpenCV's own, which is seeded here.
@@ -37,8 +39,12 @@ def cut_prompts(
         _require_inside(entity, prompt, width, height)
     trimaps = {entity: _trimap(prompt, width, height, settings) for entity, prompt in prompts.items()}
     if behind is not None:
-        for trimap in trimaps.values():
-            trimap[behind] = cv2.GC_BGD
+        for entity, trimap in trimaps.items():
+            trimap[behind & (prompts[entity].outline is None)] = cv2.GC_BGD
+    outlines = {entity: sure for entity, sure in trimaps.items() if prompts[entity].outline is not None}
+    for entity, trimap in trimaps.items():
+        for other, outline in outlines.items():
+            trimap[(outline == cv2.GC_FGD) & (other != entity) & (entity not in outlines)] = cv2.GC_BGD
     if ahead is not None:
         regions = np.stack([trimap != cv2.GC_BGD for trimap in trimaps.values()])
         for trimap in trimaps.values():
@@ -47,15 +53,21 @@ def cut_prompts(
     masks: dict[Entity, Mask] = {}
     for _ in range(_ROUNDS):
         for entity, trimap in trimaps.items():
+            if prompts[entity].outline is not None:
+                masks[entity] = sure[entity] & ~np.any([masks[other] for other in masks if other != entity], axis=0)
+                continue
             others = [masks.get(other, sure[other]) for other in trimaps if other != entity]
             mask = _cut(image, _without(trimap, sure[entity], others), settings.iterations + 2)
+            if not mask.any():
+                with_middle = np.where(_middle(trimap), cv2.GC_FGD, trimap).astype(np.uint8)
+                mask = _cut(image, _without(with_middle, sure[entity], others), settings.iterations + 2)
             near = cleaned(mask, smallest_share=0.0)
             masks[entity] = part_of_prompt(near, prompts[entity])
     for entity, mask in masks.items():
         if not mask.any():
             raise InputError(
                 f"masks.prompts.{entity}: the mark {_shown(prompts[entity])} leaves nothing after GrabCut; mark "
-                "another spot or frame, or use a box"
+                "another spot or frame, or use a box or an outline"
             )
     return masks
 
@@ -65,8 +77,15 @@ def region(prompt: Prompt, width: int, height: int, settings: PropagationSetting
     return np.asarray(_trimap(prompt, width, height, settings) != cv2.GC_BGD, bool)
 
 
+def outlined(outline: Sequence[tuple[float, float]], width: int, height: int) -> Mask:
+    """The pixels that a polygon of columns and rows encloses."""
+    corners = np.round(np.array(outline)).astype(np.int32)
+    return np.asarray(cv2.fillPoly(np.zeros((height, width), np.uint8), [corners], 1), bool)
+
+
 def _require_inside(entity: str, prompt: Prompt, width: int, height: int) -> None:
-    left, top, right, bottom = prompt.box or (*(prompt.click or ()), *(prompt.click or ()))
+    corners = np.array(prompt.outline or [prompt.click or prompt.box]).reshape(-1, 2)
+    (left, top), (right, bottom) = corners.min(0), corners.max(0)
     inside = right >= 0 and bottom >= 0 and left <= width - 1 and top <= height - 1
     if not inside:
         raise InputError(
@@ -76,6 +95,8 @@ def _require_inside(entity: str, prompt: Prompt, width: int, height: int) -> Non
 
 
 def _shown(prompt: Prompt) -> str:
+    if prompt.outline:
+        return f"outline {[list(corner) for corner in prompt.outline]}"
     return f"click {list(prompt.click)}" if prompt.click else f"box {list(prompt.box or ())}"
 
 
@@ -85,6 +106,9 @@ def _trimap(prompt: Prompt, width: int, height: int, settings: PropagationSettin
         left, top, right, bottom = (round(value) for value in prompt.box)
         trimap[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = cv2.GC_PR_FGD
         return trimap
+    if prompt.outline is not None:
+        trimap[outlined(prompt.outline, width, height)] = cv2.GC_FGD
+        return trimap
     assert prompt.click is not None
     radius = settings.click_radius * min(width, height)
     row, column = np.mgrid[0:height, 0:width]
@@ -93,6 +117,17 @@ def _trimap(prompt: Prompt, width: int, height: int, settings: PropagationSettin
     trimap[distance < radius] = cv2.GC_PR_FGD
     trimap[distance < _SURE_SHARE * radius] = cv2.GC_FGD
     return trimap
+
+
+def _middle(trimap: UInt8[np.ndarray, "h w"]) -> Mask:
+    """The inner part of a box, for a thing that GrabCut loses without a pixel known to be of it."""
+    rows, columns = np.nonzero(trimap == cv2.GC_PR_FGD)
+    if not len(rows):
+        return np.zeros(trimap.shape, bool)
+    row, column = np.mgrid[0 : trimap.shape[0], 0 : trimap.shape[1]]
+    down = (row - (rows.min() + rows.max()) / 2) / max(np.ptp(rows), 1)
+    across = (column - (columns.min() + columns.max()) / 2) / max(np.ptp(columns), 1)
+    return np.asarray((np.hypot(down, across) < _MIDDLE_SHARE) & (trimap == cv2.GC_PR_FGD), bool)
 
 
 def _without(trimap: UInt8[np.ndarray, "h w"], sure: Mask, others: list[Mask]) -> UInt8[np.ndarray, "h w"]:

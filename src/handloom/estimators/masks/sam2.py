@@ -1,7 +1,7 @@
 """Masks by SAM 2's video predictor, for users who have the package `sam2` and a checkpoint.
 
 Written for facebookresearch/sam2 2b90b9f: build_sam2_video_predictor, init_state on a folder of numbered JPEG files,
-add_new_points_or_box, propagate_in_video.
+add_new_points_or_box, add_new_mask, propagate_in_video.
 """
 
 import contextlib
@@ -17,21 +17,22 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from handloom.datasets.mask_labels import LABEL_OF, PAINTING_ORDER, Entity
+from handloom.estimators.masks.prompt_frame import outlined
 from handloom.runtime.config.masks import Prompt, Sam2Settings
 from handloom.runtime.errors import InputError
+from handloom.runtime.images import read_rgb
 
 _JPEG_QUALITY = 95
 
 
 def track_with_sam2(
     frames: Sequence[Path],
-    prompts: Mapping[Entity, Prompt],
-    prompt_frame: int,
+    marks: Mapping[int, Mapping[Entity, Prompt]],
     settings: Sam2Settings,
     *,
     device: str = "cpu",
 ) -> UInt8[np.ndarray, "frames height width"]:
-    """Label images (0, 50, 150, 250) of all frames; where entities overlap the object wins.
+    """Label images (0, 50, 150, 250) of all frames from marks on some; where entities overlap the object wins.
 
     Raises InputError when the package or the checkpoint is not there.
     """
@@ -43,21 +44,24 @@ def track_with_sam2(
             "(its licence is Apache-2.0) and name its file here, with the matching masks.sam2.config"
         )
     predictor = build(settings.config, str(checkpoint), device=device)
-    numbers = {entity: number for number, entity in enumerate(prompts, start=1)}
+    entities = dict.fromkeys(entity for prompts in marks.values() for entity in prompts)
+    numbers = {entity: number for number, entity in enumerate(entities, start=1)}
     with tempfile.TemporaryDirectory(prefix="handloom-sam2-") as folder, torch.inference_mode(), _precision(device):
         for number, path in enumerate(frames):
             with Image.open(path) as image:
                 image.convert("RGB").save(Path(folder) / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
         state = predictor.init_state(video_path=folder)
-        for entity, prompt in prompts.items():
-            predictor.add_new_points_or_box(
-                inference_state=state, frame_idx=prompt_frame, obj_id=numbers[entity], **_marks(prompt)
-            )
+        for frame, prompts in marks.items():
+            for entity, prompt in prompts.items():
+                where = {"inference_state": state, "frame_idx": frame, "obj_id": numbers[entity]}
+                if prompt.outline is None:
+                    predictor.add_new_points_or_box(**where, **_marks(prompt))
+                else:
+                    height, width = read_rgb(frames[frame]).shape[:2]
+                    predictor.add_new_mask(**where, mask=outlined(prompt.outline, width, height))
         masks: dict[tuple[int, int], np.ndarray] = {}
         for reverse in (False, True):
-            for frame, ids, logits in predictor.propagate_in_video(
-                state, start_frame_idx=prompt_frame, reverse=reverse
-            ):
+            for frame, ids, logits in predictor.propagate_in_video(state, start_frame_idx=min(marks), reverse=reverse):
                 for row, entity_id in enumerate(ids):
                     masks[int(frame), int(entity_id)] = (logits[row, 0] > 0).cpu().numpy()
     return _painted(masks, numbers, len(frames))

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from handloom.datasets.mask_labels import LABEL_OF, Entity
+from handloom.datasets.mask_labels import LABEL_OF
 from handloom.estimators.masks.files import read_mask_files
 from handloom.estimators.masks.propagation import propagate
 from handloom.estimators.masks.sam2 import track_with_sam2
 from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence, write_label_sequence
-from handloom.runtime.config.masks import MaskSettings, Prompt, Prompts
+from handloom.runtime.config.masks import MaskSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
@@ -54,26 +54,19 @@ def write_masks(
 def _from_prompts(
     settings: MaskSettings, frames: Sequence[Path], device: str
 ) -> UInt8[np.ndarray, "frames height width"]:
-    if settings.prompts is None:
+    marks = {prompts.frame: prompts.marked for prompts in settings.marks}
+    if not marks:
         raise InputError(
-            f"masks.prompts: is not set, but masks.source is '{settings.source}'; give the object and the hand a click "
-            "or a box on one frame"
+            f"masks.prompts: is not set, but masks.source is '{settings.source}'; give the object and the hand a "
+            "click, a box or an outline on one frame"
         )
-    number = settings.prompts.frame
-    if number >= len(frames):
+    if max(marks) >= len(frames):
         raise InputError(
-            f"masks.prompts.frame: is {number}, but the sequence has {len(frames)} frames, numbered from 0"
+            f"masks.prompts.frame: is {max(marks)}, but the sequence has {len(frames)} frames, numbered from 0"
         )
-    prompts = marked(settings.prompts)
     if settings.source == "sam2":
-        return track_with_sam2(frames, prompts, number, settings.sam2, device=device)
-    return propagate(np.stack([read_rgb(path) for path in frames]), prompts, number, settings.propagation)
-
-
-def marked(prompts: Prompts) -> dict[Entity, Prompt]:
-    """The entities that have a prompt."""
-    all_of_them: dict[Entity, Prompt | None] = {"object": prompts.object, "right": prompts.right, "left": prompts.left}
-    return {entity: prompt for entity, prompt in all_of_them.items() if prompt is not None}
+        return track_with_sam2(frames, marks, settings.sam2, device=device)
+    return propagate(np.stack([read_rgb(path) for path in frames]), marks, settings.propagation)
 
 
 def _require_entities(

@@ -8,34 +8,50 @@ from handloom.runtime.config.base import Settings
 
 
 class Prompt(Settings):
-    """One click or one box on one frame that says which thing an entity is."""
+    """One click, box or outline on one frame that says which thing an entity is."""
 
     click: tuple[float, float] | None = Field(None, description="Column and row of a pixel on it.")
     box: tuple[float, float, float, float] | None = Field(
         None, description="Left, top, right and bottom of a box around it, in pixels."
     )
+    outline: tuple[tuple[float, float], ...] | None = Field(
+        None, min_length=3, description="Column and row of the corners of its outline, taken as it is."
+    )
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "Prompt":
-        if (self.click is None) == (self.box is None):
-            raise ValueError("a prompt is either a click or a box: give exactly one of them")
+    def _one_of_them(self) -> "Prompt":
+        if [self.click, self.box, self.outline].count(None) != 2:
+            raise ValueError("a prompt is a click, a box or an outline: give exactly one of them")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise ValueError(f"box {self.box} is not left < right and top < bottom")
         return self
 
 
-class Prompts(Settings):
-    """What is marked, and on which frame."""
+class FramePrompts(Settings):
+    """What is marked on one of several frames; what has no mark is not seen on it."""
 
     frame: int = Field(0, ge=0, description="Number of the marked frame, from 0; all parts should be seen well.")
-    object: Prompt = Field(description="The held object.")
+    object: Prompt | None = Field(None, description="The held object.")
     right: Prompt | None = Field(None, description="The right hand, forearm included or not as the video shows it.")
     left: Prompt | None = Field(None, description="The left hand.")
+
+    @property
+    def marked(self) -> dict[Literal["object", "right", "left"], Prompt]:
+        """The things that have a mark."""
+        every: dict[Literal["object", "right", "left"], Prompt | None]
+        every = {"object": self.object, "right": self.right, "left": self.left}
+        return {entity: prompt for entity, prompt in every.items() if prompt is not None}
+
+
+class Prompts(FramePrompts):
+    """What is marked, and on which frame."""
+
+    object: Prompt = Field(description="The held object.")
 
     @model_validator(mode="after")
     def _some_hand(self) -> "Prompts":
         if self.right is None and self.left is None:
-            raise ValueError("neither hand is marked: give right or left a click or a box")
+            raise ValueError("neither hand is marked: give right or left a click, a box or an outline")
         return self
 
 
@@ -102,10 +118,31 @@ class MaskSettings(Settings):
         description="propagation: from the prompts, with nothing to download; sam2: from the prompts; files: from "
         "`files`; dataset: the sequence's own.",
     )
-    prompts: Prompts | None = Field(None, description="Marks for propagation and sam2.")
+    prompts: Prompts | tuple[FramePrompts, ...] | None = Field(
+        None,
+        description="Marks for propagation and sam2: on one frame, or a list of frames; masks are then carried from "
+        "the nearest of them.",
+    )
     files: MaskFilesSettings | None = Field(None, description="Where masks lie, for the source files.")
     propagation: PropagationSettings = PropagationSettings()
     sam2: Sam2Settings = Sam2Settings()
     empty_fraction: float = Field(
         0.3, ge=0, le=1, description="Stop when an entity's mask is empty in a larger share of the frames."
     )
+
+    @model_validator(mode="after")
+    def _all_marked_somewhere(self) -> "MaskSettings":
+        frames = [prompts.frame for prompts in self.marks]
+        seen = {entity for prompts in self.marks for entity in prompts.marked}
+        if isinstance(self.prompts, tuple) and ("object" not in seen or len(seen) < 2):
+            raise ValueError("prompts: the object and a hand must each be marked on one of the frames at least")
+        if len(set(frames)) < len(frames):
+            raise ValueError(f"prompts: name a frame more than once, found {frames}; put its marks together")
+        return self
+
+    @property
+    def marks(self) -> tuple[FramePrompts, ...]:
+        """The marked frames, none without prompts."""
+        if self.prompts is None:
+            return ()
+        return self.prompts if isinstance(self.prompts, tuple) else (self.prompts,)

@@ -54,3 +54,13 @@ def test_the_source_comes_first_and_once(tmp_path: Path, monkeypatch: pytest.Mon
     hand_down_source(tmp_path)
     hand_down_source(tmp_path)
     assert os.environ["PYTHONPATH"] == f"{tmp_path}:/other"
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects jobs that share their cores from threads that spin."""
+    program = "import os\nwith logged_job(sys.argv[1], threads=2):\n    print(os.environ['OMP_WAIT_POLICY'])\n"
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name, expected in (("a", "PASSIVE"), ("b", "active")):
+        assert run(program, tmp_path / name).returncode == 0
+        assert (tmp_path / name).read_text().strip() == expected
+        monkeypatch.setenv("OMP_WAIT_POLICY", "active")

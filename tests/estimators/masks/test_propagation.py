@@ -69,8 +69,9 @@ def test_masks_of_grey_footage_are_settled_without_the_background(footage: Foota
     write_masks(MaskSettings(prompts=Prompts(frame=5, **BOXES)), tmp_path / "grey", tmp_path / "masks")
     frames = frame_paths(footage.frames)
     found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
-    assert overlap(found, true, 150).mean() > 0.8
-    assert overlap(found, true, 50).mean() > 0.8
+    assert overlap(found, true, 150).mean() > 0.9
+    # 0.84 with colour features, the still background and no new cut of the edge.
+    assert overlap(found, true, 50).mean() > 0.9
     assert not PixelFeatures.of(np.stack([read_rgb(path) for path in frame_paths(tmp_path / "grey")])).coloured
 
 

@@ -99,6 +99,7 @@ def _train_phase(
         length,
         template=read_hand_template(template),
         seed=seed,
+        points_unit=scene.points_unit,
         device=device,
     )
     if (saved := folder.load()) is not None:

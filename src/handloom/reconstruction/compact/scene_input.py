@@ -29,6 +29,8 @@ class SceneInput(NamedTuple):
     observations: Observations
     poses: PoseArrays
     cube: ObjectCube
+    points_unit: Float[Tensor, "points 3"]
+    """The SfM points in the cube's unit: its sides are at -1 and 1."""
 
 
 def read_scene(build: Path, model: HandModel, cube_margin: float) -> SceneInput:
@@ -54,6 +56,7 @@ def read_scene(build: Path, model: HandModel, cube_margin: float) -> SceneInput:
         Observations.of(torch.from_numpy(images), class_u8, intrinsics[0]),
         poses_of(scene, model),
         object_cube(scene.object.normalised_from_sfm, cube_margin),
+        scene.object.points_canonical.float() / cube_margin,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from handloom.hand.mano import HandModel
@@ -15,6 +16,7 @@ from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.losses import Losses, losses
 from handloom.reconstruction.compact.observations import Observations
+from handloom.reconstruction.compact.point_hull import near_points
 from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.compact.renderer import CompactScene
 from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays, ScenePoses
@@ -60,6 +62,7 @@ class CompactTraining:
         *,
         template: HandTemplate,
         seed: int,
+        points_unit: Float[Tensor, "points 3"] | None = None,
         device: torch.device | str = "cpu",
     ) -> "CompactTraining":
         """A new phase on `device`: the object starts as its visual hull, the hand as its template.
@@ -71,6 +74,8 @@ class CompactTraining:
             vertices = scene_poses.hand().vertices_m
         hands = PosedHands(model, vertices)
         hull = object_hull(observations, scene_poses, hands)
+        if points_unit is not None and settings.points_reach is not None:
+            hull = within_points(hull, scene_poses, points_unit, settings.points_reach)
         generator = torch_generator(seed, "fields")
         sizes: dict[str, Any] = {
             "feature_cells": settings.feature_cells,
@@ -251,6 +256,14 @@ class CompactTraining:
         factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * self.done))
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
+
+
+def within_points(hull: Tensor, poses: ScenePoses, points_unit: Float[Tensor, "points 3"], reach: float) -> Tensor:
+    """The hull's signed distance, cut off where it exceeds the SfM points by `reach` of the object's cube."""
+    near = near_points(node_points(HULL_CELLS), points_unit, reach).view(HULL_CELLS, HULL_CELLS, HULL_CELLS)
+    inside = ((hull[0] < 0) & near).numpy()
+    spacing = 2 * float(poses.object_radius_m.detach()) / (HULL_CELLS - 1)
+    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]
 
 
 def object_hull(observations: Observations, poses: ScenePoses, hands: PosedHands) -> Tensor:

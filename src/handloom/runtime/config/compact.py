@@ -17,6 +17,12 @@ class CompactSettings(Settings):
     """Voxel fields of hand and object, their sampling along rays and their losses; lengths in metres."""
 
     cube_margin: float = Field(1.35, gt=1, description="Side of the object's cube over that of its SfM points' sphere.")
+    points_reach: float | None = Field(
+        None,
+        ge=0,
+        description="How far the object's first shape may exceed its SfM points, as a share of half its cube's side; "
+        "null: only masks limit it. For objects with texture all over that are shown from a few sides, as 0.03.",
+    )
     hand_cells: int = Field(48, ge=8, description="Nodes a side of the hand's distance grid.")
     checkpoint_seconds: float = Field(20.0, ge=0, description="Save the running training every so many seconds.")
     rays: int = Field(768, ge=16, description="Rays per step.")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from handloom.hand.open_hand import open_hand
+from handloom.runtime.config.compact import CompactSettings
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmark_rays.py"
 
@@ -32,7 +33,7 @@ def test_defaults_are_the_published_and_the_shipped_sizes(tool: ModuleType) -> N
     sdf, sampler = tool.FULL.hold_net.sdf, tool.FULL.hold_net.sampler
     assert (sdf.width, sdf.hidden_layers, sampler.samples, sampler.rounds) == (256, 8, 98, 5)
     assert tool.FULL.compact.rays == 768
-    assert len(tool.FULL.compact.phase3.cells) == 3
+    assert tool.FULL.compact == CompactSettings()
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 5])

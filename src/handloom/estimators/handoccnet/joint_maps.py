@@ -3,7 +3,7 @@
 Parameter names and shapes are those of HandOccNet's published checkpoint. Source: facts/comparisons.md 2.2.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -39,13 +39,14 @@ class Hourglass(nn.Module):
         )
 
     def forward(self, features: Float[Tensor, "batch width cells cells"]) -> Float[Tensor, "batch width cells cells"]:
+        levels = [cast(nn.ModuleList, level) for level in self.hg]
         beside = []
-        for level in reversed(self.hg):
-            beside.append(level[0](features))  # type: ignore[index]
-            features = level[1](functional.max_pool2d(features, 2))  # type: ignore[index]
-        features = self.hg[0][3](features)  # type: ignore[index]
-        for level in self.hg:
-            features = functional.interpolate(level[2](features), scale_factor=2) + beside.pop()  # type: ignore[index]
+        for level in reversed(levels):
+            beside.append(level[0](features))
+            features = level[1](functional.max_pool2d(features, 2))
+        features = levels[0][3](features)
+        for level in levels:
+            features = functional.interpolate(level[2](features), scale_factor=2) + beside.pop()
         return features
 
 
@@ -64,7 +65,8 @@ class JointMapHead(nn.Module):
 
     def forward(self, features: Float[Tensor, "batch width cells cells"]) -> JointMaps:
         """Heat is softmax(beta_j score_j) over the map, and key points are the means of the cells' centres under it."""
-        features = self.fc[0]["block"](self.res[0](self.hg[0](features)))  # type: ignore[index]
+        block = cast(nn.ModuleDict, self.fc[0])["block"]
+        features = block(self.res[0](self.hg[0](features)))
         scores = self.score[0](features)
         heat = torch.softmax(self.betas * scores.flatten(2), dim=-1).unflatten(-1, scores.shape[-2:])
         cells = heat.shape[-1]

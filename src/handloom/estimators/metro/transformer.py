@@ -4,6 +4,8 @@ Parameter names and shapes are those of the published checkpoint. Its word embed
 are not built: nothing reads them. Source: facts/comparisons.md 2.1.
 """
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,19 +33,20 @@ class BertLayer(nn.Module):
         self.output = _dense_and_norm(_WIDENING * hidden, hidden)
 
     def forward(self, tokens: Float[Tensor, "batch tokens hidden"]) -> Float[Tensor, "batch tokens hidden"]:
+        projections = cast(nn.ModuleDict, self.attention["self"])
         query, key, value = (
-            self.attention["self"][name](tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[index]
+            projections[name](tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for name in ("query", "key", "value")
         )
         seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        tokens = _added(self.attention["output"], seen, tokens)
+        tokens = _added(cast(nn.ModuleDict, self.attention["output"]), seen, tokens)
         return _added(self.output, functional.gelu(self.intermediate["dense"](tokens)), tokens)
 
 
 def _added(
-    layers: nn.Module, change: Float[Tensor, "batch tokens inner"], tokens: Float[Tensor, "batch tokens hidden"]
+    layers: nn.ModuleDict, change: Float[Tensor, "batch tokens inner"], tokens: Float[Tensor, "batch tokens hidden"]
 ) -> Float[Tensor, "batch tokens hidden"]:
-    return layers["LayerNorm"](layers["dense"](change) + tokens)  # type: ignore[index]
+    return layers["LayerNorm"](layers["dense"](change) + tokens)
 
 
 class TransformerBlock(nn.Module):
@@ -65,6 +68,6 @@ class TransformerBlock(nn.Module):
     def forward(self, tokens: Float[Tensor, "batch tokens inputs"]) -> Float[Tensor, "batch tokens outputs"]:
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         hidden = self.bert["img_embedding"](tokens) + self.bert["position_embeddings"](positions)
-        for layer in self.bert["encoder"]["layer"]:  # type: ignore[index]
+        for layer in cast(nn.ModuleList, cast(nn.ModuleDict, self.bert["encoder"])["layer"]):
             hidden = layer(hidden)
         return self.cls_head(hidden) + self.residual(tokens)

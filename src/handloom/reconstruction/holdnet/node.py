@@ -1,6 +1,7 @@
 """One entity of HOLD-Net, a hand or the object: its field in canonical space and its way into the scene (facts 2)."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -56,7 +57,7 @@ class NodeSamples(NamedTuple):
     sdf: Float[Tensor, "ray sample"]
 
 
-class Node(nn.Module):
+class Node(nn.Module, ABC):
     """What hand and object share; subclasses say how points reach canonical space and what colours depend on."""
 
     semantic_class: int
@@ -68,15 +69,15 @@ class Node(nn.Module):
         super().__init__()
         self.settings = settings
 
+    @abstractmethod
     def placed(self, frame: Int[Tensor, " image"], scene_scale: Float[Tensor, " image"]) -> "Placement":
         """The node's maps between canonical space and the scaled world in the poses of these frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def colour_conditions(
         self, frame: Int[Tensor, " image"], *, with_pose: bool
     ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
         """Pose and frame code of each image for the colour network, where the node has them."""
-        raise NotImplementedError
 
     def advance(self) -> None:
         """Count one training step."""
@@ -134,12 +135,12 @@ class Node(nn.Module):
         return NodeSamples(samples, inverse.points.reshape(*shape, 3), field.sdf.reshape(shape))
 
 
-class Placement:
+class Placement(ABC):
     """A node's maps in a few poses."""
 
+    @abstractmethod
     def to_canonical(self, points: Float[Tensor, "image point 3"]) -> Deformed:
         """World points in canonical space."""
-        raise NotImplementedError
 
     def jacobian(self, inverse: Deformed) -> Float[Tensor, "image point 3 3"]:
         """d world / d canonical at points that `to_canonical` gave."""

@@ -38,14 +38,6 @@ def is_left_alone(name: str) -> bool:
     return "mano_layer." in name or name.endswith((".uu", ".vv"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def c13() -> Arrays:
     return hold_tensors("c13_handoccnet")

@@ -1,7 +1,5 @@
 """HOLD's registration, gap filling and hand-object alignment against numbers of the released code (c11)."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import roma
@@ -44,14 +42,6 @@ Arrays = dict[str, Tensor]
 
 def close(actual: Tensor | float, expected: Tensor, *, atol: float = 1e-5, rtol: float = 1e-4) -> None:
     np.testing.assert_allclose(np.asarray(actual), expected.numpy(), atol=atol, rtol=rtol)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -33,14 +33,6 @@ def is_left_alone(name: str) -> bool:
     return ".bert.embeddings." in name or ".bert.pooler." in name or "classifier" in name
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def c12() -> Arrays:
     return hold_tensors("c12_metro")

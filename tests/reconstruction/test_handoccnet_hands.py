@@ -25,10 +25,10 @@ from handloom.runtime.errors import InputError
 
 from ..estimators.handoccnet.small_handoccnet import SMALL, small_handoccnet  # noqa: TID252 (the tests are no package)
 from ..estimators.metro.small_metro import hand_of_778  # noqa: TID252
+from .hand_video import CORNERS, video
 
 HAND = hand_of_778()
 SETTINGS = HandEstimationSettings(backend="handoccnet")
-CORNERS = ((50, 30), None, (60, 40), (70, 30))
 
 
 class Knowing(HandOccNet):
@@ -54,21 +54,6 @@ class Knowing(HandOccNet):
 def estimator(network: HandOccNet | None = None, **settings: object) -> HandOccNetEstimator:
     chosen = HandOccNetSettings.model_validate(settings)
     return HandOccNetEstimator(network or Knowing(), chosen, fitting_hand(HAND, chosen.fidelity))
-
-
-def video(folder: Path) -> tuple[Path, Path]:
-    """Frames with a dark square for a hand and one bright spot in it, at (corner + 12, corner + 25)."""
-    for name in ("frames", "masks"):
-        (folder / name).mkdir()
-    for index, corner in enumerate(CORNERS):
-        image, mask = np.full((120, 160, 3), 60, np.uint8), np.zeros((120, 160), np.uint8)
-        if corner is not None:
-            x, y = corner
-            image[y : y + 40, x : x + 30], mask[y : y + 40, x : x + 30] = 100, 150
-            image[y + 24 : y + 27, x + 11 : x + 14] = 255
-        cv2.imwrite(str(folder / "frames" / f"{index:04d}.png"), image)
-        cv2.imwrite(str(folder / "masks" / f"{index:04d}.png"), mask)
-    return folder / "frames", folder / "masks"
 
 
 def test_the_stage_writes_key_points_joints_and_mesh(tmp_path: Path) -> None:

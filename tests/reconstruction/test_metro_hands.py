@@ -23,10 +23,10 @@ from handloom.runtime.config.metro import MetroSettings
 from handloom.runtime.errors import InputError
 
 from ..estimators.metro.small_metro import SMALL, hand_of_778, small_metro  # noqa: TID252 (the tests are no package)
+from .hand_video import CORNERS, video
 
 HAND = hand_of_778()
 SETTINGS = HandEstimationSettings(backend="metro")
-CORNERS = ((50, 30), None, (60, 40), (70, 30))
 
 
 class Knowing(Metro):
@@ -52,21 +52,6 @@ class Knowing(Metro):
 
 def estimator(network: Metro | None = None, **settings: object) -> MetroEstimator:
     return MetroEstimator.around(network or small_metro(), MetroSettings.model_validate(settings), HAND)
-
-
-def video(folder: Path) -> tuple[Path, Path]:
-    """Frames with a dark square for a hand and one bright spot in it, at (corner + 12, corner + 25)."""
-    for name in ("frames", "masks"):
-        (folder / name).mkdir()
-    for index, corner in enumerate(CORNERS):
-        image, mask = np.full((120, 160, 3), 60, np.uint8), np.zeros((120, 160), np.uint8)
-        if corner is not None:
-            x, y = corner
-            image[y : y + 40, x : x + 30], mask[y : y + 40, x : x + 30] = 100, 150
-            image[y + 24 : y + 27, x + 11 : x + 14] = 255
-        cv2.imwrite(str(folder / "frames" / f"{index:04d}.png"), image)
-        cv2.imwrite(str(folder / "masks" / f"{index:04d}.png"), mask)
-    return folder / "frames", folder / "masks"
 
 
 def camera_file(folder: Path) -> Path:

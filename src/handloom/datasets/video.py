@@ -18,7 +18,6 @@ from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
 from handloom.runtime.whole_folders import whole_folder
 
-NOMINAL_RATE_HZ = 30.0
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _LOST_FRACTION = 0.02
 
@@ -60,7 +59,7 @@ def extract_frames(settings: SequenceSettings, output_folder: Path, frames_json:
         if original is None or len(names) < 2:
             raise InputError(
                 f"{settings.path}: gives {len(names)} frame(s) with first {settings.first} and every {settings.every}; "
-                "HOLD needs at least two, and some dozens to reconstruct anything; give a longer sequence"
+                "at least two are needed, and some dozens to be of use; give a longer sequence"
             )
         final_height, final_width = picture.shape[:2]
     if intrinsics is not None:
@@ -92,10 +91,10 @@ def _opened(settings: SequenceSettings) -> tuple[Iterator[SourceFrame], str, Flo
         pictures = _pictures(path)
         names = [picture.name for picture in pictures]
     frames = (
-        SourceFrame(names[index], index / NOMINAL_RATE_HZ, read_rgb(pictures[index]))
+        SourceFrame(names[index], index / settings.frames_per_second, read_rgb(pictures[index]))
         for index in range(len(pictures))[chosen]
     )
-    return frames, f"frame number at a nominal {NOMINAL_RATE_HZ:g} Hz", intrinsics
+    return frames, f"frame number at a nominal {settings.frames_per_second:g} Hz", intrinsics
 
 
 def _given_camera(settings: SequenceSettings) -> Float[np.ndarray, "3 3"] | None:

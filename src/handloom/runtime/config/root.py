@@ -9,6 +9,7 @@ from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.datasets import DatasetsSettings, DemoSettings, Headset, Pair
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings, SourceSettings
+from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.config.hold import HoldSettings
 from handloom.runtime.config.methods import MethodsSettings
 
@@ -51,6 +52,7 @@ class RunSettings(Settings):
     adaptation: AdaptationSettings = AdaptationSettings()
     methods: MethodsSettings = MethodsSettings()
     hold: HoldSettings = HoldSettings()
+    footage: FootageSettings = FootageSettings()
 
     @model_validator(mode="after")
     def _nothing_repeats(self) -> "RunSettings":

@@ -25,6 +25,9 @@ class SequenceSettings(Settings):
     every: int = Field(1, ge=1, description="Use every so manieth frame.")
     most: int | None = Field(None, ge=2, description="Use at most so many frames; null uses all.")
     longest_side_px: int = Field(2000, ge=32, description="Larger frames are made smaller until no side exceeds this.")
+    frames_per_second: float = Field(
+        30.0, gt=0, le=1000, description="Of folders of pictures, which have no time stamps (frames, ho3d, build)."
+    )
     camera_px: tuple[PositiveFloat, PositiveFloat, float, float] | None = Field(
         None, description="fx, fy, cx, cy of the frames as they come (video, frames); null estimates the focal length."
     )

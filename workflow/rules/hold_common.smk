@@ -8,12 +8,14 @@ SEQUENCES = HOLD.chosen
 PHASES = ["phase1", "phase3_unrefined", "phase3"]
 RENDERED = {} if HOLD.demo is None else {name: OBJECT_NAMES[name] for name in HOLD.demo.sequences}
 ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
+WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
 # The last input of its rules, as scripts take the others by their places; without a file, none.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
 OTHERS = HOLD.others
 OTHER_SCORES = [f"results/hold/{name}/interchange/{method}/scores.json" for method, name in OTHERS]
 HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
+HOLD_QUALITY = ["results/tables/hold_quality.csv"] if WITH_STAGES else []
 HOLD_VIDEOS = [f"results/hold/{name}/phase3/{video}.mp4" for name in SEQUENCES for video in ("turntable", "overlay")]
 HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD_VIDEOS
 HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]

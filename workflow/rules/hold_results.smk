@@ -142,6 +142,60 @@ rule hold_table:
         "../scripts/hold_table.py"
 
 
+rule sequence_quality:
+    """How well each stage did on a sequence, and what to film or set better; needs no annotation."""
+    input:
+        list=f"{OF_SEQUENCE}/frames.json",
+        frames=f"{OF_SEQUENCE}/frames",
+        masks=f"{OF_SEQUENCE}/masks",
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+        aligned=f"{OF_SEQUENCE}/aligned.npz",
+        hand=MANO_HAND,
+    output:
+        table=f"{OF_SEQUENCE}/quality.csv",
+    log:
+        "logs/sequence_quality/{sequence}.log",
+    benchmark:
+        "benchmarks/sequence_quality/{sequence}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_digest("handloom.evaluation.sequence_quality"),
+    script:
+        "../scripts/sequence_quality.py"
+
+
+rule hold_quality:
+    """The quality of all sequences in one table."""
+    input:
+        parts=collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES),
+    output:
+        csv="results/tables/hold_quality.csv",
+        html=report(
+            "results/tables/hold_quality.html",
+            caption="../report/hold_quality.rst",
+            category="Tables",
+            labels={"table": "HOLD, quality of the stages"},
+        ),
+    log:
+        "logs/hold_quality.log",
+    benchmark:
+        "benchmarks/hold_quality/hold.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("handloom.evaluation.quality_table"),
+    script:
+        "../scripts/hold_quality.py"
+
+
 rule hold_overlay:
     """Frames beside the reconstruction laid over them, and a view from elsewhere."""
     input:

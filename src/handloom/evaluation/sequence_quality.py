@@ -1,0 +1,265 @@
+"""How well each stage of HOLD did on a video, from the files it left, and what to film or set better.
+
+No annotation is needed: shares of frames, distances in the image, and sides of the object that the camera saw. The
+limits are those between the videos of docs/hold.md and docs/real_video.md that went well and those that did not.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, UInt8
+
+from handloom.datasets.frames_file import read_frames_file
+from handloom.datasets.mask_labels import LEFT_HAND, OBJECT, RIGHT_HAND
+from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
+from handloom.hand.mano import HandModel, skin
+from handloom.reconstruction.neighbours import NeighbourSearch
+from handloom.runtime.artifacts import Header, read_arrays, write_table
+from handloom.runtime.errors import InputError
+
+COLUMNS = ("sequence", "stage", "measure", "value", "unit", "good", "fair", "verdict", "frames", "advice")
+GOOD, FAIR, POOR, UNKNOWN = "good", "fair", "poor", "not known"
+_LISTED = 12
+_SEEN_WITHIN_DEG = 30.0
+_DIRECTIONS = 400
+_OFF_SHARE = 0.25
+"""A key point farther from the network's than this share of the hand's extent in the image is off."""
+
+
+class Limits(NamedTuple):
+    """What is good and what is fair of a measure; where `good` is below `fair`, small values are good."""
+
+    stage: str
+    measure: str
+    unit: str
+    good: float
+    fair: float
+    advice: str
+
+    def verdict(self, value: float) -> str:
+        """good, fair or poor; not known for NaN."""
+        if np.isnan(value):
+            return UNKNOWN
+        sign = 1.0 if self.good >= self.fair else -1.0
+        return GOOD if sign * value >= sign * self.good else FAIR if sign * value >= sign * self.fair else POOR
+
+
+LIMITS = (
+    Limits("frames", "frames", "", 40, 20, "film longer, or lower `every`"),
+    Limits("masks", "frames with the object", "%", 98, 90, "keep the object in view; see masks.png, add a prompt"),
+    Limits("masks", "frames with the hand", "%", 95, 80, "keep the hand in view; see masks.png, add a prompt"),
+    Limits("masks", "object's side in the image", "px", 80, 50, "film from closer by"),
+    Limits("masks", "frames with the object cut off", "%", 2, 15, "keep the whole object inside the image"),
+    Limits("structure from motion", "frames registered", "%", 95, 80, "turn more slowly; more light, less blur"),
+    Limits("structure from motion", "reprojection error", "px", 1.0, 2.0, "a rigid object, a camera that stands still"),
+    Limits("structure from motion", "features in the median frame", "", 100, 40, "an object with more texture"),
+    Limits("structure from motion", "points of the object", "", 500, 150, "an object with more texture, all around"),
+    Limits("structure from motion", "sides of the object seen", "%", 40, 20, "turn the object so that all sides show"),
+    Limits("hand", "frames with a hand", "%", 95, 80, "show the hand, and its fingers, to the camera"),
+    Limits("hand", "the network's confidence", "", 0.5, 0.3, "show more of the fingers; more light"),
+    Limits("hand", "hand's side in the image", "px", 80, 50, "film from closer by"),
+    Limits("alignment", "model's key points off the network's", "%", 15, 25, "see hand estimates; clearer view of it"),
+    Limits(
+        "alignment", "key points on the hand or the object", "%", 85, 70, "masks or hand estimates are wrong: see both"
+    ),
+    Limits("alignment", "object's points inside the masks", "%", 92, 80, "masks or object poses are wrong: see both"),
+    Limits("alignment", "hand's distance to the object", "mm", 10, 25, "hold the object firmly in most frames"),
+)
+"""Every measure, in the order of the stages."""
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """What the stages before the fields left of a sequence."""
+
+    frames_json: Path
+    frames: Path
+    masks: Path
+    object_poses: Path
+    hand_estimates: Path
+    aligned: Path
+
+
+class _Found(NamedTuple):
+    value: float
+    bad: Bool[np.ndarray, " frames"] | None = None
+    """Frames to look at."""
+
+
+def write_sequence_quality(files: StageFiles, hand_model: HandModel, output: Path, *, sequence: str) -> None:
+    """Stage: write and print the quality table of a sequence; raises InputError for files that do not fit together."""
+    table = sequence_quality(files, hand_model, sequence)
+    write_table(output, table)
+    poor = table[table["verdict"].isin([FAIR, POOR])]
+    for row in poor.itertuples():
+        value = f"{row.value:g} {row.unit}".strip()
+        print(f"{sequence}: {row.measure} {value} is {row.verdict}; {row.advice}")
+    print(f"{sequence}: {(table['verdict'] == GOOD).sum()} of {len(table)} measures are good")
+
+
+def sequence_quality(files: StageFiles, hand_model: HandModel, sequence: str) -> pd.DataFrame:
+    """One row a measure: its value, the limits, the verdict, frames that fail, and what to film or set better."""
+    names = read_frames_file(files.frames_json).names
+    labels = read_label_sequence(files.masks, frame_paths(files.frames))
+    poses, poses_header = read_arrays(files.object_poses, "object_poses")
+    hands, _ = read_arrays(files.hand_estimates, "hand_estimates")
+    aligned, _ = read_arrays(files.aligned, "aligned")
+    counts = {
+        str(files.masks): len(labels),
+        str(files.object_poses): len(poses["registered"]),
+        str(files.hand_estimates): len(hands["found"]),
+        str(files.aligned): len(aligned["hand_rotvec"]),
+    }
+    if set(counts.values()) != {len(names)}:
+        raise InputError(
+            f"{files.frames_json}: lists {len(names)} frames, but the stages after it have {counts}; run them again"
+        )
+    found = {
+        "frames": _Found(float(len(names))),
+        **_of_masks(labels),
+        **_of_object_poses(poses, poses_header),
+        **_of_hands(hands),
+        **_of_alignment(aligned, hands, labels, hand_model),
+    }
+    rows = [_row(sequence, limits, found[limits.measure], names) for limits in LIMITS]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
+    verdict = limits.verdict(found.value)
+    bad = (
+        [] if found.bad is None else [Path(name).stem for name, is_bad in zip(names, found.bad, strict=True) if is_bad]
+    )
+    listed = " ".join(bad[:_LISTED]) + (f" ... ({len(bad)} in all)" if len(bad) > _LISTED else "")
+    word = "at least" if limits.good >= limits.fair else "at most"
+    return {
+        "sequence": sequence,
+        "stage": limits.stage,
+        "measure": limits.measure,
+        "value": round(found.value, 3),
+        "unit": limits.unit,
+        "good": f"{word} {limits.good:g}",
+        "fair": f"{word} {limits.fair:g}",
+        "verdict": verdict,
+        "frames": listed,
+        "advice": "" if verdict in (GOOD, UNKNOWN) else limits.advice,
+    }
+
+
+def _of_masks(labels: UInt8[np.ndarray, "frames height width"]) -> dict[str, _Found]:
+    thing, hand = labels == OBJECT, (labels == RIGHT_HAND) | (labels == LEFT_HAND)
+    has_object, has_hand = thing.any((1, 2)), hand.any((1, 2))
+    sides = _extent(thing.any(1)).astype(float), _extent(thing.any(2)).astype(float)
+    cut = thing[:, [0, -1]].any((1, 2)) | thing[:, :, [0, -1]].any((1, 2))
+    return {
+        "frames with the object": _share(has_object),
+        "frames with the hand": _share(has_hand),
+        "object's side in the image": _Found(_median(np.maximum(*sides)[has_object])),
+        "frames with the object cut off": _Found(100 * float(cut.mean()), cut),
+    }
+
+
+def _of_object_poses(poses: dict[str, np.ndarray], header: Header) -> dict[str, _Found]:
+    features = header.extra.get("median_features", "")
+    return {
+        "frames registered": _share(poses["registered"]),
+        "reprojection error": _Found(float(poses["reprojection_px"])),
+        "features in the median frame": _Found(float(features) if features else np.nan),
+        "points of the object": _Found(float(len(poses["points_object"]))),
+        "sides of the object seen": _Found(100 * sides_seen(poses["cam_from_object"], poses["points_object"])),
+    }
+
+
+def sides_seen(cam_from_object: Float[np.ndarray, "frames 4 4"], points_object: Float[np.ndarray, "points 3"]) -> float:
+    """Share of all directions from the object's centre with a camera within 30 degrees of them, in some frame."""
+    rotation, translation = cam_from_object[:, :3, :3], cam_from_object[:, :3, 3]
+    cameras = -np.einsum("fji,fj->fi", rotation, translation) - np.median(points_object, 0)
+    views = cameras / np.maximum(np.linalg.norm(cameras, axis=1, keepdims=True), 1e-12)
+    # A Fibonacci lattice has nearly the same area about each of its points.
+    index = np.arange(_DIRECTIONS) + 0.5
+    height, turn = 1 - 2 * index / _DIRECTIONS, np.pi * (1 + 5**0.5) * index
+    ring = np.sqrt(1 - height**2)
+    directions = np.stack([ring * np.cos(turn), ring * np.sin(turn), height], 1)
+    nearest = (directions @ views.T).max(1)
+    return float((nearest >= np.cos(np.deg2rad(_SEEN_WITHIN_DEG))).mean())
+
+
+def _of_hands(hands: dict[str, np.ndarray]) -> dict[str, _Found]:
+    seen = hands["found"]
+    return {
+        "frames with a hand": _share(seen),
+        "the network's confidence": _Found(_median(hands["confidence"][seen].mean(1))),
+        "hand's side in the image": _Found(_median(_hand_side_px(hands)[seen])),
+    }
+
+
+def _hand_side_px(hands: dict[str, np.ndarray]) -> Float[np.ndarray, " frames"]:
+    points = hands["keypoints_px"]
+    return np.asarray((points.max(1) - points.min(1)).max(1), float)
+
+
+def _of_alignment(
+    aligned: dict[str, np.ndarray],
+    hands: dict[str, np.ndarray],
+    labels: UInt8[np.ndarray, "frames height width"],
+    hand_model: HandModel,
+) -> dict[str, _Found]:
+    shape = torch.from_numpy(aligned["hand_shape"]).expand(len(labels), -1)
+    pose, place = (torch.from_numpy(aligned[name]) for name in ("hand_rotvec", "hand_translation_cam_m"))
+    hand = skin(hand_model.to(dtype=pose.dtype), pose_rotvec=pose, shape=shape, translation_m=place)
+    keypoints = _project(hand.keypoints_m.numpy(), aligned["intrinsics"])
+    seen = hands["found"]
+    off = np.full(keypoints.shape[:2], np.nan)
+    distance = np.linalg.norm(keypoints[seen] - hands["keypoints_px"][seen], axis=-1)
+    off[seen] = distance / np.maximum(_hand_side_px(hands)[seen], 1.0)[:, None]
+    frame_off = np.full(len(labels), np.nan)
+    frame_off[seen] = np.median(off[seen], 1)
+    points = np.einsum("fij,nj->fni", aligned["object_rotation"], aligned["object_scale"] * aligned["points_object"])
+    points = points + aligned["object_translation_m"][:, None]
+    return {
+        "model's key points off the network's": _Found(100 * _median(frame_off[seen]), frame_off > _OFF_SHARE),
+        "key points on the hand or the object": _Found(100 * _inside(keypoints, labels)),
+        "object's points inside the masks": _Found(100 * _inside(_project(points, aligned["intrinsics"]), labels)),
+        "hand's distance to the object": _Found(1000 * _median(_nearest_m(hand.vertices_m.numpy(), points))),
+    }
+
+
+def _project(points_cam: np.ndarray, intrinsics: np.ndarray) -> Float[np.ndarray, "frames points 2"]:
+    image = points_cam @ intrinsics.T
+    return np.asarray(image[..., :2] / np.maximum(image[..., 2:], 1e-6))
+
+
+def _inside(pixels: Float[np.ndarray, "frames points 2"], labels: UInt8[np.ndarray, "frames height width"]) -> float:
+    """Share of the image points that lie on a hand or on the object; those outside of the image do not."""
+    column, row = np.rint(pixels).astype(int).transpose(2, 0, 1)
+    height, width = labels.shape[1:]
+    there = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    frame = np.arange(len(labels))[:, None]
+    on = labels[frame, row.clip(0, height - 1), column.clip(0, width - 1)] > 0
+    return float((there & on).mean())
+
+
+def _nearest_m(hand: Float[np.ndarray, "frames vertices 3"], thing: np.ndarray) -> Float[np.ndarray, " frames"]:
+    """The least distance between the hand's vertices and the object's points in each frame."""
+    surface, points = torch.from_numpy(hand).float(), torch.from_numpy(thing).float()
+    squared = NeighbourSearch(surface).nearest(points, 1).squared_distance
+    return np.asarray(squared[..., 0].amin(1).sqrt(), float)
+
+
+def _extent(seen: Bool[np.ndarray, "frames length"]) -> np.ndarray:
+    """Last index minus first index plus one of the true entries, 0 without any."""
+    length = seen.shape[1]
+    span = length - seen[:, ::-1].argmax(1) - seen.argmax(1)
+    return np.where(seen.any(1), span, 0)
+
+
+def _share(good: Bool[np.ndarray, " frames"]) -> _Found:
+    return _Found(100 * float(good.mean()), ~good)
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")

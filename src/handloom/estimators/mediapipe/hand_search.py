@@ -1,0 +1,176 @@
+"""Hands in pictures: the landmark network on upright squares, whose direction is found by palms or by trying."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from handloom.estimators.mediapipe.landmark_network import INPUT_PX, HandLandmarks, LandmarkNetwork, network_input
+from handloom.estimators.mediapipe.palm_detector import PalmDetector
+from handloom.estimators.mediapipe.upright_squares import (
+    TURNS,
+    UprightSquares,
+    in_image,
+    in_image_axes,
+    square_crops,
+    squares_about_keypoints,
+    turned,
+)
+from handloom.hand.joints import Side
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+class UprightHands(NamedTuple):
+    """One hand per square, in its whole picture; differentiable where the network is."""
+
+    keypoints_px: Float[Tensor, "hands 21 2"]
+    """SNAP; pixel centres at whole numbers."""
+    joints_m: Float[Tensor, "hands 21 3"]
+    """SNAP, metres, about the hand's centre, along the axes of a camera that looks at the square's centre and is not
+    turned: x right, y down, z forward as in the picture."""
+    presence: Float[Tensor, " hands"]
+    handedness: Float[Tensor, " hands"]
+    """Probability of a right hand."""
+    squares: UprightSquares
+
+    def chosen(self, rows: Tensor) -> "UprightHands":
+        """Those that an index or a mask picks."""
+        values = [value[rows] for value in self[:4]]
+        return UprightHands(values[0], values[1], values[2], values[3], self.squares.chosen(rows))
+
+
+def placed(landmarks: HandLandmarks, squares: UprightSquares) -> UprightHands:
+    """The network's answers for crops of these squares, brought into their pictures."""
+    return UprightHands(
+        in_image(landmarks.keypoints_crop_px[..., :2], squares, INPUT_PX),
+        in_image_axes(landmarks.joints_m, squares),
+        landmarks.presence,
+        landmarks.handedness,
+        squares,
+    )
+
+
+@torch.no_grad()
+def hands_in_crops(
+    network: LandmarkNetwork,
+    crops_u8: UInt8[np.ndarray, "hands 224 224 3"],
+    squares: UprightSquares,
+    batch_size: int = 16,
+) -> UprightHands:
+    """The hands of crops that `square_crops` cut out, on the CPU in double precision."""
+    device = next(network.parameters()).device
+    answers = []
+    for start in range(0, len(crops_u8), batch_size):
+        answer = network(network_input(crops_u8[start : start + batch_size], device))
+        answers.append([value.cpu().double() for value in answer])
+    if not answers:
+        empty = torch.zeros(0, dtype=torch.float64)
+        return placed(HandLandmarks(empty.new_zeros(0, 21, 3), empty, empty, empty.new_zeros(0, 21, 3)), squares)
+    return placed(HandLandmarks(*(torch.cat(values) for values in zip(*answers, strict=True))), squares)
+
+
+def hands_in_squares(
+    network: LandmarkNetwork, pictures: Sequence[Picture], squares: UprightSquares, batch_size: int = 16
+) -> UprightHands:
+    """One hand in each picture, whose square has the right direction already."""
+    crops = [
+        square_crops(picture, squares.chosen(torch.tensor([row])), INPUT_PX) for row, picture in enumerate(pictures)
+    ]
+    return hands_in_crops(network, np.concatenate(crops), squares, batch_size)
+
+
+def hands_in_boxes(
+    network: LandmarkNetwork,
+    pictures: Sequence[Picture],
+    squares: UprightSquares,
+    refinements: int = 1,
+    batch_size: int = 16,
+) -> UprightHands:
+    """One hand in each picture, in a square of unknown direction.
+
+    Four directions are tried and the one with the highest presence is kept; then the network looks again, `refinements`
+    times, at the square about the key points just found.
+    """
+    tried = turned(squares)
+    crops = [
+        square_crops(picture, tried.chosen(torch.arange(row * TURNS, (row + 1) * TURNS)), INPUT_PX)
+        for row, picture in enumerate(pictures)
+    ]
+    hands = hands_in_crops(network, np.concatenate(crops), tried, batch_size)
+    best = hands.presence.unflatten(0, (-1, TURNS)).argmax(1) + TURNS * torch.arange(len(pictures))
+    return refined(network, pictures, hands.chosen(best), refinements, batch_size)
+
+
+def refined(
+    network: LandmarkNetwork, pictures: Sequence[Picture], hands: UprightHands, refinements: int, batch_size: int = 16
+) -> UprightHands:
+    """The hands seen again in the squares about their own key points; where presence falls, what was there stays."""
+    for _ in range(refinements):
+        again = hands_in_squares(network, pictures, squares_about_keypoints(hands.keypoints_px), batch_size)
+        hands = _better(hands, again)
+    return hands
+
+
+def _better(before: UprightHands, after: UprightHands) -> UprightHands:
+    worse = after.presence < 0.5 * before.presence
+
+    def pick(old: Tensor, new: Tensor) -> Tensor:
+        return torch.where(worse.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+    values = [pick(old, new) for old, new in zip(before[:4], after[:4], strict=True)]
+    squares = UprightSquares(*(pick(old, new) for old, new in zip(before.squares, after.squares, strict=True)))
+    return UprightHands(values[0], values[1], values[2], values[3], squares)
+
+
+class FoundByPalm(NamedTuple):
+    """One hand per picture; the rows of pictures without one are NaN, and their presence is 0."""
+
+    hands: UprightHands
+    found: Bool[Tensor, " pictures"]
+
+
+def hands_by_palms(
+    palms: PalmDetector,
+    network: LandmarkNetwork,
+    pictures: Sequence[Picture],
+    side: Side | None = None,
+    refinements: int = 1,
+    lowest_presence: float = 0.5,
+    batch_size: int = 16,
+) -> FoundByPalm:
+    """The surest hand of each picture, searched in all of it; with `side`, one that looks like this hand is preferred.
+
+    The network's handedness is weak (see `LandmarkNetwork`), so it only decides between several hands of a picture.
+    """
+    seen = [palms.detect(picture) for picture in pictures]
+    owner = torch.tensor([row for row, each in enumerate(seen) for _ in range(len(each.score))], dtype=torch.long)
+    squares = UprightSquares(*(torch.cat(values) for values in zip(*(each.squares() for each in seen), strict=True)))
+    shown = [pictures[row] for row in owner.tolist()]
+    count = len(pictures)
+    blank = UprightHands(
+        torch.full((count, 21, 2), torch.nan, dtype=torch.float64),
+        torch.full((count, 21, 3), torch.nan, dtype=torch.float64),
+        torch.zeros(count, dtype=torch.float64),
+        torch.full((count,), torch.nan, dtype=torch.float64),
+        UprightSquares(
+            *(torch.full(size, torch.nan, dtype=torch.float64) for size in ((count, 2), (count,), (count,)))
+        ),
+    )
+    if not shown:
+        return FoundByPalm(blank, torch.zeros(count, dtype=torch.bool))
+    hands = refined(network, shown, hands_in_squares(network, shown, squares, batch_size), refinements, batch_size)
+    score = hands.presence
+    if side is not None:
+        score = score * (hands.handedness if side == "right" else 1 - hands.handedness)
+    score = torch.where(hands.presence >= lowest_presence, score, -1.0)
+    # For each picture the row of its best hand.
+    table = torch.where(owner == torch.arange(count)[:, None], score, -1.0)
+    best, found = table.argmax(1), table.amax(1) >= 0.0
+    picked = hands.chosen(best[found])
+    for whole, part in zip([*blank[:4], *blank.squares], [*picked[:4], *picked.squares], strict=True):
+        whole[found] = part
+    return FoundByPalm(blank, found)

@@ -1,8 +1,5 @@
 """HOLD's three phases as stages: train fields and poses, refine the poses, train again (facts/hold.md 0)."""
 
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,33 +13,18 @@ from handloom.reconstruction.compact.meshing import SurfaceMesh, surface
 from handloom.reconstruction.compact.object_mesh import read_object_mesh, write_object_mesh
 from handloom.reconstruction.compact.preview import write_preview
 from handloom.reconstruction.compact.refinement import Refinement
-from handloom.reconstruction.compact.scene_input import SceneInput, read_poses, read_scene, write_poses
+from handloom.reconstruction.compact.scene_input import read_poses, read_scene, write_poses
 from handloom.reconstruction.compact.scene_poses import ScenePoses
 from handloom.reconstruction.compact.training import CompactTraining
+from handloom.reconstruction.phase_run import PhaseLength, PhaseOutputs, require_frames, run_phase
 from handloom.runtime.artifacts import Header, write_table, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.compact import CompactSettings
 from handloom.runtime.config.refinement import RefinementSettings
 from handloom.runtime.devices import computing_on
-from handloom.runtime.errors import InputError
-from handloom.runtime.progress import progress
 
 FIELDS = "compact_fields"
 PhaseName = Literal["phase1", "phase3"]
-_NOTE_STEPS = 25
-_LISTED = 8
-
-
-@dataclass(frozen=True)
-class PhaseOutputs:
-    """The files of a trained phase."""
-
-    network: Path
-    poses: Path
-    mesh: Path
-    history: Path
-    previews: Path
-    """A folder of pictures, one every few hundred steps."""
 
 
 def train_phase(
@@ -84,7 +66,9 @@ def _train_phase(
     code: str,
 ) -> None:
     scene = read_scene(build, model, settings.cube_margin)
-    _require_frames(build, scene)
+    classes = scene.observations.class_u8
+    seen = {what: (classes == label).flatten(1).any(1) for label, what in ((OBJECT, "object"), (HAND, "hand"))}
+    require_frames(build, scene.names, seen)
     start = scene.poses if poses is None else read_poses(poses, len(scene.names), model.shape_count)
     length = settings.phase1 if phase == "phase1" else settings.phase3
     pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
@@ -102,44 +86,20 @@ def _train_phase(
         points_unit=scene.points_unit,
         device=device,
     )
-    if (saved := folder.load()) is not None:
-        training.restore(saved)
-        print(f"going on at step {training.step}", file=sys.stderr)
-    began, first = time.monotonic(), training.step
-    last_save = began
-    outputs.previews.mkdir(parents=True, exist_ok=True)
-    for _ in progress(range(training.step, length.steps), f"{phase}, {settings.rays} rays a step"):
-        terms = training.run_step()
-        if training.step % _NOTE_STEPS == 0 or training.step == length.steps:
-            training.note(terms)
-        if training.step % length.preview_steps == 0 or training.step == length.steps:
-            write_preview(outputs.previews / f"step-{training.step:06d}.png", training)
-        if time.monotonic() - last_save >= settings.checkpoint_seconds and training.step < length.steps:
-            folder.save(training.step, training.state())
-            last_save = time.monotonic()
-    seconds = time.monotonic() - began
-    trained = training.step - first
-    print(f"{phase}: {trained * settings.rays / max(seconds, 1e-9):.0f} rays/s", file=sys.stderr, flush=True)
+    long = PhaseLength(
+        phase,
+        length.steps,
+        settings.rays,
+        length.preview_steps,
+        settings.checkpoint_seconds,
+    )
+    run_phase(training, long, folder, outputs.previews, lambda path: write_preview(path, training))
     mesh = surface(training.scene.object_field.distance)
     write_object_mesh(outputs.mesh, mesh, scene.cube, seed=seed, code=code)
     write_weights(outputs.network, training.field_state(), Header(FIELDS, units="m", seed=seed, code=code))
     write_table(outputs.history, pd.DataFrame(training.history))
     write_poses(outputs.poses, training.scene.poses.arrays(), seed=seed, code=code)
     folder.remove()
-
-
-def _require_frames(build: Path, scene: SceneInput) -> None:
-    """Two frames at least; those in which object or hand are hidden are told."""
-    if len(scene.names) < 2:
-        raise InputError(
-            f"{build}: has {len(scene.names)} frame; a shape needs at least two views, and some dozens to be right"
-        )
-    for label, what in ((OBJECT, "object"), (HAND, "hand")):
-        seen = (scene.observations.class_u8 == label).flatten(1).any(1)
-        absent = [name for name, there in zip(scene.names, seen.tolist(), strict=True) if not there]
-        if absent:
-            listed = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
-            print(f"masks: no {what} in {len(absent)} of {len(seen)} frames: {listed}", file=sys.stderr, flush=True)
 
 
 def refine_poses(

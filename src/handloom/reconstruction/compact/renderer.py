@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from handloom.reconstruction.compact.classes import BACKGROUND, CLASS_COUNT, HAND, OBJECT
 from handloom.reconstruction.compact.fields import FieldValues, VoxelField, laplace_density
@@ -26,6 +25,7 @@ from handloom.reconstruction.compact.proposals import (
 )
 from handloom.reconstruction.compact.scene_poses import ScenePoses
 from handloom.reconstruction.compact.voxels import look_up
+from handloom.reconstruction.memory_parts import in_parts
 from handloom.runtime.config.compact import CompactSettings
 
 
@@ -151,15 +151,8 @@ class CompactScene:
 
 
 def in_chunks(evaluated: Callable[..., FieldValues], chunks: int, *rows: Tensor) -> FieldValues:
-    """The values at all rows of the inputs, evaluated in so many parts.
-
-    The derivative evaluates each part again, so that the memory of one part is all that is needed at a time.
-    """
-    if chunks == 1 or not len(rows[0]):
-        return evaluated(*rows)
-    parts = zip(*(values.chunk(chunks) for values in rows), strict=True)
-    found = [checkpoint(evaluated, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
-    return FieldValues(*(torch.cat(values) for values in zip(*found, strict=True)))
+    """The values at all rows of the inputs, evaluated in so many parts (see `in_parts`)."""
+    return FieldValues(*in_parts(evaluated, chunks, *rows))
 
 
 def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues, beta: Tensor) -> NodeSamples:

@@ -1,7 +1,6 @@
 """Phases 1 and 3: fields and poses trained together on random rays of the whole video, from coarse grids to fine."""
 
 import math
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,7 @@ from handloom.reconstruction.compact.renderer import CompactScene
 from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays, ScenePoses
 from handloom.reconstruction.compact.visual_hull import hull_distance, hull_nodes, label_counts
 from handloom.reconstruction.compact.voxels import node_points, refined
+from handloom.reconstruction.memory_parts import halved, within_memory
 from handloom.runtime.config.compact import CompactPhaseSettings, CompactSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
@@ -29,8 +29,6 @@ from handloom.runtime.seeds import torch_generator
 HULL_CELLS = 48
 _MOVE_HANDS_STEPS = 25
 _CHUNK = 60_000
-_FEWEST_RAYS = 16
-"""Fewer rays at a time save no memory: the grids and their derivatives are what is left."""
 
 
 @dataclass
@@ -119,23 +117,19 @@ class CompactTraining:
         self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:
             self._move_hands()
-        while (terms := self._differentiated()) is None:
-            self._take_smaller_parts()
+        terms = within_memory(self._differentiated, self._take_smaller_parts)
         self._set_rates()
         self.optimiser.step()
         self.step += 1
         return terms
 
-    def _differentiated(self) -> Losses | None:
-        """The losses of the step, with their derivative in the parameters; None when memory ran out."""
+    def _differentiated(self) -> Losses:
+        """The losses of the step, with their derivative in the parameters."""
         self._forget_derivatives()
-        try:
-            terms = self._losses()
-            if not bool(terms.total.isfinite()):
-                raise self._diverged(f"the loss is {float(terms.total.detach())}")
-            terms.total.backward()
-        except torch.OutOfMemoryError:
-            return None  # from here on nothing holds the failed step's tensors any more
+        terms = self._losses()
+        if not bool(terms.total.isfinite()):
+            raise self._diverged(f"the loss is {float(terms.total.detach())}")
+        terms.total.backward()
         return terms
 
     def _forget_derivatives(self) -> None:
@@ -163,24 +157,10 @@ class CompactTraining:
             )
 
     def _take_smaller_parts(self) -> None:
-        scene, device = self.scene, self.observations.image_u8.device
-        parts = 2 * scene.chunks
-        if self.settings.rays < parts * _FEWEST_RAYS:
-            raise InputError(
-                f"{device}: out of memory at step {self.step} with {self.settings.rays // scene.chunks} rays at a time;"
-                " lower hold.compact.rays, object_samples, hand_samples or the phases' cells, end other programs on "
-                "the device, or set device: cpu"
-            )
-        scene.chunks = parts
         self._forget_derivatives()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        print(
-            f"{device}: out of memory at step {self.step}; from here on rays are evaluated in {parts} parts of about "
-            f"{self.settings.rays // parts}, which takes longer",
-            file=sys.stderr,
-            flush=True,
-        )
+        to_lower = "hold.compact.rays, object_samples, hand_samples or the phases' cells"
+        device = self.observations.image_u8.device
+        self.scene.chunks = halved(self.scene.chunks, self.settings.rays, device, self.step, to_lower)
 
     def note(self, terms: Losses) -> None:
         """Add a row to the history."""

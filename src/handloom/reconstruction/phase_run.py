@@ -1,0 +1,127 @@
+"""What trainings of a phase share whatever field they train: checkpoints, progress, loss curve and previews."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from handloom.runtime.checkpoints import CheckpointFolder
+from handloom.runtime.errors import InputError
+
+NOTE_STEPS = 25
+_SECONDS_BETWEEN_LINES = 10.0
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class PhaseOutputs:
+    """The files of a trained phase."""
+
+    network: Path
+    poses: Path
+    mesh: Path
+    history: Path
+    previews: Path
+    """A folder of pictures, one every few hundred steps."""
+
+
+@dataclass(frozen=True)
+class PhaseLength:
+    """How long a phase is, and how often it is looked at and saved."""
+
+    label: str
+    steps: int
+    rays: int
+    """Per step."""
+    preview_steps: int
+    checkpoint_seconds: float
+
+
+@runtime_checkable
+class PhaseTraining(Protocol):
+    """A training that goes on bit for bit from its own state."""
+
+    step: int
+
+    def run_step(self) -> Any:
+        """One optimiser step; its losses."""
+
+    def note(self, terms: Any) -> None:
+        """Add the losses to the history."""
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+
+
+def run_phase(
+    training: PhaseTraining,
+    length: PhaseLength,
+    folder: CheckpointFolder,
+    previews: Path,
+    write_preview: Callable[[Path], None],
+) -> None:
+    """Train to the end, from the folder's last checkpoint if there is one, with pictures in `previews`.
+
+    The folder stays: it is to be removed when the results are written.
+    """
+    if (saved := folder.load()) is not None:
+        training.restore(saved)
+        print(f"going on at step {training.step}", file=sys.stderr)
+    began, first = time.monotonic(), training.step
+    last_save = began
+    previews.mkdir(parents=True, exist_ok=True)
+    for _ in _told(range(training.step, length.steps), length):
+        terms = training.run_step()
+        if training.step % NOTE_STEPS == 0 or training.step == length.steps:
+            training.note(terms)
+        if training.step % length.preview_steps == 0 or training.step == length.steps:
+            write_preview(previews / f"step-{training.step:06d}.png")
+        if time.monotonic() - last_save >= length.checkpoint_seconds and training.step < length.steps:
+            folder.save(training.step, training.state())
+            last_save = time.monotonic()
+    seconds = time.monotonic() - began
+    trained = training.step - first
+    print(f"{length.label}: {trained * length.rays / max(seconds, 1e-9):.0f} rays/s", file=sys.stderr, flush=True)
+
+
+def require_frames(build: Path, names: tuple[str, ...], seen: Mapping[str, Bool[Tensor, " frames"]]) -> None:
+    """Two frames at least; those in which object or hand are hidden are told. Raises InputError for a single frame."""
+    if len(names) < 2:
+        raise InputError(
+            f"{build}: has {len(names)} frame; a shape needs at least two views, and some dozens to be right"
+        )
+    for what, there in seen.items():
+        absent = [name for name, present in zip(names, there.tolist(), strict=True) if not present]
+        if absent:
+            listed = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
+            print(f"masks: no {what} in {len(absent)} of {len(names)} frames: {listed}", file=sys.stderr, flush=True)
+
+
+def _told(steps: range, length: PhaseLength) -> Iterator[int]:
+    """The steps, with a bar on a terminal or a line now and then in a log: how far, rays per second, how long still."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(steps, desc=length.label, unit=" rays", unit_scale=length.rays)
+        return
+    began = last = time.monotonic()
+    for step in steps:
+        yield step
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            pace = (step + 1 - steps.start) / (now - began)
+            print(
+                f"{length.label}: step {step + 1} of {length.steps}, {pace * length.rays:.0f} rays/s, "
+                f"about {(length.steps - step - 1) / pace:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -205,11 +205,12 @@ def test_a_build_folder_gives_its_pictures_original_names_and_masks(tmp_path: Pa
         mask[40 + frame] = 150
         Image.fromarray(mask).save(build / "mask" / f"{frame:04d}.png")
     (build / "corres.txt").write_text("".join(f"{2 * frame:04d}.jpg\n" for frame in range(4)))
-    _, frames = extracted(tmp_path, kind="build", path=str(build), first=1)
-    assert frames.names == ("0002.jpg", "0004.jpg", "0006.jpg")
-    settings = SequenceSettings(kind="build", path=str(build), first=1)
+    _, frames = extracted(tmp_path, kind="build", path=str(build), longest_side_px=32)
+    assert frames.names == ("0000.jpg", "0002.jpg", "0004.jpg", "0006.jpg")
+    assert (frames.width_px, frames.height_px) == (WIDTH, HEIGHT)  # its cameras belong to its pictures
+    settings = SequenceSettings(kind="build", path=str(build))
     dataset_masks(settings, tmp_path / "out" / "frames.json", tmp_path / "out" / "masks")
-    expected = read_grey(build / "mask" / "0001.png")
+    expected = read_grey(build / "mask" / "0000.png")
     np.testing.assert_array_equal(read_grey(tmp_path / "out" / "masks" / "0000.png"), expected)
     (build / "corres.txt").write_text("0000.jpg\n")
     with pytest.raises(InputError, match="names 1 frames, but 4 pictures"):
@@ -239,3 +240,9 @@ def test_the_users_own_camera_is_taken_and_made_smaller_with_the_frames(tmp_path
     assert extracted(tmp_path / "without", kind=kind, path=str(path))[1].intrinsics is None
     with pytest.raises(ValueError, match="camera_px is set, but a sequence of kind ho3d brings its own"):
         SequenceSettings(kind="ho3d", path="x", camera_px=camera)
+
+
+def test_a_build_folder_is_taken_whole() -> None:
+    """Training reads all of the folder: a choice of frames would be heeded by some stages only."""
+    with pytest.raises(ValueError, match="first, every set, but a build folder is trained on as a whole"):
+        SequenceSettings(kind="build", path="build", first=1, every=2)

@@ -29,12 +29,11 @@ class HoldFiles:
     predictions: Path
     frames: Path
     frames_json: Path
-    camera: Path
 
     @property
-    def inputs(self) -> tuple[Path, Path, Path, Path]:
+    def inputs(self) -> tuple[Path, Path, Path]:
         """In the order in which the stages take them."""
-        return self.predictions, self.frames, self.frames_json, self.camera
+        return self.predictions, self.frames, self.frames_json
 
 
 def block() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,13 +72,13 @@ def write_sequence(folder: Path) -> HoldFiles:
         "object_vertices_m": vertices.astype(np.float32),
         "object_faces": faces.astype(np.int32),
         "cam_from_object": motion,
+        "intrinsics": INTRINSICS,
         "hand_vertices_cam_m": hands.astype(np.float32),
         "hand_joints_cam_m": posed.keypoints_m.numpy(),
         "hand_faces": hand.faces.numpy().astype(np.int32),
     }
-    files = HoldFiles(folder / "predictions.npz", folder / "frames", folder / "frames.json", folder / "aligned.npz")
+    files = HoldFiles(folder / "predictions.npz", folder / "frames", folder / "frames.json")
     write_arrays(files.predictions, arrays, Header(PREDICTIONS, units="m", frame="camera"))
-    write_arrays(files.camera, {"intrinsics": INTRINSICS}, Header("aligned"))
     listed = FramesFile(names, tuple(0.1 * f for f in range(FRAMES)), "nominal", WIDTH_PX, HEIGHT_PX, "test", None)
     write_frames_file(files.frames_json, listed)
     return files

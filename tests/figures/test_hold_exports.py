@@ -143,11 +143,15 @@ def test_page_s_script_draws_every_frame_without_errors(files: HoldFiles, tmp_pa
 
 def test_sequences_that_do_not_belong_together_are_refused(files: HoldFiles, tmp_path: Path) -> None:
     arrays, _ = read_arrays(files.predictions, "hold_predictions")
+    no_camera = {**arrays, "intrinsics": np.full((3, 3), np.nan)}
+    write_arrays(tmp_path / "p.npz", no_camera, Header("hold_predictions"))
+    with pytest.raises(InputError, match="intrinsics holds NaN"):
+        read_hold_sequence(tmp_path / "p.npz", files.frames, files.frames_json)
     strangers = {**arrays, "names": np.array([f"other{row}" for row in range(FRAMES)])}
     write_arrays(tmp_path / "p.npz", strangers, Header("hold_predictions"))
     with pytest.raises(InputError, match="does not list"):
-        read_hold_sequence(tmp_path / "p.npz", files.frames, files.frames_json, files.camera)
+        read_hold_sequence(tmp_path / "p.npz", files.frames, files.frames_json)
     nothing = {**arrays, "cam_from_object": np.full((FRAMES, 4, 4), np.nan)}
     write_arrays(tmp_path / "p.npz", nothing, Header("hold_predictions"))
     with pytest.raises(InputError, match="nothing to show"):
-        read_hold_sequence(tmp_path / "p.npz", files.frames, files.frames_json, files.camera)
+        read_hold_sequence(tmp_path / "p.npz", files.frames, files.frames_json)

@@ -73,6 +73,15 @@ def test_a_build_folder_with_a_missing_key_ends_the_run(fresh: Callable[[str], P
     assert files_of(project) == []
 
 
+def test_a_build_folder_needs_no_stage_before_it(fresh: Callable[[str], Project]) -> None:
+    """Protects users of HOLD's own folders: meshes and the page come of the folder alone, in its camera."""
+    project = with_sequence(fresh("whole_build"), {"kind": "build", "path": "box/build"})
+    write_small_build(project.folder / "box")
+    project.snakemake("results/hold/own/phase1/scene.html")
+    made = {path.name for path in (project.folder / "results/hold/own").iterdir()}
+    assert made == {"frames", "frames.json", "hand_template.npz", "phase1", "work"}
+
+
 def steps(project: Project) -> list[int]:
     """The steps of the checkpoints of phase 1."""
     return sorted(int(path.name.split("-")[1]) for path in project.folder.glob("results/hold/own/work/*/*/step-*.pt"))

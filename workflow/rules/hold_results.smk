@@ -202,7 +202,6 @@ rule hold_overlay:
         predictions=f"{OF_SEQUENCE}/phase3/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         list=f"{OF_SEQUENCE}/frames.json",
-        camera=f"{OF_SEQUENCE}/aligned.npz",
     output:
         picture=report(
             "results/figures/hold/{sequence}.png",
@@ -231,7 +230,6 @@ rule hold_turntable:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         list=f"{OF_SEQUENCE}/frames.json",
-        camera=f"{OF_SEQUENCE}/aligned.npz",
     output:
         turntable=report(
             f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
@@ -266,7 +264,6 @@ rule hold_export:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         list=f"{OF_SEQUENCE}/frames.json",
-        camera=f"{OF_SEQUENCE}/aligned.npz",
     output:
         glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
         ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",

@@ -52,7 +52,8 @@ def extract_frames(settings: SequenceSettings, output_folder: Path, frames_json:
                     f"{settings.path}: frame {frame.name} has {width} x {height} pixels, but those before have "
                     f"{original[0]} x {original[1]}; give frames of one size"
                 )
-            picture = _at_most(frame.picture, settings.longest_side_px)
+            # The cameras of a build folder belong to its pictures as they are.
+            picture = frame.picture if settings.kind == "build" else _at_most(frame.picture, settings.longest_side_px)
             Image.fromarray(picture).save(folder / f"{len(names):04d}.png", compress_level=3)
             names.append(frame.name)
             times.append(round(frame.time_s, 6))

@@ -24,14 +24,14 @@ _CELL_IN = 2.0
 
 
 def draw_hold_overlay(
-    predictions: Path, frames: Path, frames_json: Path, camera: Path, output: Path, *, sequence: str, rows: int = 6
+    predictions: Path, frames: Path, frames_json: Path, output: Path, *, sequence: str, rows: int = 6
 ) -> None:
     """Stage: draw frames spread evenly over the sequence, one a row; files as `read_hold_sequence` takes them.
 
     Reconstructions are rendered headless. The last column turns the object, in the colours of the photographs, once
     around over the rows.
     """
-    found = read_hold_sequence(predictions, frames, frames_json, camera)
+    found = read_hold_sequence(predictions, frames, frames_json)
     shown = [found.usable[place] for place in np.linspace(0, len(found.usable) - 1, rows).round().astype(int)]
     shown = list(dict.fromkeys(shown))
     height, width = found.picture(shown[0]).shape[:2]

@@ -47,15 +47,14 @@ class HoldSequence:
         return read_rgb(self.pictures[frame])
 
 
-def read_hold_sequence(
-    predictions: Path, frames: Path, frames_json: Path, camera: Path, camera_kind: str = "aligned"
-) -> HoldSequence:
+def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path) -> HoldSequence:
     """Put the files of a sequence together.
 
-    `frames` is the folder of `%04d.png` that `frames_json` lists; `camera` an artifact that holds `intrinsics`.
-    Raises InputError when a predicted frame has no picture or no frame is usable.
+    `frames` is the folder of `%04d.png` that `frames_json` lists. Raises InputError when a predicted frame has no
+    picture, no frame is usable, or the predictions hold no finite camera.
     """
     arrays, _ = read_arrays(predictions, PREDICTIONS)
+    intrinsics = read_finite_arrays(predictions, PREDICTIONS, ("intrinsics",))[0]["intrinsics"]
     row_of = {name: row for row, name in enumerate(read_frames_file(frames_json).names)}
     names = [str(name) for name in arrays["names"]]
     strangers = [name for name in names if name not in row_of]
@@ -67,7 +66,7 @@ def read_hold_sequence(
     sequence = HoldSequence(
         names=names,
         pictures=[frames / f"{row_of[name]:04d}.png" for name in names],
-        intrinsics=read_finite_arrays(camera, camera_kind, ("intrinsics",))[0]["intrinsics"].astype(np.float64),
+        intrinsics=intrinsics.astype(np.float64),
         object_vertices_m=arrays["object_vertices_m"].astype(np.float64),
         object_faces=arrays["object_faces"].astype(np.int64),
         cam_from_object=arrays["cam_from_object"].astype(np.float64),

@@ -29,21 +29,21 @@ _SIDE_RAD = np.pi / 2
 _NO_TIMES_FPS = 10.0
 
 
-def write_turntable(predictions: Path, frames: Path, frames_json: Path, camera: Path, output: Path) -> None:
+def write_turntable(predictions: Path, frames: Path, frames_json: Path, output: Path) -> None:
     """Stage: hand and object of the middle reconstructed frame turn once about the vertical; MP4, headless.
 
     Files are as `read_hold_sequence` takes them. On the right the object turns alone, in the photographs' colours.
     """
-    found = read_hold_sequence(predictions, frames, frames_json, camera)
+    found = read_hold_sequence(predictions, frames, frames_json)
     write_video(output, turning(found, surface_colours(found)), frames_per_second=TURN_PICTURES / _TURN_SECONDS)
 
 
-def write_overlay_video(predictions: Path, frames: Path, frames_json: Path, camera: Path, output: Path) -> None:
+def write_overlay_video(predictions: Path, frames: Path, frames_json: Path, output: Path) -> None:
     """Stage: per frame the photograph, the reconstruction over it, and the same from the side; MP4, headless.
 
     Plays as fast as the frames were taken; a varying rate is played at its median.
     """
-    found = read_hold_sequence(predictions, frames, frames_json, camera)
+    found = read_hold_sequence(predictions, frames, frames_json)
     listed = read_frames_file(frames_json)
     shown = set(found.names)
     times_s = [time for name, time in zip(listed.names, listed.times_s, strict=True) if name in shown]

@@ -43,14 +43,12 @@ class ExportFiles:
         return self.folder / "poses.json"
 
 
-def export_meshes(
-    predictions: Path, frames: Path, frames_json: Path, camera: Path, folder: Path, *, code: str = ""
-) -> ExportFiles:
+def export_meshes(predictions: Path, frames: Path, frames_json: Path, folder: Path, *, code: str = "") -> ExportFiles:
     """Stage: write the coloured meshes and the poses of a sequence into a folder.
 
     Files as `read_hold_sequence` takes them; the hand is that of the middle usable frame. Raises as that does.
     """
-    sequence = read_hold_sequence(predictions, frames, frames_json, camera)
+    sequence = read_hold_sequence(predictions, frames, frames_json)
     files = ExportFiles(folder)
     shown = sequence.usable[len(sequence.usable) // 2]
     colours = surface_colours(sequence)

@@ -34,11 +34,9 @@ p { color: #555; }
 """
 
 
-def write_mesh_page(
-    predictions: Path, frames: Path, frames_json: Path, camera: Path, output: Path, *, sequence: str
-) -> None:
+def write_mesh_page(predictions: Path, frames: Path, frames_json: Path, output: Path, *, sequence: str) -> None:
     """Stage: write the page of a sequence; files as `read_hold_sequence` takes them. Raises as that does."""
-    found = read_hold_sequence(predictions, frames, frames_json, camera)
+    found = read_hold_sequence(predictions, frames, frames_json)
     write_text(output, page(found, sequence))
 
 

@@ -17,7 +17,8 @@ PREDICTIONS = "hold_predictions"
 
 def write_predictions(model: HandModel, build: Path, poses: Path, mesh: Path, output: Path, *, code: str = "") -> None:
     """Stage: the hand is the posed model, as in HOLD's evaluation, not the surface of its field (facts/hold.md 4)."""
-    names = read_build(build, {model.side: model}).names
+    scene = read_build(build, {model.side: model})
+    names = scene.names
     found, shape = read_poses(poses, len(names), model.shape_count), read_object_mesh(mesh)
     with torch.no_grad():
         hand = skin(
@@ -34,6 +35,7 @@ def write_predictions(model: HandModel, build: Path, poses: Path, mesh: Path, ou
         "object_vertices_m": shape.vertices * float(found.object_scale),
         "object_faces": shape.faces.astype(np.int32),
         "cam_from_object": cam_from_object.numpy(),
+        "intrinsics": scene.cameras.intrinsics[0].double().numpy(),
         "hand_vertices_cam_m": hand.vertices_m.numpy(),
         "hand_joints_cam_m": hand.keypoints_m.numpy(),
         "hand_faces": model.faces.numpy().astype(np.int32),

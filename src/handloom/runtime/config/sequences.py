@@ -38,6 +38,13 @@ class SequenceSettings(Settings):
             raise ValueError(f"camera_px is set, but a sequence of kind {self.kind} brings its own camera; remove it")
         return self
 
+    @model_validator(mode="after")
+    def _build_folders_are_taken_whole(self) -> "SequenceSettings":
+        changed = [name for name in ("first", "every", "most") if name in self.model_fields_set]
+        if self.kind == "build" and changed:
+            raise ValueError(f"{', '.join(changed)} set, but a build folder is trained on as a whole; remove it")
+        return self
+
 
 class DemoSequencesSettings(Settings):
     """The rendered HOLD sequences in HO3D-v3's layout."""

@@ -12,6 +12,7 @@ from handloom.demo.sequences import assembly_sequences
 from handloom.runtime.assets import checkpoint_path, require
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
+from handloom.runtime.config.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.runtime.errors import InputError
 from handloom.runtime.folders import require_writable
 from handloom.runtime.job import hand_down_source
@@ -174,3 +175,10 @@ def configured_checkpoint(wildcards):
     """The checkpoint file that the configuration names for a setting."""
     path = str(checkpoint_path(SOURCES[wildcards.setting].checkpoint))
     return by_hand(f"sources.{wildcards.setting}.checkpoint", [path])[0]
+
+
+def mediapipe_network(name):
+    """The file of one of MediaPipe's networks, `landmarks` or `palms`: fetched by its rule, or the user's own."""
+    path = getattr(RUN.hold.hand.estimation.mediapipe, name)
+    fetched = path in (LANDMARKS_FILE, PALMS_FILE)
+    return path if fetched else by_hand(f"hold.hand.estimation.mediapipe.{name}", [path])[0]

@@ -41,8 +41,10 @@ def sequence_source(wildcards):
 
 
 def hand_checkpoint(wildcards):
-    """The weights of the configured hand estimator: DetNet's, or METRO's or HandOccNet's, which the user fetches."""
+    """The weights of the configured hand estimator: DetNet's, MediaPipe's, or METRO's or HandOccNet's by the user."""
     estimation = HOLD.hand.estimation
+    if estimation.backend == "mediapipe":
+        return mediapipe_network("landmarks")
     fetched = {"metro": estimation.metro.checkpoint, "handoccnet": estimation.handoccnet.checkpoint}
     if estimation.backend in fetched:
         setting = f"hold.hand.estimation.{estimation.backend}.checkpoint"

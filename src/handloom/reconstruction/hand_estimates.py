@@ -26,6 +26,7 @@ from handloom.reconstruction.hand_squares import (
     ray_rotations,
 )
 from handloom.reconstruction.handoccnet_hands import HandOccNetEstimator
+from handloom.reconstruction.mediapipe_hands import MediapipeEstimator
 from handloom.reconstruction.metro_hands import MetroEstimator
 from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.config.hand_tracking import HandEstimationSettings
@@ -45,6 +46,8 @@ def configured_estimator(
         return MetroEstimator.of(settings.metro, hand_model, checkpoint, device)
     if settings.backend == "handoccnet":
         return HandOccNetEstimator.of(settings.handoccnet, hand_model, checkpoint, device)
+    if settings.backend == "mediapipe":
+        return MediapipeEstimator.of(settings.mediapipe, checkpoint, device)
     return DetNetEstimator.of(settings, checkpoint, device)
 
 

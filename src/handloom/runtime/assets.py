@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from handloom.runtime.config.hold import HoldSequenceSettings
+from handloom.runtime.config.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.errors import InputError
 
@@ -17,6 +18,7 @@ PACKAGE_DATA = Path(__file__).parents[1] / "data"
 PACKAGE_PREFIX = "package:"
 METRO_SETTING = "hold.hand.estimation.metro.checkpoint"
 HANDOCCNET_SETTING = "hold.hand.estimation.handoccnet.checkpoint"
+MEDIAPIPE_SETTING = "hold.hand.estimation.mediapipe"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,32 @@ def assets(settings: RunSettings, folder: Path) -> list[Asset]:
             "with mano: HOLD's hand estimates by HandOccNet (hold.hand.estimation.backend: handoccnet), and its column "
             "in S2DHand's picture of hands",
             "the shipped DetNet (hold.hand.estimation.backend: detnet); the picture without it",
+        ),
+        *(
+            asset(
+                f"MediaPipe's {network} ({Path(path).name})",
+                f"{MEDIAPIPE_SETTING}.{name}",
+                Path(path),
+                "Apache-2.0",
+                "https://pypi.org/project/mediapipe/0.10.21/",
+                f"{use}; "
+                + ("fetched by its rule, fetch_mediapipe" if path in (LANDMARKS_FILE, PALMS_FILE) else "your own file"),
+                "the shipped DetNet (backend: detnet), which knows rendered hands only",
+            )
+            for network, name, path, use in (
+                (
+                    "hand landmark network",
+                    "landmarks",
+                    settings.hold.hand.estimation.mediapipe.landmarks,
+                    "joints of real hands: HOLD (hold.hand.estimation.backend: mediapipe), your own camera pairs",
+                ),
+                (
+                    "palm detector",
+                    "palms",
+                    settings.hold.hand.estimation.mediapipe.palms,
+                    "finding the hand in your own camera pairs, without boxes",
+                ),
+            )
         ),
         *(
             asset(
@@ -282,6 +310,10 @@ def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:
         setting, checkpoint = fetched[estimation.backend]
         if settings.hold.chosen and not (folder / checkpoint).is_file():
             lines.append(f"{setting}: no file {checkpoint}; backend: detnet needs none")
+    elif estimation.backend == "mediapipe":
+        network = estimation.mediapipe.landmarks
+        if settings.hold.chosen and network != LANDMARKS_FILE and not (folder / network).is_file():
+            lines.append(f"{MEDIAPIPE_SETTING}.landmarks: no file {network}; its default is fetched by a rule")
     elif own and not (path := folder / checkpoint_path(estimation.checkpoint)).is_file():
         lines.append(f"hold.hand.estimation.checkpoint: no file {path}")
     return lines

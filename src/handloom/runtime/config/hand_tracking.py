@@ -7,14 +7,17 @@ from pydantic import Field
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.detnet import DetNetSettings
 from handloom.runtime.config.handoccnet import HandOccNetSettings
+from handloom.runtime.config.mediapipe import MediapipeSettings
 from handloom.runtime.config.metro import MetroSettings
 
 
 class HandEstimationSettings(Settings):
     """The network that finds the hand's joints in each frame."""
 
-    backend: Literal["detnet", "metro", "handoccnet"] = Field(
-        "detnet", description="Which network; metro and handoccnet need their published weights and MANO."
+    backend: Literal["detnet", "metro", "handoccnet", "mediapipe"] = Field(
+        "detnet",
+        description="Which network; mediapipe for real videos; metro and handoccnet need their published weights and "
+        "MANO.",
     )
     checkpoint: str = Field(
         "package:detnet_small_cross.safetensors",
@@ -29,6 +32,9 @@ class HandEstimationSettings(Settings):
     handoccnet: HandOccNetSettings = Field(
         HandOccNetSettings(),
         description="The network HandOccNet, used when it is the backend; S2DHand's picture shows it too, if it can.",
+    )
+    mediapipe: MediapipeSettings = Field(
+        MediapipeSettings(), description="MediaPipe's network, used when it is the backend, and by footage."
     )
     side: Literal["right", "left"] = Field("right", description="Which hand holds the object.")
     passes: int = Field(

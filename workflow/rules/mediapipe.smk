@@ -10,10 +10,10 @@ rule fetch_mediapipe:
         "logs/fetch_mediapipe.log",
     benchmark:
         "benchmarks/fetch_mediapipe.tsv"
-    conda:
-        ENVIRONMENT
     # A run that cannot have them should learn it in its first minute.
     priority: 100
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=30,

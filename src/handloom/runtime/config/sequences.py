@@ -40,7 +40,8 @@ class SequenceSettings(Settings):
 
     @model_validator(mode="after")
     def _build_folders_are_taken_whole(self) -> "SequenceSettings":
-        changed = [name for name in ("first", "every", "most") if name in self.model_fields_set]
+        fields = type(self).model_fields
+        changed = [name for name in ("first", "every", "most") if getattr(self, name) != fields[name].default]
         if self.kind == "build" and changed:
             raise ValueError(f"{', '.join(changed)} set, but a build folder is trained on as a whole; remove it")
         return self

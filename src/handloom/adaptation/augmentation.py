@@ -64,6 +64,17 @@ def augment_joints(joints: Float[Tensor, "batch 21 3"], augmentation: Augmentati
     return torch.stack([cos * x - sin * y, sin * x + cos * y, z], -1)
 
 
+def augment_keypoints(
+    keypoints_px: Float[Tensor, "batch 21 2"], augmentation: Augmentation, side_px: int
+) -> Float[Tensor, "batch 21 2"]:
+    """Key points of the turned and zoomed images, from the crop's corner: s Rz(angle) about the centre."""
+    middle = side_px / 2
+    angle, scale = (value.to(keypoints_px)[:, None] for value in (augmentation.angle_rad, augmentation.scale))
+    x, y = (keypoints_px - middle).unbind(-1)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    return torch.stack([cos * x - sin * y, sin * x + cos * y], -1) + middle
+
+
 def _warp(maps: Tensor, augmentation: Augmentation) -> Tensor:
     # grid_sample asks for the map from output to input: the inverse of "turn by angle, then zoom by scale".
     angle, scale = augmentation.angle_rad.to(maps), augmentation.scale.to(maps)

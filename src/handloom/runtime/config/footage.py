@@ -1,5 +1,6 @@
 """S2DHand on the user's own camera pairs: their videos, and the stages from frames to fused poses."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -7,14 +8,17 @@ from pydantic import Field, model_validator
 from handloom.runtime.config.adaptation import AdaptationSettings, AugmentationSettings
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.config.sequences import SequenceSettings
 
 FieldOfView = tuple[float, float]
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".3gp", ".ts")
+_ANY_SIDE_PX = 100_000
 
 
 class FootagePairSettings(Settings):
     """Two views of one hand, by cameras that do not move against each other."""
 
-    left: str = Field(description="The first view: a video, or a folder of pictures.")
+    left: str = Field(description="The first view: a video (.mp4, .mov, ...), or a folder of pictures.")
     right: str = Field(description="The second view, from wherever it looks.")
     left_boxes: str | None = Field(
         None, description="CSV of the hand's boxes in the first view: frame,x0,y0,x1,y1; null detects the hand."
@@ -34,6 +38,20 @@ class FootagePairSettings(Settings):
     every: int = Field(1, ge=1, description="Use every so manieth frame.")
     most: int | None = Field(None, ge=2, description="Use at most so many frames of each view; null uses all.")
     longest_side_px: int = Field(1280, ge=32, description="Larger frames are made smaller.")
+
+    def sequence(self, view: Literal["left", "right"]) -> SequenceSettings:
+        """A view as a sequence of frames; with boxes, which are in its own pixels, frames keep their size."""
+        path = self.left if view == "left" else self.right
+        boxes = self.left_boxes if view == "left" else self.right_boxes
+        return SequenceSettings(
+            kind="video" if Path(path).suffix.lower() in VIDEO_SUFFIXES else "frames",
+            path=path,
+            first=self.first,
+            every=self.every,
+            most=self.most,
+            longest_side_px=self.longest_side_px if boxes is None else _ANY_SIDE_PX,
+            frames_per_second=self.frames_per_second,
+        )
 
     @model_validator(mode="after")
     def _fields_of_view_are_possible(self) -> "FootagePairSettings":
@@ -83,9 +101,6 @@ class FootageAdaptationSettings(Settings):
     attention_sharpness: float = Field(4.0, gt=0, description="beta of the soft merge.")
     teacher_momentum: float = Field(0.97, ge=0, lt=1, description="Share of the old teacher kept at each step.")
     rotation_momentum: float = Field(0.5, ge=0, le=1, description="Share of the old rotation kept at each epoch.")
-    ray_share: float = Field(
-        1.0, ge=0, le=1, description="Share of the turn from the optical axis to the hand that poses are given."
-    )
     keypoint_weight: float = Field(
         1.0, ge=0, description="mediapipe: weight of the key points, taught to stay the teacher's."
     )
@@ -126,6 +141,9 @@ class FootageSettings(Settings):
         0.15, ge=0, le=1, description="detnet: a frame whose mean confidence is lower counts as without."
     )
     least_hands: float = Field(0.05, ge=0, le=1, description="Share of each view's frames that must show a hand.")
+    ray_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the turn from the optical axis to the hand that poses are given."
+    )
     seed: int = Field(1, ge=0, description="Root of everything random in the adaptation.")
     pairing: FootagePairingSettings = FootagePairingSettings()
     adaptation: FootageAdaptationSettings = FootageAdaptationSettings()

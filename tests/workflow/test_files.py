@@ -143,6 +143,14 @@ def test_the_slurm_profile_names_existing_rules() -> None:
     assert set(profile["set-resources"]) <= set(RULES)
 
 
+def test_rules_that_ask_for_a_gpu_go_to_its_partition() -> None:
+    """A job that asks for a GPU on a partition without one would never start."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["set-resources"]
+    asking = {name for name, body in RULES.items() if "gpu=GPUS" in body}
+    assert len(asking) > 5
+    assert asking == {name for name, values in profile.items() if values.get("slurm_partition") == "gpu"}
+
+
 def test_scripts_are_short_and_belong_to_a_rule() -> None:
     scripts = sorted((ROOT / "workflow/scripts").glob("*.py"))
     written = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))

@@ -179,8 +179,7 @@ def _constant(model: Any, tensor: Any, shape: tuple[int, ...], index: int, sourc
 
 def _operator(model: Any, operator: Any, index: int, source: str) -> Operator:
     code = model.OperatorCodes(operator.OpcodeIndex())
-    # Files of old converters have the number in the first field, those of new ones in both or the second.
-    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    number = code.BuiltinCode()
     name = _NAMES.get(number, str(number))
     if name not in _OPTIONS:
         raise InputError(

@@ -148,7 +148,6 @@ def hands_by_palms(
     """
     seen = [palms.detect(picture) for picture in pictures]
     owner = torch.tensor([row for row, each in enumerate(seen) for _ in range(len(each.score))], dtype=torch.long)
-    squares = UprightSquares(*(torch.cat(values) for values in zip(*(each.squares() for each in seen), strict=True)))
     shown = [pictures[row] for row in owner.tolist()]
     count = len(pictures)
     blank = UprightHands(
@@ -162,6 +161,7 @@ def hands_by_palms(
     )
     if not shown:
         return FoundByPalm(blank, torch.zeros(count, dtype=torch.bool))
+    squares = UprightSquares(*(torch.cat(values) for values in zip(*(each.squares() for each in seen), strict=True)))
     hands = refined(network, shown, hands_in_squares(network, shown, squares, batch_size), refinements, batch_size)
     score = hands.presence
     if side is not None:

@@ -105,11 +105,13 @@ def _parsed(content: bytes, source: str) -> Graph:
     count = _counted(content, source)
     tensors = [graph.Tensors(index) for index in range(count(graph.TensorsLength(), "tensors"))]
     shapes = tuple(_shape(tensor, index, source) for index, tensor in enumerate(tensors))
-    constants = {
-        index: value
-        for index, tensor in enumerate(tensors)
-        if (value := _constant(model, tensor, shapes[index], index, source)) is not None
-    }
+    constants: dict[int, np.ndarray] = {}
+    used = _Sum(source)
+    for index, tensor in enumerate(tensors):
+        value = _constant(model, tensor, shapes[index], index, source)
+        if value is not None:
+            constants[index] = value
+            used.add(value)
     inputs = tuple(int(graph.Inputs(index)) for index in range(count(graph.InputsLength(), "inputs")))
     outputs = tuple(int(graph.Outputs(index)) for index in range(count(graph.OutputsLength(), "outputs")))
     operators = []
@@ -125,11 +127,28 @@ def _parsed(content: bytes, source: str) -> Graph:
         known.add(operator.output)
         if operator.name == "DEQUANTIZE":
             constants[operator.output] = _widened(constants, operator, index, source)
+            used.add(constants[operator.output])
         else:
             operators.append(operator)
+            for each in operator.inputs:
+                used.add(constants.get(each))
     if not inputs or not outputs or not set(inputs + outputs) <= known - {-1}:
         raise InputError(f"{source}: its inputs {inputs} and outputs {outputs} are not all tensors of the graph")
     return Graph(source, shapes, constants, tuple(operators), inputs, outputs)
+
+
+class _Sum:
+    """A limit for files whose tensors or operators share one large constant a thousand times."""
+
+    def __init__(self, source: str) -> None:
+        self.source, self.used_bytes = source, 0
+
+    def add(self, values: np.ndarray | None) -> None:
+        self.used_bytes += 0 if values is None else values.nbytes
+        if self.used_bytes > 4 * LARGEST_FILE_BYTES:
+            raise InputError(
+                f"{self.source}: its constants take more than {4 * LARGEST_FILE_BYTES} bytes when unpacked"
+            )
 
 
 def _counted(content: bytes, source: str) -> Callable[[int, str], int]:

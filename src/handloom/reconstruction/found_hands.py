@@ -14,12 +14,14 @@ class FoundHands(NamedTuple):
     """What an estimator finds in each square, true to the image: left hands are not mirrored any more."""
 
     joints: Float[Tensor, "frames 21 3"]
-    """SNAP, of any size and origin, along the axes of a camera that looks at the square's centre."""
+    """SNAP, of any size and origin, along the axes of a camera that looks at the square's centre or `looked_at_px`."""
     keypoints_px: Float[Tensor, "frames 21 2"]
     """In the full image."""
     confidence: Float[Tensor, "frames 21"]
     vertices_m: Float[Tensor, "frames vertices 3"] | None = None
     """Of networks that give the hand model's mesh: metres, relative to the wrist, along the same axes as the joints."""
+    looked_at_px: Float[Tensor, "frames 2"] | None = None
+    """Of networks that choose squares of their own: where in the image their centres are."""
 
 
 @runtime_checkable

@@ -121,7 +121,8 @@ def estimate_hands(
     vertices = None if found.vertices_m is None else found.vertices_m.double()
     if object_poses is not None:
         camera = read_finite_arrays(object_poses, OBJECT_POSES_KIND, ("intrinsics",))[0]["intrinsics"]
-        turns = ray_rotations(here.centre_px, camera.astype(np.float64)).mT
+        looked_at = here.centre_px if found.looked_at_px is None else found.looked_at_px.double().numpy()
+        turns = ray_rotations(looked_at, camera.astype(np.float64)).mT
         joints = joints @ turns
         vertices = None if vertices is None else vertices @ turns
     bone = torch.linalg.vector_norm(joints[:, BONE[1]] - joints[:, BONE[0]], dim=-1).median()

@@ -21,8 +21,9 @@ HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD
 HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]
 STAGES = [
     *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
-    *("build_sequence", "hand_template"),
+    *("build_sequence", "hand_template" if HOLD.field == "compact" else "hand_prior"),
 ]
+TRAINED_BY = {"compact": "train_phase", "holdnet": "train_holdnet"}[HOLD.field]
 
 
 def sequence_of(wildcards):
@@ -77,5 +78,7 @@ def phase_benchmarks(sequence, phase):
     """All that a phase's result took, from the frames on."""
     needed = {"phase1": [], "phase3_unrefined": ["phase1"], "phase3": ["phase1"]}[phase]
     refined = ["refine_poses"] if phase == "phase3" else []
-    trained = [f"benchmarks/train_phase/{sequence}/{name}.tsv" for name in [*needed, phase]]
+    if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
+        needed, refined = [], []
+    trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
     return stage_benchmarks(sequence, STAGES + refined) + trained

@@ -87,11 +87,11 @@ def rays_off_surface(
     return surface.distance.farther_than(samples_canonical, threshold).all(1)
 
 
-def hand_target_is_due(step: int) -> bool:
+def hand_target_is_due(step: int, every: int = HAND_REFRESH_STEPS) -> bool:
     """The hand's surface is made at step 200 and again every 200 steps."""
-    return step > 0 and step % HAND_REFRESH_STEPS == 0
+    return step > 0 and step % every == 0
 
 
-def object_meshing_is_due(epoch: int) -> bool:
+def object_meshing_is_due(epoch: int, every: int = MESHING_EPOCHS) -> bool:
     """The object is meshed at the end of epochs 3, 6, 9, ... (counted from 0); its loss starts then."""
-    return epoch > 0 and epoch % MESHING_EPOCHS == 0
+    return epoch > 0 and epoch % every == 0

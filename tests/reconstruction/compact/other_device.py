@@ -58,7 +58,8 @@ class _Constants(TorchFunctionMode):
             return func(args[0], tuple(torch.tensor(i) if isinstance(i, list) else i for i in args[1]))
         if func is Tensor.tolist and isinstance(args[0], DeviceTensor):
             return args[0].detach().cpu().tolist()
-        if func is torch.tensor and named.get("device") is not None:
+        made = func is torch.tensor or (func is torch.as_tensor and not isinstance(args[0], Tensor))
+        if made and named.get("device") is not None:
             device = named.pop("device")
             return torch.tensor(*args, **named).to(device)
         return func(*args, **named)

@@ -9,9 +9,11 @@ from handloom.reconstruction.holdnet.compositing import weights_of
 from handloom.reconstruction.holdnet.density import absolute_density
 from handloom.reconstruction.holdnet.embedding import FourierEncoding
 from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork
+from handloom.reconstruction.holdnet.layers import half_precision
 from handloom.reconstruction.holdnet.rays import sphere_exit
 from handloom.reconstruction.holdnet.rendering_network import BackgroundRenderingNetwork
 from handloom.reconstruction.holdnet.sampler import uniform_depths
+from handloom.reconstruction.memory_parts import in_parts
 from handloom.runtime.config.holdnet import BackgroundSettings
 
 _FARTHEST = 1e10
@@ -74,15 +76,26 @@ class Background(nn.Module):
         directions: Float[Tensor, "ray 3"],
         frame: Int[Tensor, " ray"],
         generator: torch.Generator | None = None,
+        *,
+        parts: int = 1,
+        half: bool = False,
     ) -> Float[Tensor, "ray 3"]:
-        """Colour of the rays as if nothing were inside the sphere; with a generator for training."""
+        """Colour of the rays as if nothing were inside the sphere; with a generator for training.
+
+        More than one part of the rays at a time needs less memory and more time. `half` computes in bfloat16.
+        """
         inverse_radius = self.inverse_radii(directions[:, 0], generator).flip(1)
-        points = inverse_sphere_points(origins, directions, inverse_radius, self.sphere_radius)
-        code = self.frame_latent_encoder(frame)[:, None]
-        output, feature = self.bg_implicit_network(points, code)
-        weights = background_weights(output, inverse_radius)
-        colour = self.bg_rendering_network(directions[:, None], code, feature)
-        return (weights[..., None] * colour).sum(1)
+
+        def seen(origins: Tensor, directions: Tensor, frame: Tensor, inverse_radius: Tensor) -> tuple[Tensor]:
+            points = inverse_sphere_points(origins, directions, inverse_radius, self.sphere_radius)
+            code = self.frame_latent_encoder(frame)[:, None]
+            with half_precision(directions.device, half):
+                output, feature = self.bg_implicit_network(points, code)
+                colour = self.bg_rendering_network(directions[:, None], code, feature)
+            weights = background_weights(output.float(), inverse_radius)
+            return ((weights[..., None] * colour.float()).sum(1),)
+
+        return in_parts(seen, parts, origins, directions, frame, inverse_radius)[0]
 
 
 def background_weights(

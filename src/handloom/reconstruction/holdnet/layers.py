@@ -1,5 +1,7 @@
 """A linear layer with weight normalisation, under the parameter names of HOLD's checkpoints."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -65,3 +67,8 @@ def set_weight(layer: Linear, weight: Float[Tensor, "outputs inputs"]) -> None:
         layer.set_weight(weight)
     else:
         layer.weight.copy_(weight)
+
+
+def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager[object]:
+    """A block whose layers compute in bfloat16, when wanted; parameters and derivatives stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()

@@ -44,6 +44,11 @@ class HoldNet(nn.Module):
     leading `model.` (facts 2.6).
     """
 
+    parts: int
+    """In how many parts rays are evaluated; more than one need less memory and more time, for the same result."""
+    half_precision: bool
+    """Colours and background in bfloat16; distances never are."""
+
     def __init__(
         self,
         settings: HoldNetSettings,
@@ -56,6 +61,7 @@ class HoldNet(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = settings
+        self.parts, self.half_precision = 1, False
         nodes: dict[str, Node] = {}
         for side in _HAND_ORDER:
             if side in hands:
@@ -111,9 +117,16 @@ class HoldNet(nn.Module):
             assert isinstance(node, Node)
             if self.training:
                 node.advance()
-            nodes[name] = node.sampled(rays, far, generator, with_pose=with_pose)
+            nodes[name] = node.sampled(
+                rays, far, generator, with_pose=with_pose, parts=self.parts, half_colours=self.half_precision
+            )
         background_colour = self.background(
-            origins.flatten(0, 1), rays.directions.flatten(0, 1), rays.frame.repeat_interleave(count), generator
+            origins.flatten(0, 1),
+            rays.directions.flatten(0, 1),
+            rays.frame.repeat_interleave(count),
+            generator,
+            parts=self.parts,
+            half=self.half_precision,
         )
         merged, end_depth = merge_samples([node.samples for node in nodes.values()])
         foreground = render_samples(merged, end_depth)

@@ -28,11 +28,13 @@ from handloom.reconstruction.holdnet.compositing import (
 from handloom.reconstruction.holdnet.density import LaplaceDensity
 from handloom.reconstruction.holdnet.embedding import BarfEncoding, FourierEncoding
 from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork, start_as_sphere
+from handloom.reconstruction.holdnet.layers import half_precision
 from handloom.reconstruction.holdnet.rendering_network import RenderingNetwork
 from handloom.reconstruction.holdnet.sampler import error_bounded_depths
 from handloom.reconstruction.holdnet.servers import HandServer, ObjectModel, ObjectServer
+from handloom.reconstruction.memory_parts import in_parts
 from handloom.reconstruction.neighbours import NeighbourSearch
-from handloom.runtime.config.holdnet import HoldNetSettings
+from handloom.runtime.config.holdnet import HoldNetSettings, SdfNetSettings
 
 _POSE_WIDTH = 45
 
@@ -89,50 +91,66 @@ class Node(nn.Module, ABC):
         generator: torch.Generator | None = None,
         *,
         with_pose: bool = True,
+        parts: int = 1,
+        half_colours: bool = False,
     ) -> NodeSamples:
         """Sample the rays where the node needs it and evaluate its field there (facts 2.2 and 2.3).
 
         Normals, in the scaled world, are normalise(grad sdf J^-1) with the Jacobian J of canonical to world; the field
         is evaluated once for value and gradient. With a generator for training: random samples, and everything can
-        be differentiated again.
+        be differentiated again. More than one part of an image's rays at a time needs less memory and more time, for
+        the same result. Colours may be computed in bfloat16.
         """
         images, count = rays.directions.shape[:2]
         placement = self.placed(rays.frame, rays.scene_scale)
+        training = generator is not None
 
-        def points_at(depths: Tensor) -> Tensor:
-            """World points (image, ray and sample, 3) at depths (image and ray, sample)."""
-            along = depths.unflatten(0, (images, count))[..., None] * rays.directions[:, :, None]
+        def points_at(depths: Tensor, directions: Tensor) -> Tensor:
+            """World points (image, ray and sample, 3) at depths (image, ray, sample)."""
+            along = depths[..., None] * directions[:, :, None]
             return (rays.origins[:, None, None] + along).flatten(1, 2)
 
+        def distances(depths: Tensor, directions: Tensor) -> tuple[Tensor]:
+            canonical = placement.to_canonical(points_at(depths, directions)).points
+            return (self.implicit_network.distance(canonical).reshape(depths.shape),)
+
         def distance_at(depths: Tensor) -> Tensor:
-            canonical = placement.to_canonical(points_at(depths)).points
-            return self.implicit_network.distance(canonical).reshape(depths.shape)
+            by_image = depths.unflatten(0, (images, count))
+            return in_parts(distances, parts, by_image, rays.directions, dim=1)[0].flatten(0, 1)
+
+        pose, code = self.colour_conditions(rays.frame, with_pose=with_pose)
+
+        def evaluated(depths: Tensor, directions: Tensor) -> tuple[Tensor, ...]:
+            """Canonical points, distances, normals and colours."""
+            inverse = placement.to_canonical(points_at(depths, directions))
+            field = self.implicit_network.with_gradient(inverse.points, differentiable=training)
+            normals = world_normals(field.gradient, placement.jacobian(inverse))
+            with half_precision(depths.device, half_colours):
+                colour = self.rendering_network(
+                    inverse.points,
+                    normals,
+                    None if pose is None else pose[:, None],
+                    field.feature,
+                    None if code is None else code[:, None],
+                )
+            shape = depths.shape
+            vectors = [values.reshape(*shape, 3) for values in (inverse.points, normals, colour.float())]
+            return vectors[0], field.sdf.reshape(shape), vectors[1], vectors[2]
 
         sampling = error_bounded_depths(
             distance_at, self.density.scale().detach(), far.flatten(), self.settings.sampler, generator
         )
         depths = sampling.depths
-        training = generator is not None
-        inverse = placement.to_canonical(points_at(depths))
-        field = self.implicit_network.with_gradient(inverse.points, differentiable=training)
-        normals = world_normals(field.gradient, placement.jacobian(inverse))
-        pose, code = self.colour_conditions(rays.frame, with_pose=with_pose)
-        colour = self.rendering_network(
-            inverse.points,
-            normals,
-            None if pose is None else pose[:, None],
-            field.feature,
-            None if code is None else code[:, None],
-        )
-        shape = depths.shape
+        found = in_parts(evaluated, parts, depths.unflatten(0, (images, count)), rays.directions, dim=1)
+        points, sdf, normal, colour = (values.flatten(0, 1) for values in found)
         samples = RaySamples(
-            colour=colour.reshape(*shape, 3),
-            normal=normals.reshape(*shape, 3),
-            density=self.density(field.sdf).reshape(shape),
+            colour=colour,
+            normal=normal,
+            density=self.density(sdf),
             semantics=one_hot_class(self.semantic_class, depths),
             depth=depths,
         )
-        return NodeSamples(samples, inverse.points.reshape(*shape, 3), field.sdf.reshape(shape))
+        return NodeSamples(samples, points, sdf)
 
 
 class Placement(ABC):
@@ -190,11 +208,7 @@ class HandNode(Node):
     ) -> None:
         super().__init__(settings)
         self.semantic_class = RIGHT_CLASS if model.side == "right" else LEFT_CLASS
-        encoding = FourierEncoding(3, settings.sdf.frequencies)
-        self.implicit_network = ImplicitNetwork(
-            settings.sdf, encoding, condition_width=_POSE_WIDTH, generator=generator
-        )
-        start_as_sphere(self.implicit_network, generator)
+        self.implicit_network = hand_shape_network(settings.sdf, generator)
         self.rendering_network = RenderingNetwork(
             settings.colour, features=settings.sdf.features, pose_width=_POSE_WIDTH, generator=generator
         )
@@ -311,6 +325,14 @@ class ObjectNode(Node):
     def advance(self) -> None:
         """See `Node.advance`."""
         self.encoding.advance()
+
+
+def hand_shape_network(settings: SdfNetSettings, generator: torch.Generator | None = None) -> ImplicitNetwork:
+    """The network of a hand's shape, a sphere at first; it has columns for the pose, which is left out (facts 2.1)."""
+    encoding = FourierEncoding(3, settings.frequencies)
+    network = ImplicitNetwork(settings, encoding, condition_width=_POSE_WIDTH, generator=generator)
+    start_as_sphere(network, generator)
+    return network
 
 
 def _per_frame(frames: int, width: int) -> nn.Embedding:

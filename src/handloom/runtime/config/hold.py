@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.compact import CompactSettings
 from handloom.runtime.config.hand_tracking import HandTrackingSettings
+from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings
 from handloom.runtime.config.masks import MaskSettings
 from handloom.runtime.config.refinement import RefinementSettings
 from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSettings
@@ -43,7 +44,13 @@ class HoldSettings(Settings):
     seed: int = Field(1, ge=0, description="Root of everything random in the reconstruction.")
     sfm: SfmSettings = SfmSettings()
     hand: HandTrackingSettings = HandTrackingSettings()
+    field: Literal["compact", "holdnet"] = Field(
+        "compact",
+        description="What phases 1 and 3 train: compact, the voxel fields, for a CPU; holdnet, the paper's networks, "
+        "for a GPU.",
+    )
     compact: CompactSettings = CompactSettings()
+    holdnet: HoldNetTrainingSettings = HoldNetTrainingSettings()
     refinement: RefinementSettings = RefinementSettings()
 
     @model_validator(mode="after")
@@ -66,6 +73,11 @@ class HoldSettings(Settings):
             if name not in rendered and Path(sequence.path).is_relative_to(HOLD_DEMO_ROOT):
                 raise ValueError(
                     f"sequences.{name}.path is {sequence.path}, but hold.demo.sequences does not render it"
+                )
+        for name in self.holdnet.checkpoints:
+            if name not in self.chosen:
+                raise ValueError(
+                    f"holdnet.checkpoints.{name}: no such sequence; hold.sequences has {', '.join(self.chosen)}"
                 )
         for method, name in self.others:
             if name not in self.chosen:

@@ -1,0 +1,178 @@
+"""The first shape of the hand's field: its network fitted to the distances of the hand model at rest (facts 2.1).
+
+Stands for the released prior, which is behind a licence. HOLD's hand starts from it in phase 1 and again in phase 3.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.build_folder import read_build
+from handloom.reconstruction.canonical_target import HAND_NOISE_M, CanonicalSurface, hand_surface
+from handloom.reconstruction.hand_server import canonical_hand
+from handloom.reconstruction.holdnet.checkpoint import read_checkpoint
+from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork
+from handloom.reconstruction.holdnet.layers import set_weight
+from handloom.reconstruction.holdnet.node import hand_shape_network
+from handloom.reconstruction.sealed_hand import wrist_cap
+from handloom.runtime.artifacts import Header, read_weights, write_json, write_weights
+from handloom.runtime.config.holdnet import SdfNetSettings
+from handloom.runtime.config.holdnet_training import HandPriorSettings
+from handloom.runtime.devices import computing_on
+from handloom.runtime.errors import InputError
+from handloom.runtime.progress import progress
+from handloom.runtime.seeds import torch_generator
+
+KIND = "hand_prior"
+_FARTHEST_M = 1.5
+"""Rays are sampled to the scene's sphere, about so far from the hand."""
+_BOX_MARGIN_M = 0.05
+_EXACT_M = 0.03
+_CUT_M = 0.01
+_TEST_POINTS = 20_000
+_SHRINKAGE = 10.0
+"""A hand is about ten times smaller than the sphere that networks start from."""
+
+
+def hand_prior(
+    settings: HandPriorSettings,
+    sizes: SdfNetSettings,
+    model: HandModel,
+    build: Path,
+    output: Path,
+    figures: Path,
+    checkpoint: Path | None = None,
+    *,
+    seed: int,
+    threads: int | None = None,
+    device: str = "cpu",
+    code: str = "",
+) -> None:
+    """Stage: fit the network to the hand of a build folder, or take it from a released prior, and measure its error.
+
+    Raises InputError for a checkpoint that is not of these sizes, and for a device that is not there.
+    """
+    scene = read_build(build, {model.side: model})
+    surface = rest_surface(model, scene.hands[model.side].shape.float())
+    network = hand_shape_network(sizes, torch_generator(seed, "hand prior"))
+    with computing_on(device, threads):
+        if checkpoint is None:
+            fit(network.to(device), surface, settings, seed)
+        else:
+            _load_released(network, checkpoint, model.side)
+        found = errors(network.cpu(), surface, torch_generator(seed, "hand prior", "test"))
+    write_weights(output, network.state_dict(), Header(KIND, units="m", frame=f"{model.side}_hand_rest", code=code))
+    write_json(figures, found | {"steps": 0 if checkpoint else settings.steps})
+
+
+def read_hand_prior(path: Path, network: ImplicitNetwork) -> None:
+    """Load what the stage wrote; raises InputError when it is of other sizes."""
+    state, _ = read_weights(path, KIND)
+    _load(network, state, path)
+
+
+def rest_surface(model: HandModel, shape: Float[Tensor, " shape"]) -> CanonicalSurface:
+    """The hand of canonical space: flat, shaped, sealed at the wrist, smoothed; metres."""
+    with torch.no_grad():
+        rest = canonical_hand(model, shape).vertices[0]
+    return hand_surface(rest, wrist_cap(model.faces, len(rest)))
+
+
+def fit(network: ImplicitNetwork, surface: CanonicalSurface, settings: HandPriorSettings, seed: int) -> None:
+    """Minimise |d - d*| / (1 cm + |d*|) by Adam: exact at the surface, and of the right sign as far as rays go.
+
+    A fresh network knows no detail below the softplus's width, which is a centimetre in metres; it is shrunk first.
+    """
+    shrink(network, _SHRINKAGE)
+    device = next(network.parameters()).device
+    points = spread_points(surface, settings.pool, torch_generator(seed, "hand prior", "pool"))
+    target = surface.distance.signed(points, reach=_EXACT_M).to(device)
+    points = points.to(device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    generator = torch_generator(seed, "hand prior", "steps")
+    for step in progress(range(settings.steps), f"hand prior, {settings.points} points a step"):
+        chosen = torch.randint(len(points), (settings.points,), generator=generator).to(device)
+        wanted = target[chosen]
+        loss = ((network.distance(points[chosen]) - wanted).abs() / (_CUT_M + wanted.abs())).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.param_groups[0]["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        optimiser.step()
+
+
+@torch.no_grad()
+def shrink(network: ImplicitNetwork, factor: float) -> None:
+    """Make a fresh network f(x) about f(factor x) / factor: its sphere is so much smaller, its details sharper."""
+    coordinates = 3
+    for number in (0, network.settings.skip_layer):
+        if number is not None:
+            layer = network.layers[number]
+            # The skip layer takes the encoded points behind the hidden values.
+            first = 0 if number == 0 else layer.weight.shape[1] - network.embedder_obj.width
+            weight = layer.weight.clone()
+            weight[:, first : first + coordinates] *= factor
+            set_weight(layer, weight)
+    last = network.layers[-1]
+    weight = last.weight.clone()
+    weight[0] /= factor
+    set_weight(last, weight)
+    last.bias[0] /= factor
+
+
+def spread_points(surface: CanonicalSurface, count: int, generator: torch.Generator) -> Float[Tensor, "{count} 3"]:
+    """Half near the surface (N(0, 8 mm) and N(0, 2 mm)), a third in the hand's box, the rest out to 1.5 m; metres."""
+    near, box = count // 2, count // 3
+    noise = torch.where(torch.arange(near) % 2 == 0, HAND_NOISE_M, HAND_NOISE_M / 4)[:, None]
+    on_surface = surface.sample(near, generator) + noise * torch.randn(near, 3, generator=generator)
+    low = surface.vertices.amin(0) - _BOX_MARGIN_M
+    high = surface.vertices.amax(0) + _BOX_MARGIN_M
+    inside = low + torch.rand(box, 3, generator=generator) * (high - low)
+    direction = torch.nn.functional.normalize(torch.randn(count - near - box, 3, generator=generator), dim=-1)
+    away = (low + high) / 2 + _FARTHEST_M * torch.rand(len(direction), 1, generator=generator) * direction
+    return torch.cat([on_surface, inside, away])
+
+
+@torch.no_grad()
+def errors(network: ImplicitNetwork, surface: CanonicalSurface, generator: torch.Generator) -> dict[str, float]:
+    """How far the network's distances are from the mesh's, millimetres, at points that were not fitted.
+
+    `near` is within 1 cm of the surface; `wrong_side_pct` counts signs, of points farther than 1 mm, everywhere.
+    """
+    points = spread_points(surface, _TEST_POINTS, generator)
+    wanted = surface.distance.signed(points, reach=_EXACT_M)
+    found = torch.cat([network.distance(part) for part in points.split(4096)])
+    difference_mm = 1000 * (found - wanted).abs()[wanted.abs() < _CUT_M].numpy()
+    clear = wanted.abs() > 0.001
+    wrong = (found.sign() != wanted.sign())[clear].float().mean()
+    return {
+        "near_mean_mm": round(float(difference_mm.mean()), 4),
+        "near_95_pct_mm": round(float(np.percentile(difference_mm, 95)), 4),
+        "near_largest_mm": round(float(difference_mm.max()), 4),
+        "wrong_side_pct": round(100 * float(wrong), 4),
+    }
+
+
+def _load_released(network: ImplicitNetwork, path: Path, side: str) -> None:
+    prefix = f"nodes.{side}.implicit_network."
+    state = {
+        name.removeprefix(prefix): value for name, value in read_checkpoint(path).items() if name.startswith(prefix)
+    }
+    _load(network, state, path)
+
+
+def _load(network: ImplicitNetwork, state: Mapping[str, Tensor], path: Path) -> None:
+    own = network.state_dict()
+    bad = sorted(name for name in own.keys() | state.keys() if name not in own or name not in state
+                 or own[name].shape != state[name].shape)  # fmt: skip
+    if bad:
+        raise InputError(
+            f"{path}: is no shape network of hold.holdnet.network.sdf's sizes: {', '.join(bad[:5])} are missing or of "
+            "another shape; make it again, or set the sizes to the file's"
+        )
+    network.load_state_dict(dict(state))

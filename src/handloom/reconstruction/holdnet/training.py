@@ -1,0 +1,227 @@
+"""Phases 1 and 3 of HOLD-Net: networks and poses trained together on rays of pairs of frames (facts 2.5 and 2.6)."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.build_scene import BuildScene
+from handloom.reconstruction.cameras import sample_bilinear, sample_classes, sample_classes_nearest
+from handloom.reconstruction.canonical_target import hand_target_is_due, object_meshing_is_due
+from handloom.reconstruction.compact.scene_poses import PoseArrays
+from handloom.reconstruction.holdnet.model import HoldNet
+from handloom.reconstruction.holdnet.node import SceneRays
+from handloom.reconstruction.holdnet.object_meshing import object_mesh
+from handloom.reconstruction.holdnet.rays import rays_through_pixels
+from handloom.reconstruction.holdnet.scene_start import Video, poses_of_net
+from handloom.reconstruction.holdnet.targets import CanonicalTargets
+from handloom.reconstruction.losses import HoldLoss, NodeRays, hold_loss
+from handloom.reconstruction.memory_parts import halved, within_memory
+from handloom.reconstruction.ray_batches import frame_pairs, sample_pixels
+from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.seeds import torch_generator
+
+_MOST_SKIPPED = 10
+"""So many steps in a row without a finite gradient, and the training has diverged."""
+
+
+@dataclass
+class HoldNetTraining:
+    """One phase: the network, its optimiser and how far it is. `state` and `restore` make it resumable."""
+
+    scene: BuildScene
+    model: HandModel
+    video: Video
+    net: HoldNet
+    settings: HoldNetTrainingSettings
+    seed: int
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    skipped: int = 0
+    """Steps whose gradient was not finite, so that nothing moved."""
+
+    def __post_init__(self) -> None:
+        self.net.train()
+        self.net.parts = self.settings.parts
+        self.net.half_precision = self.settings.precision == "bfloat16"
+        # Created from the shape of the build folder, whatever the learnt one becomes, as the canonical space is.
+        self.targets = CanonicalTargets(self.model, self.scene.hands[self.model.side].shape.float())
+        self.optimiser = self._new_optimiser()
+        self._skipped_in_a_row = 0
+        self._pairs: tuple[int, list[Tensor]] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.video.image_u8.device
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next step, from 0."""
+        return self.step // self.settings.steps_per_epoch
+
+    def run_step(self) -> HoldLoss:
+        """One optimiser step on new random rays.
+
+        A step for which the device has no memory is done again in twice as many parts, for the same result; so are all
+        steps after it. Raises InputError when ten gradients in a row are no numbers, and when memory does not suffice
+        for the smallest part.
+        """
+        settings = self.settings
+        if hand_target_is_due(self.step, settings.hand_refresh_steps):
+            self._refresh_hand()
+        self._counted = self.net.object_node.encoding.alpha_iter.clone()
+        loss = within_memory(self._differentiated, self._take_smaller_parts)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), settings.largest_gradient)
+        if bool(norm.isfinite()):
+            self.optimiser.step()
+            self._skipped_in_a_row = 0
+        else:
+            self._skip(loss)
+        epoch = self.epoch
+        self.step += 1
+        if self.epoch > epoch and object_meshing_is_due(epoch, settings.meshing_epochs):
+            self._mesh_object()
+        return loss
+
+    def note(self, terms: HoldLoss) -> None:
+        """Add a row to the history; a term that is off counts 0."""
+        row = {"step": float(self.step), "total": float(terms.total.detach())}
+        weighted = {name: value.detach() for name, value in terms.terms().items()}
+        for name in ("rgb", "sem", "opacity_sparse", "mano_cano", "eikonal"):
+            row[name] = float(weighted.get(name, 0.0))
+        for name, node in (("hand", self.net.hand_node(self.model.side)), ("object", self.net.object_node)):
+            row[f"{name}_beta"] = float(node.density.scale().detach())
+        self.history.append(row | {"dropped_rays": terms.dropped_rays, "skipped_steps": self.skipped})
+
+    def poses(self) -> PoseArrays:
+        """The learnt poses in the camera's frame."""
+        return poses_of_net(self.net, self.model, self.scene.placement)
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        return {
+            "step": self.step,
+            "history": self.history,
+            "skipped": (self.skipped, self._skipped_in_a_row),
+            "net": self.net.state_dict(),
+            "parts": self.net.parts,
+            "targets": self.targets.state(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.step, self.history = state["step"], state["history"]
+        self.skipped, self._skipped_in_a_row = state["skipped"]
+        self.net.load_state_dict(state["net"])
+        self.net.parts = state["parts"]
+        self.targets.restore(state["targets"])
+        self.optimiser = self._new_optimiser()
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def frames(self) -> Int[Tensor, " image"]:
+        """The frames of this step, neighbours in pairs."""
+        if self._pairs is None or self._pairs[0] != self.epoch:
+            settings = self.settings
+            drawn = frame_pairs(
+                self.scene.frame_count,
+                items=settings.pairs_per_epoch,
+                batch=settings.pairs,
+                offset=settings.pair_offset,
+                generator=torch_generator(self.seed, "pairs", self.epoch),
+            )
+            self._pairs = self.epoch, list(drawn)
+        return self._pairs[1][self.step % self.settings.steps_per_epoch]
+
+    def _differentiated(self) -> HoldLoss:
+        """The losses of the step, with their derivative in the parameters."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._losses()
+        loss.total.backward()
+        return loss
+
+    def _losses(self) -> HoldLoss:
+        settings, video = self.settings, self.video
+        generator = torch_generator(self.seed, "rays", self.step)
+        frame = self.frames().to(self.device)
+        images, masks = video.image_u8[frame].float() / 255, video.label_u8[frame].float()
+        pixels = sample_pixels(masks, settings.rays, generator=generator)
+        origins, directions = rays_through_pixels(pixels, video.intrinsics[frame], video.world_from_cam[frame])
+        scale = torch.full((len(frame),), self.scene.placement.scene_scale, device=self.device)
+        rendered = self.net(SceneRays(frame, origins, directions, scale), generator, epoch=self.epoch)
+        classes = sample_classes if settings.fidelity == "faithful" else sample_classes_nearest
+        weights = settings.chosen_losses
+        nodes = {
+            name: NodeRays(
+                alone.mask_probability,
+                self.targets.off_surface(name, rendered.nodes[name].points_canonical),
+                self.targets.eikonal_gradient(self.net, name, len(frame), generator),
+            )
+            for name, alone in rendered.alone.items()
+        }
+        return hold_loss(
+            step=self.step,
+            rgb=rendered.composite.colour,
+            rgb_true=sample_bilinear(images, pixels).flatten(0, 1),
+            semantics=rendered.composite.semantics,
+            classes=classes(masks, pixels).flatten(),
+            nodes=nodes,
+            hand_shape=self.targets.hand_shape(self.net, len(frame), weights.hand_shape_reach_m, generator),
+            settings=weights,
+            fidelity=settings.fidelity,
+        )
+
+    def _take_smaller_parts(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        # The failed try has counted a step of the encoding.
+        self.net.object_node.encoding.alpha_iter.copy_(self._counted)
+        to_lower = "hold.holdnet.pairs, rays or the samples of hold.holdnet.network.sampler"
+        self.net.parts = halved(self.net.parts, self.settings.rays_per_step, self.device, self.step, to_lower)
+
+    def _skip(self, loss: HoldLoss) -> None:
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        found = f"step {self.step}: the gradient is not finite (loss {float(loss.total.detach()):.4g})"
+        if self._skipped_in_a_row >= _MOST_SKIPPED:
+            raise InputError(
+                f"{found}, for the {_MOST_SKIPPED}th time in a row: the training diverged; lower "
+                "hold.holdnet.network_rate and pose_rate, or set hold.holdnet.fidelity: fixed"
+            )
+        print(f"{found}; nothing is changed by it", file=sys.stderr, flush=True)
+
+    def _refresh_hand(self) -> None:
+        """Take the hand at rest in the pose of the step's first image as the target of the hand's shape."""
+        frame = self.frames()[:1].to(self.device)
+        scale = torch.full((1,), self.scene.placement.scene_scale, device=self.device)
+        with torch.no_grad():
+            self.targets.set_hand(self.net.hand_node(self.model.side).posed(frame, scale).canonical_vertices_m[0])
+
+    def _mesh_object(self) -> None:
+        """Take the object's present mesh as its target; where there is no surface, keep the old one and say so."""
+        settings = self.settings
+        network = self.net.object_node.implicit_network
+        try:
+            mesh = object_mesh(network, settings.mesh_cells, settings.mesh_margin, settings.points_at_once)
+        except InputError:
+            print(f"step {self.step}: the object's field has no surface yet", file=sys.stderr, flush=True)
+            return
+        vertices = settings.mesh_margin * torch.from_numpy(mesh.vertices)
+        self.targets.set_object(vertices, torch.from_numpy(mesh.faces))
+
+    def _new_optimiser(self) -> torch.optim.Adam:
+        poses: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, value in self.net.named_parameters():
+            if value.requires_grad:
+                (poses if ".params." in name else others).append(value)
+        groups = [
+            {"params": others, "lr": self.settings.network_rate},
+            {"params": poses, "lr": self.settings.pose_rate},
+        ]
+        return torch.optim.Adam(groups, eps=1e-8)

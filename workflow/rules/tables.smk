@@ -64,7 +64,7 @@ rule cost:
     """Time and peak memory of every rule, from the benchmark files of its jobs; made after everything else."""
     input:
         tables=[*collect("results/tables/s2d_{setting}.csv", setting=SETTINGS), *HOLD_TABLES],
-        figures=[*FIGURES, *HOLD_FIGURES],
+        figures=[*FIGURES, *HOLD_FIGURES, *FOOTAGE_FILES],
     output:
         table=report(
             "results/tables/cost.csv",

@@ -37,8 +37,20 @@ class FootageHands:
     joints_cam: Float[np.ndarray, "frames 21 3"]
     """SNAP, relative to the wrist, along the camera's axes; metres (mediapipe) or bones 0-9 (detnet)."""
     confidence: Float[np.ndarray, "frames 21"]
+    rays: Float[np.ndarray, "frames 21 3"]
+    """Unit viewing rays of the key points along the camera's axes, by its nominal field of view."""
     cam_from_crop: Float[np.ndarray, "frames 3 3"]
     """From the network's axes to the camera's; a reflection where the network sees the crop mirrored."""
+
+
+def pixel_rays(
+    points_px: Float[np.ndarray, "*points 2"], image_size_px: tuple[int, int], field_of_view_deg: float
+) -> Float[np.ndarray, "*points 3"]:
+    """Unit rays through pixels, of a camera that looks through its picture's centre with that horizontal view."""
+    width, height = image_size_px
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    rays = crop_rays(((points_px - middle) / (width / 2)).reshape(-1, 2), field_of_view_deg)
+    return rays.numpy().reshape(*points_px.shape[:-1], 3)
 
 
 def camera_from_crop(
@@ -54,9 +66,7 @@ def camera_from_crop(
 
     A network sees a crop as a camera would that looks straight at it. `image_size_px` is (width, height).
     """
-    width, height = image_size_px
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    rays = crop_rays((centre_px - middle) / (width / 2), field_of_view_deg)
+    rays = torch.from_numpy(pixel_rays(centre_px, image_size_px, field_of_view_deg))
     towards = turns_to_rays(rays, ray_share).numpy()
     about_axis = Rotation.from_euler("z", angle_rad[:, None]).as_matrix().reshape(-1, 3, 3)
     mirror = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])

@@ -12,8 +12,8 @@ from torch import Tensor
 from handloom.adaptation.adaptation_files import write_history
 from handloom.adaptation.loop import run_epochs
 from handloom.adaptation.pseudo_labels import align_poses
-from handloom.adaptation.rotation_start import PairRotation, consensus_rotation
 from handloom.adaptation.teacher import make_teacher, parameter_distance
+from handloom.footage.camera_rotation import StartRotation, keypoint_rotation, pose_rotation
 from handloom.footage.hands_file import read_hands
 from handloom.footage.learners import PairLearner, PairPoses
 from handloom.footage.pair_rotation import write_rotation
@@ -57,12 +57,20 @@ def adapt_footage(
     rest = settings.model_dump(mode="json", exclude={"adaptation", "pairing", "pairs"})
     folder = CheckpointFolder(work, fingerprint(deciding, rest, pair.side, name, code, *hands, pairs, source))
     with computing_on(device, threads):
+        learner = pair_learner(settings, frames, seen, rows, pair.side, device)
+        student = (network or source_network(settings, source)).to(device).eval()
+        poses = learner.poses(student)
+        if settings.adaptation.rotation == "keypoints":
+            start = keypoint_rotation(poses, seen, rows)
+        else:
+            start = StartRotation((of_poses := pose_rotation(poses)).rotation_12, of_poses, None)
         job = FootageAdaptation(
             settings.adaptation,
-            pair_learner(settings, frames, seen, rows, pair.side, device),
-            network or source_network(settings, source),
+            learner,
+            student,
+            poses,
+            start.rotation_12,
             generator=torch_generator(settings.seed, "footage", name),
-            device=device,
         )
         run_epochs(
             job,
@@ -74,7 +82,7 @@ def adapt_footage(
     adapted = job.student if settings.adaptation.evaluate == "student" else job.teacher
     save_adapted(settings, weights, adapted, seed=settings.seed, code=code)
     write_history(history, job.history)
-    write_rotation(rotation, job.start, job.rotation_12, len(rows[0]))
+    write_rotation(rotation, start, job.rotation_12, len(rows[0]))
     folder.remove()
 
 
@@ -86,28 +94,27 @@ class FootageAdaptation:
         settings: FootageAdaptationSettings,
         pairs: PairLearner,
         network: Any,
+        poses: PairPoses,
+        rotation_12: Float[Tensor, "3 3"],
         *,
         generator: torch.Generator,
-        device: str = "cpu",
     ) -> None:
         self.settings, self.pairs, self.generator = settings, pairs, generator
-        self.student = network.to(device).eval()
+        self.student = network
         self.teacher = make_teacher(self.student)
         self.optimiser = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
         self.epoch = 0
-        poses = pairs.poses(self.student)
-        self.start = pose_rotation(poses)
-        self.rotation_12 = self.start.rotation_12
+        self.start = self.rotation_12 = rotation_12
         self.history: list[dict[str, float]] = [{"epoch": 0.0, **self._figures(poses)}]
 
     def run_epoch(self) -> None:
-        """One pass over all pairs in a new order; the rotation then follows the teacher's poses of this pass."""
+        """One pass over all pairs in a new order; the rotation then follows the teacher's poses, if it is theirs."""
         settings, count = self.settings, len(self.pairs)
         batches = torch.randperm(count, generator=self.generator).split(settings.batch_size)
         losses: list[tuple[int, dict[str, float]]] = []
         seen: list[PairPoses] = []
         for number, rows in enumerate(batches):
-            self._set_learning_rate((self.epoch * len(batches) + number) / (settings.epochs * len(batches)))
+            self._set_learning_rate(self.epoch * len(batches) + number, settings.epochs * len(batches))
             found, poses = self.pairs.step(
                 self.student,
                 self.teacher,
@@ -121,8 +128,9 @@ class FootageAdaptation:
             losses.append((len(rows), found))
             seen.append(poses)
         poses = PairPoses(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
-        estimate = pose_rotation(poses).rotation_12
-        self.rotation_12 = momentum_rotation(self.rotation_12, estimate, settings.rotation_momentum)
+        if settings.rotation == "poses":
+            estimate = pose_rotation(poses).rotation_12
+            self.rotation_12 = momentum_rotation(self.rotation_12, estimate, settings.rotation_momentum)
         self.epoch += 1
         means = {key: sum(size * terms[key] for size, terms in losses) / count for key in losses[0][1]}
         self.history.append({"epoch": float(self.epoch), **self._figures(poses), **means})
@@ -149,25 +157,22 @@ class FootageAdaptation:
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
 
-    def _set_learning_rate(self, done: float) -> None:
-        decay = 0.5 * (1 + math.cos(math.pi * done)) if self.settings.learning_rate_decay == "cosine" else 1.0
+    def _set_learning_rate(self, step: int, steps: int) -> None:
+        """The rate of the step with this 0-based number."""
+        settings = self.settings
+        decay = 0.5 * (1 + math.cos(math.pi * step / steps)) if settings.learning_rate_decay == "cosine" else 1.0
+        rise = min(1.0, (step + 1) / (settings.warm_up_steps + 1))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * decay
+            group["lr"] = settings.learning_rate * decay * rise
 
     def _figures(self, poses: PairPoses) -> dict[str, float]:
         """What the poses show of the cameras, and how far the two views' poses and the two networks are apart."""
         return {
-            "rotation_from_start_deg": float(angle_deg(self.rotation_12, self.start.rotation_12)),
-            "rotation_spread_deg": pose_rotation(poses).spread_deg,
+            "rotation_from_start_deg": float(angle_deg(self.rotation_12, self.start)),
+            "pose_rotation_gap_deg": float(angle_deg(pose_rotation(poses).rotation_12, self.rotation_12)),
             "disagreement_bones": disagreement(poses, self.rotation_12),
             "student_teacher_distance": parameter_distance(self.teacher, self.student),
         }
-
-
-def pose_rotation(poses: PairPoses) -> PairRotation:
-    """The rotation that most pairs of poses agree on, joints weighted by both views' confidence."""
-    aligned = align_poses(poses.joints_1, poses.joints_2, WRIST)
-    return consensus_rotation(aligned.view_1, aligned.view_2, poses.confidence_1 * poses.confidence_2)
 
 
 def disagreement(poses: PairPoses, rotation_12: Float[Tensor, "3 3"]) -> float:

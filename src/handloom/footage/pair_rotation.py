@@ -9,17 +9,21 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from handloom.adaptation.rotation_start import PairRotation
+from handloom.footage.camera_rotation import StartRotation
 from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.errors import InputError
 
 
-def write_rotation(path: Path, start: PairRotation, rotation_12: Float[Tensor, "3 3"], pairs: int) -> None:
-    """Write both rotations as matrix, angle and axis; x_right = right_from_left x_left for directions (columns)."""
+def write_rotation(path: Path, start: StartRotation, rotation_12: Float[Tensor, "3 3"], pairs: int) -> None:
+    """Write the rotations at the start and the end: x_right = right_from_left x_left for directions (columns)."""
     write_json(
         path,
         {
-            "start": _described(start.rotation_12) | {"median_angle_of_single_pairs_deg": start.spread_deg},
+            "start": _described(start.rotation_12),
+            "start_is_of": "poses" if start.deviation_deg is None else "key points",
+            "start_deviation_deg": start.deviation_deg,
+            "of_poses": _described(start.of_poses.rotation_12)
+            | {"median_angle_of_single_pairs_deg": start.of_poses.spread_deg},
             "end": _described(rotation_12),
             "turned_deg": float(np.degrees((_turn(rotation_12) * _turn(start.rotation_12).inv()).magnitude())),
             "pairs": pairs,

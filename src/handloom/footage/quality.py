@@ -77,11 +77,11 @@ def _pose_rows(rotation: dict[str, dict[str, float]], poses: FootagePoses) -> li
         consistency_mm(poses.joints_left_m, poses.joints_right_m, poses.right_from_left),
     )
     shaking = [jitter_mm(joints, poses.times_left_s) for joints in (poses.joints_before_m, poses.joints_m)]
-    spread = rotation["start"]["median_angle_of_single_pairs_deg"]
+    spread = rotation["of_poses"]["median_angle_of_single_pairs_deg"]
     return [
         ("camera_angle_start", rotation["start"]["angle_deg"], "deg", "of the estimated rotation between the cameras"),
         ("camera_angle_end", rotation["end"]["angle_deg"], "deg", ""),
-        ("rotation_spread", spread, "deg", "median angle of single pairs' rotations to the first estimate"),
+        ("pose_rotation_spread", spread, "deg", "median angle of single pairs' rotations to that of all poses"),
         ("consistency_before", apart[0], "mm", "mean distance of the two views' joints"),
         ("consistency_after", apart[1], "mm", ""),
         ("jitter_before", shaking[0], "mm", "mean second difference of the fused joints"),

@@ -1,6 +1,7 @@
 """Stage: the hand of every frame of one view."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from handloom.datasets.frames_file import read_frames_file
 from handloom.footage.boxes_file import read_boxes
-from handloom.footage.hands_file import FootageHands, camera_from_crop, write_hands
+from handloom.footage.hands_file import FootageHands, camera_from_crop, pixel_rays, write_hands
 from handloom.footage.seen_hands import HandFinder, SeenHands
 from handloom.hand.joints import WRIST
 from handloom.runtime.config.footage import FootagePairSettings, FootageSettings
@@ -24,8 +25,8 @@ def find_hands(
     view: ViewName,
     frames: Path,
     frames_json: Path,
-    networks: tuple[Path, ...],
-    boxes: Path | None,
+    networks: Sequence[Path | str],
+    boxes: Path | str | None,
     output: Path,
     *,
     finder: HandFinder | None = None,
@@ -35,7 +36,7 @@ def find_hands(
 ) -> None:
     """Find the hand in each frame and write hands.npz.
 
-    `networks` are MediaPipe's two files (landmarks, palms) or DetNet's checkpoint; `finder` replaces them. Frames
+    `networks` are MediaPipe's two files (landmarks, palms) or DetNet's checkpoint first; `finder` replaces them. Frames
     without a hand are counted and `found` is False there. Raises InputError when the share of frames with a hand is
     below `least_hands`, or none has one, and as the readers of boxes and networks do.
     """
@@ -43,11 +44,11 @@ def find_hands(
     images = sorted(frames.glob("*.png"))
     if len(images) != len(listed.names):
         raise InputError(f"{frames}: holds {len(images)} frames, but {frames_json} lists {len(listed.names)}")
-    boxes_px = None if boxes is None else read_boxes(boxes, listed)
+    boxes_px = read_boxes(Path(boxes), listed) if boxes else None
     with computing_on(device, threads):
         find = finder or configured_finder(settings, networks, device)
         seen = find(images, boxes_px, pair.side)
-    _require_hands(settings, pair, view, seen, by_boxes=boxes is not None)
+    _require_hands(settings, pair, view, seen, by_boxes=boxes_px is not None)
     hands = _along_camera(settings, pair, view, seen, (listed.width_px, listed.height_px))
     count = int(hands.found.sum())
     print(f"hand found in {count} of {len(images)} frames, mean score {hands.presence[hands.found].mean():.3f}",
@@ -55,15 +56,15 @@ def find_hands(
     write_hands(output, hands, side=pair.side, backend=settings.backend, code=code)
 
 
-def configured_finder(settings: FootageSettings, networks: tuple[Path, ...], device: str) -> HandFinder:
+def configured_finder(settings: FootageSettings, networks: Sequence[Path | str], device: str) -> HandFinder:
     """The configured networks; raises InputError as their readers do."""
     if settings.backend == "detnet":
         from handloom.footage.detnet_hands import DetNetFinder
 
-        return DetNetFinder.of(settings, networks[0], device)
+        return DetNetFinder.of(settings, Path(networks[0]), device)
     from handloom.footage.mediapipe_hands import MediaPipeFinder
 
-    return MediaPipeFinder.of(networks[0], networks[1], settings.least_presence, device)
+    return MediaPipeFinder.of(Path(networks[0]), Path(networks[1]), settings.least_presence, device)
 
 
 def _require_hands(
@@ -109,6 +110,7 @@ def _along_camera(
         presence=seen.presence,
         handedness=seen.handedness,
         keypoints_px=seen.keypoints_px,
+        rays=pixel_rays(seen.keypoints_px, image_size_px, field_of_view),
         joints_cam=joints @ turns.swapaxes(1, 2),
         confidence=seen.confidence,
         cam_from_crop=turns,

@@ -92,6 +92,9 @@ class FootageAdaptationSettings(Settings):
     epochs: int = Field(4, ge=0, description="Passes over the pairs.")
     learning_rate: float = Field(1e-4, gt=0, description="Of Adam, at the first step.")
     learning_rate_decay: Literal["none", "cosine"] = Field("cosine", description="cosine: to zero at the last step.")
+    warm_up_steps: int = Field(
+        8, ge=0, description="The learning rate rises over so many first steps; Adam's first ones are large."
+    )
     consensus_weight: float = Field(
         0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
     )
@@ -100,7 +103,14 @@ class FootageAdaptationSettings(Settings):
     )
     attention_sharpness: float = Field(4.0, gt=0, description="beta of the soft merge.")
     teacher_momentum: float = Field(0.97, ge=0, lt=1, description="Share of the old teacher kept at each step.")
-    rotation_momentum: float = Field(0.5, ge=0, le=1, description="Share of the old rotation kept at each epoch.")
+    rotation: Literal["keypoints", "poses"] = Field(
+        "keypoints",
+        description="Where the rotation between the cameras comes from: key points, by their viewing rays, once, "
+        "starting from the source network's poses; or poses alone, anew after every epoch, as published.",
+    )
+    rotation_momentum: float = Field(
+        0.5, ge=0, le=1, description="poses: share of the old rotation kept at each epoch."
+    )
     keypoint_weight: float = Field(
         1.0, ge=0, description="mediapipe: weight of the key points, taught to stay the teacher's."
     )

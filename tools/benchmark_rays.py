@@ -4,9 +4,9 @@
 
 Both train on the same video: a sequence's build folder, or a hand beside a speckled block that is rendered here. A
 step of HOLD-Net is a whole one: error-bounded sampling, hand, object and background, the losses, the backward pass
-through normals, Adam (facts/hold.md 2); one of the compact reconstruction is `CompactTraining.run_step`, measured on
-each of a phase's grids and weighted by how long the phase keeps them. Times are CPU seconds of the process, so that
-other work on the machine disturbs little. Exits with 1 when the compact one is not 50 times as fast as what was
+through normals, Adam (`HoldNetTraining.run_step`); one of the compact reconstruction is `CompactTraining.run_step`,
+measured on each of a phase's grids and weighted by how long the phase keeps them. Times are CPU seconds of the process,
+so that other work on the machine disturbs little. Exits with 1 when the compact one is not 50 times as fast as what was
 measured of the reference (facts/hold.md 7: 10 rays per core-second).
 """
 
@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -33,40 +32,22 @@ from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture 
 from handloom.hand.configured_hand import configured_hand  # noqa: E402
 from handloom.hand.mano import HandModel, skin  # noqa: E402
 from handloom.hand.open_hand import open_hand  # noqa: E402
-from handloom.reconstruction.build_folder import read_build, read_pictures, write_build  # noqa: E402
-from handloom.reconstruction.build_scene import AlignedScene, BuildScene, build_scene  # noqa: E402
-from handloom.reconstruction.cameras import sample_bilinear, sample_classes  # noqa: E402
-from handloom.reconstruction.canonical_target import (  # noqa: E402
-    HAND_HALF_EXTENT_M,
-    HAND_NOISE_M,
-    HAND_OFF_SURFACE_M,
-    OBJECT_NOISE,
-    eikonal_points,
-    hand_shape_points,
-    hand_surface,
-    rays_off_surface,
-)
+from handloom.reconstruction.build_folder import read_build, write_build  # noqa: E402
+from handloom.reconstruction.build_scene import AlignedScene, build_scene  # noqa: E402
 from handloom.reconstruction.compact.hand_template import hand_template  # noqa: E402
-from handloom.reconstruction.compact.scene_input import read_scene  # noqa: E402
+from handloom.reconstruction.compact.scene_input import poses_of, read_scene  # noqa: E402
 from handloom.reconstruction.compact.training import CompactTraining  # noqa: E402
-from handloom.reconstruction.hand_server import canonical_hand  # noqa: E402
-from handloom.reconstruction.holdnet.model import HoldNet  # noqa: E402
-from handloom.reconstruction.holdnet.node import SceneRays  # noqa: E402
-from handloom.reconstruction.holdnet.rays import rays_through_pixels  # noqa: E402
-from handloom.reconstruction.holdnet.servers import ObjectModel  # noqa: E402
-from handloom.reconstruction.losses import HandShapeTarget, HoldLoss, NodeRays, hold_loss  # noqa: E402
-from handloom.reconstruction.ray_batches import frame_pairs, sample_pixels  # noqa: E402
-from handloom.reconstruction.sealed_hand import wrist_cap  # noqa: E402
+from handloom.reconstruction.holdnet.scene_start import Video, net_of_scene, set_poses  # noqa: E402
+from handloom.reconstruction.holdnet.training import HoldNetTraining  # noqa: E402
 from handloom.runtime.config.compact import CompactSettings  # noqa: E402
-from handloom.runtime.config.hold_losses import HoldLossSettings  # noqa: E402
 from handloom.runtime.config.holdnet import HoldNetSettings, SamplerSettings, SdfNetSettings  # noqa: E402
+from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings  # noqa: E402
 from handloom.runtime.seeds import torch_generator  # noqa: E402
 
 REFERENCE_RAYS_PER_SECOND = 10.0
 """The released code's, on one core (facts/hold.md 7)."""
 GOAL = 50
 SEED = 1
-LEARNING_RATE, POSE_RATE, LARGEST_GRADIENT = 1e-4, 1e-5, 0.5
 FRAMES, WIDTH_PX, HEIGHT_PX = 12, 320, 240
 _COARSE_SHARE = 0.67
 """Of a phase's steps: those on all grids but the last (`CompactTraining`)."""
@@ -76,131 +57,30 @@ _COARSE_SHARE = 0.67
 class Sizes:
     """How much is measured."""
 
-    hold_net: HoldNetSettings
+    hold_net: HoldNetTrainingSettings
     compact: CompactSettings
-    images: int
-    """Of a step of HOLD-Net, neighbours in pairs."""
-    rays: int
-    """Per image."""
     steps: int
+    """Of HOLD-Net."""
     compact_steps: int
     """On each grid."""
 
 
-FULL = Sizes(HoldNetSettings(), CompactSettings(), images=2, rays=32, steps=2, compact_steps=25)
+FULL = Sizes(HoldNetTrainingSettings(pairs=1, rays=32), CompactSettings(), steps=2, compact_steps=25)
 _SMALL_FIELD = SdfNetSettings(width=48, hidden_layers=3, skip_layer=2, features=8, frequencies=2)
 TINY = Sizes(
-    HoldNetSettings(
-        sdf=_SMALL_FIELD,
-        sampler=SamplerSettings(first_samples=16, round_samples=16, final_samples=10, extra_samples=4, rounds=2),
+    HoldNetTrainingSettings(
+        network=HoldNetSettings(
+            sdf=_SMALL_FIELD,
+            sampler=SamplerSettings(first_samples=16, round_samples=16, final_samples=10, extra_samples=4, rounds=2),
+        ),
+        pairs=1,
+        rays=8,
     ),
     CompactSettings(rays=64, hand_cells=12, feature_cells=8),
-    images=2,
-    rays=8,
     steps=1,
     compact_steps=2,
 )
 """To see that everything runs; its figures mean nothing."""
-
-
-class HoldNetTraining:
-    """Steps of HOLD-Net as phase 1 has them from step 200 on, when the hand's surface is a target (facts 2.5, 2.6)."""
-
-    def __init__(self, scene: BuildScene, model: HandModel, sizes: Sizes) -> None:
-        self.scene, self.sizes = scene, sizes
-        hand = scene.hands[model.side]
-        images, labels = read_pictures(scene)
-        self.images = torch.from_numpy(images).float() / 255
-        self.masks = torch.from_numpy(labels).float()
-        self.cameras = scene.cameras
-        thing = scene.object
-        object_model = ObjectModel(
-            object_scale=thing.scale,
-            points_canonical=thing.points_canonical,
-            normalised_from_sfm=thing.normalised_from_sfm,
-        )
-        self.net = HoldNet(
-            sizes.hold_net,
-            hands={model.side: model},
-            hand_shapes={model.side: hand.shape.float()},
-            object_model=object_model,
-            frames=scene.frame_count,
-            generator=torch_generator(SEED, "networks"),
-        ).train()
-        self.hand_node = self.net.hand_node(model.side)
-        poses = {
-            f"{model.side}.params.global_orient": hand.rotvec[:, 0],
-            f"{model.side}.params.pose": hand.rotvec[:, 1:].flatten(1) - model.hands_mean,
-            f"{model.side}.params.transl": hand.translation_m,
-            "object.params.global_orient": thing.rotvec,
-            "object.params.transl": thing.translation_m,
-        }
-        with torch.no_grad():
-            for name, values in poses.items():
-                self.net.get_parameter(f"nodes.{name}.weight").copy_(values)
-            rest_m = canonical_hand(model, hand.shape.float()).vertices[0]
-        self.surface = hand_surface(rest_m, wrist_cap(model.faces, len(rest_m)))
-        moving = [value for name, value in self.net.named_parameters() if ".params." in name]
-        others = [value for name, value in self.net.named_parameters() if ".params." not in name]
-        groups: list[dict[str, Any]] = [
-            {"params": [value for value in others if value.requires_grad]},
-            {"params": moving, "lr": POSE_RATE},
-        ]
-        self.optimiser = torch.optim.Adam(groups, lr=LEARNING_RATE, eps=1e-8)
-        self.step = 200
-
-    def run_step(self) -> HoldLoss:
-        """One optimiser step."""
-        generator = torch_generator(SEED, "rays", self.step)
-        pairs = frame_pairs(self.scene.frame_count, batch=max(1, self.sizes.images // 2), generator=generator)
-        frame = next(iter(pairs))
-        pixels = sample_pixels(self.masks[frame], self.sizes.rays, generator=generator)
-        origins, directions = rays_through_pixels(
-            pixels, self.cameras.intrinsics[frame].float(), self.cameras.world_from_cam[frame].float()
-        )
-        scale = torch.full((len(frame),), self.scene.placement.scene_scale)
-        rendered = self.net(SceneRays(frame, origins, directions, scale), generator, epoch=0)
-        loss = hold_loss(
-            step=self.step,
-            rgb=rendered.composite.colour,
-            rgb_true=sample_bilinear(self.images[frame], pixels).flatten(0, 1),
-            semantics=rendered.composite.semantics,
-            classes=sample_classes(self.masks[frame], pixels).flatten(),
-            nodes={
-                name: NodeRays(alone.mask_probability, self._off_surface(name, rendered.nodes[name].points_canonical),
-                               self._eikonal_gradient(name, len(frame), generator))
-                for name, alone in rendered.alone.items()
-            },
-            hand_shape=self._hand_shape(len(frame), generator),
-            settings=HoldLossSettings(),
-            fidelity="fixed",
-        )  # fmt: skip
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
-        self.optimiser.step()
-        self.step += 1
-        return loss
-
-    def _off_surface(self, name: str, points: torch.Tensor) -> torch.Tensor | None:
-        """The object has no surface before it is first meshed, at step 1600."""
-        return None if name == "object" else rays_off_surface(self.surface, points.detach(), HAND_OFF_SURFACE_M)
-
-    def _eikonal_gradient(self, name: str, images: int, generator: torch.Generator) -> torch.Tensor:
-        thing = name == "object"
-        points = eikonal_points(
-            self.net.object_node.server.object_model.v3d_cano if thing else self.surface.vertices,
-            images,
-            noise=OBJECT_NOISE if thing else HAND_NOISE_M,
-            half_extent=(1.0, 1.0, 1.0) if thing else HAND_HALF_EXTENT_M,
-            generator=generator,
-        )
-        node = self.net.object_node if thing else self.hand_node
-        return node.implicit_network.with_gradient(points, differentiable=True).gradient
-
-    def _hand_shape(self, images: int, generator: torch.Generator) -> HandShapeTarget:
-        points = hand_shape_points(self.surface, images, generator)
-        return HandShapeTarget(self.hand_node.implicit_network.distance(points), self.surface.distance.signed(points))
 
 
 def speckled_build(folder: Path, model: HandModel) -> Path:
@@ -252,12 +132,23 @@ def speckled_build(folder: Path, model: HandModel) -> Path:
     return folder / "build"
 
 
+def hold_net_training(build: Path, model: HandModel, sizes: Sizes) -> HoldNetTraining:
+    """HOLD-Net as phase 1 has it from step 200 on, when the hand's surface is a target (facts 2.5)."""
+    scene = read_build(build, {model.side: model})
+    settings = sizes.hold_net
+    net = net_of_scene(scene, model, settings.network, torch_generator(SEED, "networks"))
+    set_poses(net, poses_of(scene, model), model, scene.placement)
+    training = HoldNetTraining(scene, model, Video.of(scene, model.side), net, settings, SEED)
+    training.step = settings.hand_refresh_steps
+    return training
+
+
 def hold_net_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
     """Rays per core-second of HOLD-Net."""
-    training = HoldNetTraining(read_build(build, {model.side: model}), model, sizes)
-    training.run_step()  # allocations and caches
+    training = hold_net_training(build, model, sizes)
+    training.run_step()  # the hand's surface, allocations and caches
     seconds = [_core_seconds(training.run_step) for _ in range(sizes.steps)]
-    return sizes.images * sizes.rays * sizes.steps / sum(seconds)
+    return sizes.hold_net.rays_per_step * sizes.steps / sum(seconds)
 
 
 def compact_rates(build: Path, model: HandModel, sizes: Sizes) -> dict[int, float]:

@@ -30,7 +30,8 @@ def tool() -> Iterator[ModuleType]:
 
 def test_defaults_are_the_published_and_the_shipped_sizes(tool: ModuleType) -> None:
     """A benchmark of smaller networks would flatter."""
-    sdf, sampler = tool.FULL.hold_net.sdf, tool.FULL.hold_net.sampler
+    network = tool.FULL.hold_net.network
+    sdf, sampler = network.sdf, network.sampler
     assert (sdf.width, sdf.hidden_layers, sampler.samples, sampler.rounds) == (256, 8, 98, 5)
     assert tool.FULL.compact.rays == 768
     assert tool.FULL.compact == CompactSettings()
@@ -46,7 +47,7 @@ def test_a_step_is_a_whole_one(tool: ModuleType, tmp_path: Path) -> None:
     """Sampling, all losses, the backward pass and Adam: networks, poses, codes and density move, all by numbers."""
     model = open_hand()
     build = tool.speckled_build(tmp_path, model)
-    training = tool.HoldNetTraining(tool.read_build(build, {model.side: model}), model, tool.TINY)
+    training = tool.hold_net_training(build, model, tool.TINY)
     before = {name: value.detach().clone() for name, value in training.net.named_parameters()}
     loss = training.run_step()
     assert loss.dropped_rays == 0

@@ -1,6 +1,7 @@
 """Phase 2: displaced poses go back to where the masks are, and the forearm pulls at nothing."""
 
 import pytest
+import roma
 import torch
 from torch import Tensor
 
@@ -17,9 +18,8 @@ SHIFTS_ONLY = {"turn_rate": 0.0, "finger_rate": 0.0, "scale_rate": 0.0, "shape_r
 
 def refinement(poses: PoseArrays, **settings: float) -> Refinement:
     held = held_box()
-    chosen = RefinementSettings(
-        **{"steps": 40, "contact_weight": 0.0, "penetration_weight": 0.0, "stay_grasp_m": 1.0, **settings}
-    )
+    free = {"steps": 40, "contact_weight": 0.0, "penetration_weight": 0.0, "stay_grasp_m": 1.0}
+    chosen = RefinementSettings(**{**free, "stay_grasp_together_m": 1.0, **settings})
     return Refinement(ScenePoses(MODEL, poses, held.cube), held.mesh_unit, held.observations(), chosen)
 
 
@@ -128,3 +128,19 @@ def test_hand_and_object_go_together_sooner_than_apart() -> None:
     start = float(refinement(held_box().poses, stay_grasp_m=0.001).terms().prior.detach())
     together, apart = (cost - start for cost in costs)
     assert 0 < together < 0.1 * apart
+
+
+def test_a_grasp_moves_as_a_whole_sooner_than_in_single_frames() -> None:
+    """Protects the correction of a grasp that was found wrong: the same on the object in all frames is cheap."""
+    held = held_box()
+    on_object = torch.tensor([0.002, 0.001, -0.002])
+    shift = roma.rotvec_to_rotmat(held.poses.object_rotvec) @ on_object
+    there_and_back = torch.tensor([1.0, -1.0]).repeat(len(shift))[: len(shift), None]
+    costs = []
+    for shifts in (torch.zeros_like(shift), shift, shift * there_and_back):
+        running = refinement(held.poses, stay_grasp_m=0.0005, stay_grasp_together_m=0.01)
+        with torch.no_grad():
+            running.poses.hand_translation_m += shifts
+            costs.append(float(running.terms().prior.detach()))
+    start, whole, single = costs
+    assert 0 < whole - start < 0.1 * (single - start)

@@ -193,11 +193,15 @@ class Refinement:
     def _prior(self, hand: SkinnedHand) -> Float[Tensor, ""]:
         """Mean squares of how far poses went and how much they shake, in allowed deviations; shape as N(0, 1).
 
-        Masks tell depth badly, and each of hand and object alone; the grasp keeps them together.
+        Masks tell depth badly, and each of hand and object alone; the grasp keeps them together. A grasp found a
+        little wrong is wrong in all frames alike, so it may move as a whole more easily than in single frames.
         """
         s, poses = self.settings, self.poses
-        grasp_moved = (self._grasp_m(hand) - self.first_grasp_m) / s.stay_grasp_m
-        parts = [poses.hand_shape.square().mean(), grasp_moved.square().mean()]
+        grasp_moved = self._grasp_m(hand) - self.first_grasp_m
+        together = grasp_moved.mean(0)
+        apart = (grasp_moved - together) / s.stay_grasp_m
+        together = together / s.stay_grasp_together_m
+        parts = [poses.hand_shape.square().mean(), apart.square().mean(), together.square().mean()]
         for name, stay, jitter in (
             ("hand_wrist", s.stay_turn_rad, s.jitter_turn_rad),
             ("hand_fingers", s.stay_turn_rad, s.jitter_turn_rad),

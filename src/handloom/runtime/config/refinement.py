@@ -24,7 +24,12 @@ class RefinementSettings(Settings):
     stay_turn_rad: float = Field(0.15, gt=0, description="Deviation that the prior allows from the first rotations.")
     stay_shift_m: float = Field(0.015, gt=0, description="The same for translations.")
     stay_grasp_m: float = Field(
-        0.0005, gt=0, description="The same for the palm's places on the object, which SfM and the whole video fix."
+        0.0002,
+        gt=0,
+        description="The same for the palm's places on the object in single frames; SfM and the whole video fix them.",
+    )
+    stay_grasp_together_m: float = Field(
+        0.003, gt=0, description="The same for those places where they move alike in all frames."
     )
     jitter_turn_rad: float = Field(0.04, gt=0, description="Allowed second differences over time of rotations.")
     jitter_shift_m: float = Field(0.004, gt=0, description="The same of translations.")

@@ -141,6 +141,18 @@ def test_a_file_that_is_no_such_network_ends_the_stage_before_it_reads_a_frame(
         estimate_hands(settings, HAND, nothing, nothing, path, None, tmp_path / "hands.npz")
 
 
+def test_footage_without_a_hand_is_refused(tmp_path: Path) -> None:
+    """The masks say that there is one, but the network sees none in any frame."""
+    frames, masks = sequence(tmp_path)
+    for path in frames.iterdir():
+        cv2.imwrite(str(path), np.full((120, 160, 3), 40, np.uint8))
+    settings = HandEstimationSettings(backend="mediapipe")
+    with pytest.raises(InputError, match="no right hand in 4 of 4 frames"):
+        estimate_hands(
+            *(settings, HAND, frames, masks, None, None, tmp_path / "hands.npz"), estimator=estimator(tmp_path)
+        )
+
+
 def test_the_default_file_is_the_one_that_the_rule_makes() -> None:
     rule = (Path(__file__).parents[2] / "workflow/rules/mediapipe.smk").read_text()
     assert "landmarks=LANDMARKS_FILE" in rule

@@ -23,7 +23,8 @@ class MediapipeEstimator:
     It knows both hands, so none is mirrored: on 100 rendered hands of each side, shown as they are and mirrored, its
     score passes 0.5 in 93 to 97 % and its joints err alike (19 to 20 mm after similarity alignment). On 60 frames each
     of two rendered videos the key points err by 0.08 of the hand's extent (DetNet, which was trained on such pictures:
-    0.14), the joints by 33 and 35 mm relative to the wrist (DetNet: 40 and 34).
+    0.14), the joints by 33 and 35 mm relative to the wrist (DetNet: 40 and 34), and the hand model laid onto them by 14
+    and 18 mm (DetNet: 35 and 36).
     """
 
     network: LandmarkNetwork

@@ -108,7 +108,10 @@ def hands_in_boxes(
 def refined(
     network: LandmarkNetwork, pictures: Sequence[Picture], hands: UprightHands, refinements: int, batch_size: int = 16
 ) -> UprightHands:
-    """The hands seen again in the squares about their own key points; where presence falls, what was there stays."""
+    """The hands seen again in the squares about their own key points.
+
+    Where presence falls below half of what it was, the hand stays as it was.
+    """
     for _ in range(refinements):
         again = hands_in_squares(network, pictures, squares_about_keypoints(hands.keypoints_px), batch_size)
         hands = _better(hands, again)

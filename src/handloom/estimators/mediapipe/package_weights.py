@@ -52,18 +52,8 @@ def download_wheel(folder: Path) -> Path:
 
     Raises InputError, with pip's words, when it cannot be had.
     """
-    wanted = ("--platform", PLATFORM, "--python-version", PYTHON, "--only-binary", ":all:", "--no-deps")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        *wanted,
-        "--dest",
-        str(folder),
-        f"mediapipe=={VERSION}",
-    ]
+    wanted = f"--platform {PLATFORM} --python-version {PYTHON} --only-binary :all: --no-deps --quiet".split()
+    command = [sys.executable, "-m", "pip", "download", *wanted, "--dest", str(folder), f"mediapipe=={VERSION}"]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
         said = ended.stderr.strip()[-_SHOWN_CHARACTERS:] if ended.returncode else ""

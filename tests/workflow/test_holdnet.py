@@ -40,6 +40,7 @@ def test_phase_1_is_made_by_the_networks_and_only_once(fresh: Callable[[str], Pr
     assert "Nothing to be done" in project.snakemake(PREDICTIONS)
     dry = (PREDICTIONS, "--dry-run", "--config")
     assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'phase3': {'epochs': 9}}}")
+    assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'parts': 2, 'checkpoint_seconds': 1}}")
     longer = planned(project.snakemake(*dry, "hold={'holdnet': {'phase1': {'epochs': 9}}}"))
     assert longer == {"train_holdnet", "hold_predictions"}
     prior = planned(project.snakemake(*dry, "hold={'holdnet': {'prior': {'steps': 9}}}"))

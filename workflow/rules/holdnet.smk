@@ -1,9 +1,11 @@
 """HOLD's phases 1 and 3 with the paper's networks (`hold.field: holdnet`), in place of the voxel fields."""
 
+from handloom.runtime.config.holdnet_training import COST_ONLY
+
 
 def phase_settings(wildcards):
-    """What a phase of HOLD-Net depends on: not the other phase's length, nor the prior, which is a file."""
-    left_out = {"phase1", "phase3", "prior", "checkpoints"} - {length_of(wildcards)}
+    """What a phase of HOLD-Net depends on: not the other's length, the prior, which is a file, or what only costs."""
+    left_out = {"phase1", "phase3", "prior", "checkpoints", *COST_ONLY} - {length_of(wildcards)}
     return {name: value for name, value in plain(HOLD.holdnet).items() if name not in left_out}
 
 
@@ -25,10 +27,10 @@ def phase_start(wildcards):
 
 
 def kind_of_start(wildcards):
-    """poses, checkpoint, or build where a phase starts from the build folder's own poses."""
+    """Whether that is poses or a checkpoint; nothing where a phase starts from the build folder's own poses."""
     if wildcards.phase == "phase3" and wildcards.sequence in HOLD.holdnet.checkpoints:
-        return "checkpoint"
-    return "build" if wildcards.phase == "phase1" else "poses"
+        return ["checkpoint"]
+    return [] if wildcards.phase == "phase1" else ["poses"]
 
 
 def released_prior(wildcards):

@@ -20,7 +20,7 @@ from ..compact.scene import MODEL  # noqa: TID252
 from .scene import small_settings
 from .training_scene import PRIOR, gradients, outputs_in, tiny_settings, tiny_training, totals
 
-SETTINGS = tiny_settings(hand_refresh_steps=2)
+SETTINGS = tiny_settings(hand_refresh_steps=2, pairs_per_epoch=2)  # epochs of one step: the object is meshed too
 STEPS = 4
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -44,6 +44,7 @@ def test_a_training_elsewhere_has_the_cpu_s_numbers(build: Path, prior: Path, tm
         assert {value.device.type for value in training.net.state_dict().values()} == {NAME}
         # Nearest vertices are sought by force there, by a tree here: equal up to rounding.
         assert totals(training, STEPS) == pytest.approx(expected, rel=1e-4)
+        assert training.targets.state()["object"] is not None
         write_preview(tmp_path / "there.png", training)
         poses = training.poses()
     assert (tmp_path / "there.png").stat().st_size > 500

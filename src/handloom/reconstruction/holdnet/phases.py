@@ -1,7 +1,8 @@
 """HOLD's phases 1 and 3 with the paper's networks, as a stage with the files of any other field (facts/hold.md 0)."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ from handloom.reconstruction.holdnet.training import HoldNetTraining
 from handloom.reconstruction.phase_run import PhaseLength, PhaseOutputs, require_frames, run_phase
 from handloom.runtime.artifacts import Header, write_table, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
-from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings
+from handloom.runtime.config.holdnet_training import COST_ONLY, HoldNetTrainingSettings
 from handloom.runtime.devices import computing_on
 from handloom.runtime.seeds import torch_generator
 
@@ -53,7 +54,8 @@ def train_holdnet_phase(
     """
     epochs = settings.phase1.epochs if phase == "phase1" else settings.phase3.epochs
     given = [*picture_files(build), prior, *(path for path in (poses, checkpoint) if path is not None)]
-    folder = CheckpointFolder(work, fingerprint(settings, phase, seed, code, given))
+    decisive = settings.model_dump(mode="json", exclude=set(COST_ONLY))
+    folder = CheckpointFolder(work, fingerprint(decisive, phase, seed, code, given))
     scene = read_build(build, {model.side: model})
     video = Video.of(scene, model.side)
     require_frames(build, scene.names, video.seen(model.side))
@@ -72,6 +74,11 @@ def train_holdnet_phase(
             write_preview(outputs.previews / "step-000000.png", training)
         _write(training, scene, outputs, seed, code)
     folder.remove()
+
+
+def phase_settings(decisive: Mapping[str, Any], given: Mapping[str, Any]) -> HoldNetTrainingSettings:
+    """The settings of a job: those that decide its result, and of the given ones those that only change its cost."""
+    return HoldNetTrainingSettings.model_validate({**decisive, **{k: v for k, v in given.items() if k in COST_ONLY}})
 
 
 def started_net(

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from handloom.datasets.mask_labels import MASK_LABELS
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel, rest_joints_m
 from handloom.reconstruction.build_folder import read_pictures
 from handloom.reconstruction.build_scene import BuildScene
-from handloom.reconstruction.cameras import LEFT, OBJECT, RIGHT, classes_of_labels
+from handloom.reconstruction.cameras import LEFT, OBJECT, RIGHT
 from handloom.reconstruction.compact.scene_poses import PoseArrays
 from handloom.reconstruction.holdnet.model import HoldNet
 from handloom.reconstruction.holdnet.servers import ObjectModel
@@ -54,8 +55,8 @@ class Video:
     def seen(self, side: Side) -> dict[str, Bool[Tensor, " frames"]]:
         """In which frames object and hand are."""
         hand = RIGHT if side == "right" else LEFT
-        classes = classes_of_labels(self.label_u8.float())
-        return {name: (classes == label).flatten(1).any(1) for name, label in (("object", OBJECT), ("hand", hand))}
+        labels = {"object": MASK_LABELS[OBJECT], "hand": MASK_LABELS[hand]}
+        return {name: (self.label_u8 == label).flatten(1).any(1) for name, label in labels.items()}
 
     def to(self, device: torch.device | str) -> "Video":
         """The same video on another device."""

@@ -49,10 +49,11 @@ class HoldNetTraining:
         self.net.train()
         self.net.parts = self.settings.parts
         self.net.half_precision = self.settings.precision == "bfloat16"
-        # Created from the shape of the build folder, whatever the learnt one becomes, as the canonical space is.
+        # Of the build folder's shape, whatever the learnt one becomes, as canonical space is.
         self.targets = CanonicalTargets(self.model, self.scene.hands[self.model.side].shape.float())
         self.optimiser = self._new_optimiser()
         self._skipped_in_a_row = 0
+        self._counted = self.net.object_node.encoding.alpha_iter.clone()
         self._pairs: tuple[int, list[Tensor]] | None = None
 
     @property
@@ -120,7 +121,7 @@ class HoldNetTraining:
         self.step, self.history = state["step"], state["history"]
         self.skipped, self._skipped_in_a_row = state["skipped"]
         self.net.load_state_dict(state["net"])
-        self.net.parts = state["parts"]
+        self.net.parts = max(state["parts"], self.settings.parts)
         self.targets.restore(state["targets"])
         self.optimiser = self._new_optimiser()
         self.optimiser.load_state_dict(state["optimiser"])

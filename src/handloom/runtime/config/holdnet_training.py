@@ -8,6 +8,9 @@ from handloom.runtime.config.base import Settings
 from handloom.runtime.config.hold_losses import HoldLossSettings, published_losses
 from handloom.runtime.config.holdnet import HoldNetSettings
 
+COST_ONLY = ("parts", "points_at_once", "checkpoint_seconds")
+"""Settings that change what a training costs and, but for rounding, not what comes of it: nothing runs again for them."""
+
 
 class HoldNetPhaseSettings(Settings):
     """Length of one training of HOLD-Net."""

@@ -138,6 +138,6 @@ def test_a_network_of_random_weights_goes_through(tmp_path: Path) -> None:
     found = estimator(network)([HandFrame(tmp_path / "0.png", None)], squares, "left")
     assert found.vertices_m is not None
     assert found.vertices_m.shape == (1, 778, 3)
-    for value in found:
-        assert value is not None
+    assert found.looked_at_px is None
+    for value in (found.joints, found.keypoints_px, found.confidence, found.vertices_m):
         assert bool(value.isfinite().all())

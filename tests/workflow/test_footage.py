@@ -61,7 +61,7 @@ def test_footage_becomes_fused_poses(fresh: Callable[[str], Project]) -> None:
     assert text["poses"][0]["frame_left"] == "000000"
     assert len(read_video(folder / "overlay.mp4")) == 20
     assert len(trimesh.load_scene(folder / "skeleton.glb").graph.nodes_geometry) == 41
-    rows = {row["quantity"]: row for row in csv.DictReader((folder / "quality.csv").open())}
+    rows = {row["quantity"]: row for row in csv.DictReader((folder / "quality.csv").read_text().splitlines())}
     assert rows["left_frames"]["value"] == "24.0"
     assert rows["offset"]["note"] == "given"
     for name in ("left/hands.jpg", "right/hands.jpg", "pairing.png", "history.csv", "network.safetensors"):

@@ -47,7 +47,7 @@ def _cell(path: Path, hands: FootageHands, row: int) -> Picture:
     if hands.found[row]:
         corners = scale * square_corners(hands.centre_px[row], float(hands.side_px[row]), float(hands.angle_rad[row]))
         cv2.polylines(cell, [np.rint(corners).astype(np.int32)], True, rgb_of(YELLOW), 1, cv2.LINE_AA)
-        paint_skeleton(cell, scale * hands.keypoints_px[row], thickness=1)
+        paint_skeleton(cell, scale * hands.keypoints_px[row], thickness=2)
     told = f"{row}: {hands.presence[row]:.2f}" if hands.found[row] else f"{row}: no hand"
     paint_text(cell, told)
     return cell

@@ -55,7 +55,7 @@ def overlaid(
                 (poses.joints_before_m[pair] @ turn_before.T, BEFORE_RGB),
                 (poses.joints_m[pair] @ turn.T, AFTER_RGB),
             ):
-                paint_skeleton(panel, scale * reprojected(joints, hands[view], row, mirrored[view]), colour, 1)
+                paint_skeleton(panel, scale * reprojected(joints, hands[view], row, mirrored[view]), colour)
             paint_text(panel, ("left ", "right ")[view] + str((poses.names_left, poses.names_right)[view][pair]))
             paint_text(panel, "before", 1, BEFORE_RGB)
             paint_text(panel, "after", 2, AFTER_RGB)

@@ -33,7 +33,7 @@ def paint_skeleton(
     """Paint the bones of a skeleton into an RGB picture, dark lines below for contrast."""
     each = colours if isinstance(colours[0], tuple) else (colours,) * len(SNAP_BONES)
     points = np.clip(np.rint(keypoints_px * 2**_SHIFT), -(2**28), 2**28).astype(int)
-    for extra, dark in ((2, True), (0, False)):
+    for extra, dark in ((1, True), (0, False)):
         for (parent, child), colour in zip(SNAP_BONES, each, strict=True):
             cv2.line(
                 picture,
@@ -47,13 +47,17 @@ def paint_skeleton(
 
 
 def paint_text(picture: Picture, text: str, row: int = 0, colour: Rgb = (255, 255, 255)) -> None:
-    """Write a short line into the upper left corner, readable on anything."""
-    place = (6, 16 + 16 * row)
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 3, cv2.LINE_AA)
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    """Write a short line into the upper left corner, on a dark strip."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+    (width, height), _ = cv2.getTextSize(text, font, size, 1)
+    left, base = 4, 15 + 17 * row
+    cv2.rectangle(picture, (left - 3, base - height - 3), (left + width + 3, base + 4), (40, 40, 40), cv2.FILLED)
+    cv2.putText(picture, text, (left, base), font, size, colour, 1, cv2.LINE_AA)
 
 
-def resized(picture: Picture, width_px: int, height_px: int) -> tuple[Picture, float]:
+def resized(
+    picture: Picture, width_px: int, height_px: int
+) -> tuple[UInt8[np.ndarray, "new_height new_width 3"], float]:
     """A picture at another size, and the horizontal scale."""
     scale = width_px / picture.shape[1]
     small = cv2.resize(picture, (width_px, height_px), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

@@ -1,5 +1,6 @@
 """rotation.json: how the second camera is turned against the first, at the start and after adaptation."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from handloom.runtime.errors import InputError
 
 def write_rotation(path: Path, start: StartRotation, rotation_12: Float[Tensor, "3 3"], pairs: int) -> None:
     """Write the rotations at the start and the end: x_right = right_from_left x_left for directions (columns)."""
+    deviation = start.deviation_deg
     write_json(
         path,
         {
             "start": _described(start.rotation_12),
             "start_is_of": "poses" if start.deviation_deg is None else "key points",
-            "start_deviation_deg": start.deviation_deg,
+            "start_deviation_deg": None if deviation is None or not math.isfinite(deviation) else deviation,
             "of_poses": _described(start.of_poses.rotation_12)
             | {"median_angle_of_single_pairs_deg": start.of_poses.spread_deg},
             "end": _described(rotation_12),

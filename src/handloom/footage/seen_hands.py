@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -55,6 +55,7 @@ class SeenHands:
             getattr(self, name)[rows] = found
 
 
+@runtime_checkable
 class HandFinder(Protocol):
     """A network that looks for one hand in each frame, with or without boxes."""
 

@@ -34,16 +34,19 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
         "sources.in.checkpoint",
         "sources.cross.checkpoint",
         "datasets.assembly_hands.root",
+        "mano",
         "hold.sequences",
         "hold.sequences",
     ]
-    assert all(f"data/HO3D_v3/train/{name}" in lacking[3] for name in PAPER.hold.chosen)
-    assert "data/HO3D_v3/models" in lacking[4]
+    assert all(f"data/HO3D_v3/train/{name}" in lacking[4] for name in PAPER.hold.chosen)
+    assert "data/HO3D_v3/models" in lacking[5]
     (tmp_path / "data/HO3D_v3/models").mkdir(parents=True)
     for name in PAPER.hold.chosen:
         (tmp_path / "data/HO3D_v3/train" / name).mkdir(parents=True)
     (tmp_path / "data/assemblyhands/annotations").mkdir(parents=True)
     (tmp_path / "data/checkpoints").mkdir()
+    (tmp_path / "data/mano").mkdir()
+    (tmp_path / "data/mano/MANO_RIGHT.pkl").touch()
     for number in (37, 68):
         (tmp_path / f"data/checkpoints/ckp_detnet_{number}.pth").touch()
     assert missing(PAPER, tmp_path) == []
@@ -56,6 +59,7 @@ def test_training_the_sources_needs_their_data(tmp_path: Path) -> None:
         "datasets.assembly_hands.root",
         "datasets.ganerated.root",
         "datasets.rhd.root",
+        "mano",
         "hold.sequences",
         "hold.sequences",
     ]

@@ -55,7 +55,7 @@ def test_a_full_device_takes_smaller_parts_says_so_and_keeps_them(
     """Protects small GPUs: halved until it fits, told once, kept, and no step of the encoding counted twice."""
     wanted = totals(tiny_training(build, prior, SETTINGS), 3)
     training = tiny_training(build, prior, SETTINGS)
-    device = SmallDevice(monkeypatch, most_points=1300)  # 48 rays have 768 samples, and 4 images 1228 eikonal points
+    device = SmallDevice(monkeypatch, most_points=1300)  # 32 rays have 512 samples, and 4 images 1228 eikonal points
     assert totals(training, 1) == pytest.approx(wanted[:1], rel=1e-6)
     assert device.refused == 0
     capsys.readouterr()
@@ -82,7 +82,7 @@ def test_a_device_without_any_memory_says_what_to_lower(
     """Protects from halving for ever: below 16 rays at a time the error names the settings, nothing was stepped."""
     training = tiny_training(build, prior, SETTINGS)
     SmallDevice(monkeypatch, most_points=0)
-    message = r"cpu: out of memory at step 0 with 24 rays at a time; lower hold\.holdnet\.pairs"
+    message = r"cpu: out of memory at step 0 with 16 rays at a time; lower hold\.holdnet\.pairs"
     with pytest.raises(InputError, match=message):
         training.run_step()
     assert training.step == 0

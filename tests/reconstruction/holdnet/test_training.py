@@ -58,8 +58,7 @@ def changed(training: HoldNetTraining, steps: int) -> set[str]:
 
 def test_training_lowers_the_loss(build: Path, prior: Path) -> None:
     """Protects the whole of a phase: thirty steps make the rendering better, colours and classes alike."""
-    settings = tiny_settings(hand_refresh_steps=1000, meshing_epochs=1000)
-    training = tiny_training(build, prior, settings)
+    training = tiny_training(build, prior, tiny_settings(hand_refresh_steps=1000, meshing_epochs=1000))
     for _ in range(30):
         training.note(training.run_step())
     for term in ("total", "rgb", "sem", "eikonal"):
@@ -116,9 +115,16 @@ def test_poses_that_may_not_move_stay(build: Path, prior: Path) -> None:
     assert not [name for name in moved if ".params." in name]
 
 
+def test_the_prior_is_kept_from_the_first_step_on(build: Path, prior: Path) -> None:
+    """Protects the hand's first shape when fixed: at a high rate, some hundred steps without target would spoil it."""
+    training = tiny_training(build, prior, tiny_settings(hand_refresh_steps=1000))
+    assert float(training.run_step().mano_cano.detach()) > 0
+
+
 def test_targets_appear_on_schedule(build: Path, prior: Path) -> None:
     """Protects facts 2.5: the hand's term from the first refresh, the object's opacity from the first meshing on."""
-    training = tiny_training(build, prior, tiny_settings(hand_refresh_steps=3, meshing_epochs=1))
+    settings = tiny_settings(hand_refresh_steps=3, meshing_epochs=1, fidelity="faithful")
+    training = tiny_training(build, prior, settings)
     hand, thing = [], []
     for _ in range(7):
         loss = training.run_step()

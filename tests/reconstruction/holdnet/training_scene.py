@@ -25,7 +25,7 @@ def tiny_settings(**more: object) -> HoldNetTrainingSettings:
         "prior": PRIOR,
         "pairs": 2,
         "pairs_per_epoch": 6,
-        "rays": 12,
+        "rays": 8,
         "network_rate": 2e-3,
         "pose_rate": 1e-4,
         "hand_refresh_steps": 2,

@@ -74,7 +74,9 @@ class HoldNetTraining:
         for the smallest part.
         """
         settings = self.settings
-        if hand_target_is_due(self.step, settings.hand_refresh_steps):
+        # Without a target the first steps would spoil the hand's prior, as the released code lets them.
+        first = self.step == 0 and settings.fidelity == "fixed"
+        if first or hand_target_is_due(self.step, settings.hand_refresh_steps):
             self._refresh_hand()
         self._counted = self.net.object_node.encoding.alpha_iter.clone()
         loss = within_memory(self._differentiated, self._take_smaller_parts)

@@ -9,7 +9,7 @@ from handloom.runtime.config.hold_losses import HoldLossSettings, published_loss
 from handloom.runtime.config.holdnet import HoldNetSettings
 
 COST_ONLY = ("parts", "points_at_once", "checkpoint_seconds")
-"""Settings that change what a training costs and, but for rounding, not what comes of it: nothing runs again for them."""
+"""Settings that change what a training costs and, but for rounding, not its result: nothing runs again for them."""
 
 
 class HoldNetPhaseSettings(Settings):
@@ -35,8 +35,9 @@ class HoldNetTrainingSettings(Settings):
 
     fidelity: Literal["faithful", "fixed"] = Field(
         "fixed",
-        description="faithful: labels interpolated between pixels, and the released losses; fixed: the nearest pixel's "
-        "label, an eikonal term that acts, and rays that are not finite count in no term.",
+        description="faithful: labels interpolated between pixels, the released losses, no target for the hand's shape "
+        "in the first steps; fixed: the nearest pixel's label, an eikonal term that acts, the hand's target from the "
+        "first step on, and rays that are not finite count in no term.",
     )
     network: HoldNetSettings = Field(HoldNetSettings(), description="Sizes of the networks and their sampling.")
     losses: HoldLossSettings | None = Field(

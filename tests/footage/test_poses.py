@@ -11,7 +11,7 @@ import trimesh
 
 from handloom.demo.camera_pair import Filmed
 from handloom.figures.footage_skeleton import animated_glb, rising, write_skeleton
-from handloom.figures.footage_video import reprojected, write_footage_video
+from handloom.figures.footage_video import hand_window, reprojected, write_footage_video
 from handloom.figures.video_file import read_video
 from handloom.footage.fused_poses import NOMINAL_BONE_M, fuse_poses, fused
 from handloom.footage.hands_file import camera_from_crop, poses_of, read_hands
@@ -90,6 +90,16 @@ def test_the_video_shows_both_views_and_the_pose(posed: Rig) -> None:
     assert len(pictures) == len(read_poses(posed.folder / "poses.npz").joints_m)
     assert pictures[0].shape[0] == 320
     assert pictures[0].shape[1] > 3 * 320
+
+
+def test_the_video_looks_where_the_hand_is() -> None:
+    points = np.full((3, 21, 2), 20.0)
+    points[0, 0], points[1, 3] = [40, 30], [50, 40]
+    left, top, right, bottom = hand_window(points, (120, 160))
+    assert (right - left) / (bottom - top) == pytest.approx(160 / 120, abs=0.05)
+    assert left <= 20 < 50 <= right < 100
+    assert top <= 20 < 40 <= bottom < 80
+    assert hand_window(points * 3.2, (120, 160)) == (0, 0, 160, 120)
 
 
 def test_a_true_pose_lies_on_its_key_points(filmed: Filmed, rig: Rig) -> None:

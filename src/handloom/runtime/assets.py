@@ -284,7 +284,7 @@ def missing(settings: RunSettings, folder: Path) -> list[str]:
             lines.append(f"datasets.{name}.root: no folder {root}")
     if settings.mano is not None and not (folder / settings.mano / "MANO_RIGHT.pkl").is_file():
         lines.append(f"mano: no MANO_RIGHT.pkl in {settings.mano}; null uses the embedded hand")
-    return lines + _missing_sequences(settings, folder)
+    return lines + _missing_sequences(settings, folder) + _missing_footage(settings, folder)
 
 
 def handoccnet_lacks(settings: RunSettings, folder: Path) -> str:
@@ -293,6 +293,20 @@ def handoccnet_lacks(settings: RunSettings, folder: Path) -> str:
     if not row.found:
         return f"its weights ({row.expected}, from {row.home})"
     return "" if settings.mano else "the MANO hand (mano, from https://mano.is.tue.mpg.de)"
+
+
+def _missing_footage(settings: RunSettings, folder: Path) -> list[str]:
+    """Views and boxes of the user's camera pairs, and DetNet's checkpoint for them."""
+    lines = [
+        f"footage.pairs.{name}.{key}: no {path}"
+        for name, pair in settings.footage.chosen.items()
+        for key in ("left", "right", "left_boxes", "right_boxes")
+        if (path := getattr(pair, key)) is not None and not (folder / path).exists()
+    ]
+    checkpoint = folder / checkpoint_path(settings.footage.checkpoint)
+    if settings.footage.chosen and settings.footage.backend == "detnet" and not checkpoint.is_file():
+        lines.append(f"footage.checkpoint: no file {checkpoint}; backend: mediapipe needs none")
+    return lines
 
 
 def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:

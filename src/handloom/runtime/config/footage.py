@@ -89,7 +89,7 @@ class FootageAdaptationSettings(Settings):
 
     pairs: int = Field(384, ge=1, description="Adapt on at most so many pairs, evenly spread over the footage.")
     batch_size: int = Field(16, ge=1, description="Pairs per step.")
-    epochs: int = Field(4, ge=0, description="Passes over the pairs.")
+    epochs: int = Field(6, ge=0, description="Passes over the pairs.")
     learning_rate: float = Field(1e-4, gt=0, description="Of Adam, at the first step.")
     learning_rate_decay: Literal["none", "cosine"] = Field("cosine", description="cosine: to zero at the last step.")
     warm_up_steps: int = Field(

@@ -115,8 +115,8 @@ def test_poses_that_may_not_move_stay(build: Path, prior: Path) -> None:
     assert not [name for name in moved if ".params." in name]
 
 
-def test_the_prior_is_kept_from_the_first_step_on(build: Path, prior: Path) -> None:
-    """Protects the hand's first shape when fixed: at a high rate, some hundred steps without target would spoil it."""
+def test_the_hand_has_its_target_from_the_first_step_on_when_fixed(build: Path, prior: Path) -> None:
+    """Protects a difference between the two modes that the documentation names."""
     training = tiny_training(build, prior, tiny_settings(hand_refresh_steps=1000))
     assert float(training.run_step().mano_cano.detach()) > 0
 

@@ -74,7 +74,7 @@ class HoldNetTraining:
         for the smallest part.
         """
         settings = self.settings
-        # Without a target the first steps would spoil the hand's prior, as the released code lets them.
+        # The released code lets the first steps pass without one.
         first = self.step == 0 and settings.fidelity == "fixed"
         if first or hand_target_is_due(self.step, settings.hand_refresh_steps):
             self._refresh_hand()

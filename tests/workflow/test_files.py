@@ -53,7 +53,8 @@ def test_the_paper_preset_is_planned_within_five_seconds(fresh: Callable[[str], 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (project.folder / "data/mano").mkdir()
-    (project.folder / "data/mano/MANO_RIGHT.pkl").touch()
+    for side in ("RIGHT", "LEFT"):
+        (project.folder / f"data/mano/MANO_{side}.pkl").touch()
     folder = project.folder / "data/assemblyhands/annotations/val"
     folder.mkdir(parents=True)
     for kind in ANNOTATIONS:

@@ -161,7 +161,7 @@ def test_the_quality_table_names_what_a_user_needs(posed: Rig) -> None:
     assert rows["offset_certainty"]["value"] == ""
     assert float(rows["pairs_with_common_hand"]["value"]) == len(poses.joints_m)
     apart = consistency_mm(poses.joints_left_m, poses.joints_right_m, poses.right_from_left)
-    assert float(rows["consistency_after"]["value"]) == pytest.approx(apart)
+    assert float(rows["consistency_after"]["value"]) == pytest.approx(apart, abs=1e-3)
     assert float(rows["jitter_before"]["value"]) > 0
 
 

@@ -74,6 +74,9 @@ def test_footage_becomes_fused_poses(fresh: Callable[[str], Project]) -> None:
     )
     assert "footage_adapt" in again
     assert "footage_hands" not in again
+    later = project.snakemake("footage", "--dry-run", "--config", "footage={'pairs': {'my_rig': {'offset_s': 0.04}}}")
+    assert "footage_pairs" in later
+    assert "footage_hands" not in later
 
 
 def test_missing_footage_is_named_before_any_work(fresh: Callable[[str], Project]) -> None:

@@ -52,7 +52,7 @@ rule footage_hands:
         gpu=GPUS,
     params:
         footage=footage_part("least_presence", "least_confidence", "least_hands"),
-        pair=rig_of,
+        pair=rig_part("side", "field_of_view_deg", "left_boxes", "right_boxes"),
         device=RUN.device,
         code=code_digest("handloom.footage.view_hands", "handloom.figures.footage_hands"),
     script:
@@ -84,7 +84,7 @@ rule footage_pairs:
         runtime=20,
     params:
         pairing=plain(FOOTAGE.pairing),
-        pair=rig_of,
+        pair=rig_part("offset_s"),
         code=code_digest("handloom.footage.pairing", "handloom.figures.footage_pairing"),
     script:
         "../scripts/footage_pairs.py"
@@ -114,7 +114,7 @@ rule footage_adapt:
         gpu=GPUS,
     params:
         footage=footage_part("adaptation", "seed"),
-        pair=rig_of,
+        pair=rig_part("side"),
         device=RUN.device,
         code=code_digest("handloom.footage.pair_adaptation"),
     script:
@@ -146,7 +146,7 @@ rule footage_poses:
         gpu=GPUS,
     params:
         footage=footage_part("adaptation"),
-        pair=rig_of,
+        pair=rig_part("side"),
         device=RUN.device,
         code=code_digest("handloom.footage.fused_poses"),
     script:

@@ -28,6 +28,13 @@ def rig_of(wildcards):
     return plain(FOOTAGE.chosen[wildcards.rig])
 
 
+def rig_part(*names):
+    """An input function: the named settings of the wildcard's camera pair, so that another one runs nothing again."""
+    return lambda wildcards: {
+        name: value for name, value in rig_of(wildcards).items() if name in ("left", "right", *names)
+    }
+
+
 def view_sequence(wildcards):
     """The settings of a view as those of a sequence of frames."""
     rig_of(wildcards)

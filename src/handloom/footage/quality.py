@@ -22,7 +22,7 @@ def write_quality(hands: tuple[Path, Path], pairing_json: Path, rotation_json: P
         + _pairing_rows(read_json(pairing_json))
         + _pose_rows(read_json(rotation_json), read_poses(poses))
     )
-    write_table(output, pd.DataFrame(rows, columns=["quantity", "value", "unit", "note"]))
+    write_table(output, pd.DataFrame(rows, columns=["quantity", "value", "unit", "note"]).round(4))
 
 
 def consistency_mm(

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trimesh
@@ -14,13 +15,14 @@ from handloom.footage.poses_file import read_poses
 from handloom.hand.joints import SNAP_NAMES
 
 from .project import CHECKPOINTS, DETNET, Project
+from .test_kill import checkpoints, copied, ends_alike, to_be_killed
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 RESULTS = "results/footage/my_rig"
 
 
-def with_footage(project: Project) -> Project:
+def with_footage(project: Project, **adaptation: float) -> Project:
     """A project with two videos of different length and rate, and boxes, from the demo's renderer."""
     folder = project.folder / "data/my_rig"
     filming = Filming(seconds=0.8, left_fps=30.0, right_fps=25.0, width_px=96, height_px=72)
@@ -45,7 +47,7 @@ def with_footage(project: Project) -> Project:
         "detnet": DETNET,
         # An untrained network is sure of nothing.
         "least_confidence": 0.0,
-        "adaptation": {"epochs": 2, "batch_size": 8, "pairs": 16},
+        "adaptation": {"epochs": 2, "batch_size": 8, "pairs": 16} | adaptation,
     }
     (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
     return project
@@ -85,3 +87,19 @@ def test_missing_footage_is_named_before_any_work(fresh: Callable[[str], Project
     output = project.snakemake("footage", fails=True)
     assert "data/my_rig/right.mp4: not found, but footage.pairs.my_rig.right leads there" in output
     assert not (project.folder / RESULTS).exists()
+
+
+def test_a_killed_adaptation_of_footage_goes_on_and_ends_bit_equal(
+    fresh: Callable[[str], Project], tmp_path: Path
+) -> None:
+    killed = with_footage(fresh("killed"), epochs=80, checkpoint_seconds=0)
+    killed.snakemake(f"{RESULTS}/pairs.npz")
+    whole = copied(killed, tmp_path / "whole")
+    network = f"{RESULTS}/network.safetensors"
+    with to_be_killed(killed, network, lambda: max(checkpoints(killed, RESULTS), default=0) >= 3):
+        pass
+    assert 3 <= max(checkpoints(killed, RESULTS)) < 80
+    files = [network, f"{RESULTS}/history.csv", f"{RESULTS}/rotation.json"]
+    assert [name for name in files if (killed.folder / name).exists()] == []
+    ends_alike(killed, whole, network, "logs/footage_adapt/my_rig.log", files)
+    assert not checkpoints(killed, RESULTS)

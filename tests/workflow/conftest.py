@@ -1,4 +1,8 @@
-"""Projects to run snakemake in: one that is finished, and as many new ones as a test wants."""
+"""Projects to run snakemake in: one that is finished, and as many new ones as a test wants.
+
+Tests that share the finished one are in the group `workflow`, so that one worker makes it once; the others are in
+`workflow_fresh`, for another worker.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

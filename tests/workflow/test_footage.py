@@ -17,7 +17,7 @@ from handloom.hand.joints import SNAP_NAMES
 from .project import CHECKPOINTS, DETNET, Project
 from .test_kill import checkpoints, copied, ends_alike, to_be_killed
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 RESULTS = "results/footage/my_rig"
 

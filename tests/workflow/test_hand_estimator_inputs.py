@@ -8,7 +8,7 @@ import yaml
 
 from .project import ROOT, Project
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 ESTIMATES = "results/hold/{sequence}/hand_estimates.npz"
 

@@ -16,7 +16,7 @@ import yaml
 from ..reconstruction.compact.scene import write_small_build  # noqa: TID252 (the tests are no package)
 from .project import Project
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 PHASE = {"steps": 30, "cells": [12, 16], "preview_steps": 30}
 COMPACT = {

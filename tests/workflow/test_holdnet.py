@@ -9,7 +9,7 @@ from ..reconstruction.compact.scene import write_small_build  # noqa: TID252 (th
 from .project import Project
 from .test_runs import planned
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 PREDICTIONS = "results/hold/own/phase1/predictions.npz"
 

@@ -11,7 +11,7 @@ from handloom.runtime.config.mediapipe import LANDMARKS_FILE
 
 from .project import Project
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 ESTIMATES = "results/hold/jug1/hand_estimates.npz"
 

@@ -8,7 +8,7 @@ import pytest
 
 from .project import Project
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 TABLE = "results/tables/s2d_methods.csv"
 

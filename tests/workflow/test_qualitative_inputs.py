@@ -7,7 +7,7 @@ import yaml
 
 from .project import Project
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
 PICTURE = "results/figures/s2d_qualitative.png"
 WEIGHTS, HAND = "data/checkpoints/snapshot_demo.pth.tar", "resources/mano/mano_right.npz"

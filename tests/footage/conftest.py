@@ -1,6 +1,5 @@
 """A small camera pair: hands that move as the demo's do, seen exactly, and a tiny network that answers with a hand."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +15,6 @@ from handloom.footage.hands_file import FootageHands, pixel_rays, write_hands
 from handloom.runtime.config.footage import FootagePairSettings, FootageSettings
 
 SIZE = 224
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on a busy machine wait for each other most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

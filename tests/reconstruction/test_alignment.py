@@ -20,14 +20,6 @@ from .held_hand import INTRINSICS, METRES_PER_UNIT, HeldHand, error_mm, held_han
 REGISTRATION = HandRegistrationSettings(iterations=40)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _prepared(folder: Path, scene: HeldHand, **changes: np.ndarray) -> dict[str, Path]:
     seen = scene.estimates
     frames = len(seen.found)

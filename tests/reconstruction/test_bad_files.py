@@ -29,14 +29,6 @@ NAMES = tuple(f"{number:04d}.jpg" for number in range(FRAMES))
 REGISTRATION = HandRegistrationSettings(iterations=20)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def spoil(path: Path, kind: str, name: str) -> None:
     """Put one NaN into an array of an artifact."""
     arrays, header = read_arrays(path, kind)

@@ -24,14 +24,6 @@ from .held_hand import INTRINSICS, HeldHand, error_mm, held_hand
 SETTINGS = HandRegistrationSettings(iterations=40)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _error_mm(scene: HeldHand, estimates: HandEstimates) -> tuple[float, torch.Tensor, torch.Tensor]:
     fit, good = fit_hands(SETTINGS, scene.model, estimates, INTRINSICS)
     joints = fit.keypoints_cam_m(Skeleton.of(scene.model), PoseSpace.of(scene.model))

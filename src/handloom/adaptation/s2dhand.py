@@ -6,10 +6,9 @@ takes annotated joint validity and key points inside the map, moves a rotation t
 uses what it moved.
 """
 
-import math
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -24,6 +23,7 @@ from handloom.adaptation.rotation_start import RotationInit, read_rotation
 from handloom.adaptation.source_prediction import predict_view
 from handloom.adaptation.step import adapt_once
 from handloom.adaptation.teacher import make_teacher, momentum_at, parameter_distance
+from handloom.adaptation.teacher_student import TeacherStudent
 from handloom.adaptation.unlabelled import ground_truth_leak, unlabelled_pairs
 from handloom.adaptation.view_turns import crop_rays, view_turns
 from handloom.datasets.views import ViewSamples, load_views, pair_samples
@@ -108,7 +108,7 @@ def adapt(
     folder.remove()
 
 
-class Adaptation:
+class Adaptation(TeacherStudent[DetNet]):
     """The two networks, the rotation and the curves, between epochs."""
 
     def __init__(
@@ -155,7 +155,9 @@ class Adaptation:
             self.rotation_12 = self.start
         for number, rows in enumerate(batches):
             update = self.epoch * len(batches) + number
-            self._set_learning_rate(update / (settings.epochs * len(batches)))
+            self.set_learning_rate(
+                settings.learning_rate, settings.learning_rate_decay, update, settings.epochs * len(batches)
+            )
             result = adapt_once(
                 self.student,
                 self.teacher,
@@ -193,31 +195,6 @@ class Adaptation:
     def rotation_at_test(self) -> Float[Tensor, "3 3"]:
         """The rotation of Dual-M: the adapted one; faithful, the first one, since the release forgets what it moved."""
         return self.start if self.fidelity == "faithful" else self.rotation_12
-
-    def state(self) -> dict[str, Any]:
-        """All that the rest of the training depends on."""
-        return {
-            "epoch": self.epoch,
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "rotation_12": self.rotation_12,
-            "generator": self.generator.get_state(),
-            "history": self.history,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
-        self.epoch, self.rotation_12, self.history = state["epoch"], state["rotation_12"], state["history"]
-        self.student.load_state_dict(state["student"])
-        self.teacher.load_state_dict(state["teacher"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
-
-    def _set_learning_rate(self, done: float) -> None:
-        decay = 0.5 * (1 + math.cos(math.pi * done)) if self.settings.learning_rate_decay == "cosine" else 1.0
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * decay
 
     def _scores(self, teacher_poses: Tensor | None = None) -> dict[str, float]:
         """Diagnostics: the student on some pairs, the teacher as it answered there, the rotation, their distance."""

@@ -1,18 +1,18 @@
 """Stage: S2DHand on the user's own camera pair; no label, no calibration."""
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from handloom.adaptation.adaptation_files import write_history
 from handloom.adaptation.loop import run_epochs
 from handloom.adaptation.pseudo_labels import align_poses
 from handloom.adaptation.teacher import make_teacher, parameter_distance
+from handloom.adaptation.teacher_student import TeacherStudent
 from handloom.footage.camera_rotation import StartRotation, keypoint_rotation, pose_rotation
 from handloom.footage.hands_file import read_hands
 from handloom.footage.learners import PairLearner, PairPoses
@@ -86,7 +86,7 @@ def adapt_footage(
     folder.remove()
 
 
-class FootageAdaptation:
+class FootageAdaptation(TeacherStudent[nn.Module]):
     """The two networks, the rotation and the curves, between epochs."""
 
     def __init__(
@@ -114,7 +114,13 @@ class FootageAdaptation:
         losses: list[tuple[int, dict[str, float]]] = []
         seen: list[PairPoses] = []
         for number, rows in enumerate(batches):
-            self._set_learning_rate(self.epoch * len(batches) + number, settings.epochs * len(batches))
+            self.set_learning_rate(
+                settings.learning_rate,
+                settings.learning_rate_decay,
+                self.epoch * len(batches) + number,
+                settings.epochs * len(batches),
+                warm_up_steps=settings.warm_up_steps,
+            )
             found, poses = self.pairs.step(
                 self.student,
                 self.teacher,
@@ -136,34 +142,6 @@ class FootageAdaptation:
         self.history.append({"epoch": float(self.epoch), **self._figures(poses), **means})
         told = ", ".join(f"{key} {value:.4g}" for key, value in self.history[-1].items())
         print(told, file=sys.stderr, flush=True)
-
-    def state(self) -> dict[str, Any]:
-        """All that the rest of the training depends on."""
-        return {
-            "epoch": self.epoch,
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "rotation_12": self.rotation_12,
-            "generator": self.generator.get_state(),
-            "history": self.history,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
-        self.epoch, self.rotation_12, self.history = state["epoch"], state["rotation_12"], state["history"]
-        self.student.load_state_dict(state["student"])
-        self.teacher.load_state_dict(state["teacher"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
-
-    def _set_learning_rate(self, step: int, steps: int) -> None:
-        """The rate of the step with this 0-based number."""
-        settings = self.settings
-        decay = 0.5 * (1 + math.cos(math.pi * step / steps)) if settings.learning_rate_decay == "cosine" else 1.0
-        rise = min(1.0, (step + 1) / (settings.warm_up_steps + 1))
-        for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * decay * rise
 
     def _figures(self, poses: PairPoses) -> dict[str, float]:
         """What the poses show of the cameras, and how far the two views' poses and the two networks are apart."""

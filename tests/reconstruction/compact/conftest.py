@@ -1,22 +1,12 @@
-"""Small tensors: one thread is fastest. The build folder of the held box is written once."""
+"""The build folder of the held box is written once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from handloom.reconstruction.compact.hand_template import template_of_build
 
 from .scene import MODEL, write_small_build
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Trainings: the loss falls, gradients reach fields and poses, and a restored one goes on bit for bit."""
 
-import io
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.runtime.errors import InputError
 
+from ..training_state import flat, through_a_file  # noqa: TID252 (the tests are no package)
 from .scene import held_box, small_settings, small_training
 
 STEPS = 30
@@ -18,25 +17,6 @@ MOVING = ("hand_wrist", "hand_fingers", "hand_translation_m", "object_rotvec", "
 
 def trained(training: CompactTraining, steps: int) -> list[float]:
     return [float(training.run_step().total.detach()) for _ in range(steps)]
-
-
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    """As checkpoints hold it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """All leaves of nested states by their path."""
-    if isinstance(value, Mapping):
-        items: list[tuple[Any, Any]] = list(value.items())
-    elif isinstance(value, list | tuple):
-        items = list(enumerate(value))
-    else:
-        return {name: value}
-    return {key: leaf for part, inner in items for key, leaf in flat(inner, f"{name}.{part}").items()}
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,14 @@
-"""Small tensors: one thread is fastest. Build folder and prior of the held box are made once."""
+"""Build folder and prior of the held box are made once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from handloom.reconstruction.holdnet.hand_prior import hand_prior
 
 from ..compact.scene import MODEL, write_small_build  # noqa: TID252 (the tests are no package)
 from .scene import small_settings
 from .training_scene import PRIOR
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Trainings of HOLD-Net: the loss falls, gradients reach all that is learnt, a restored one goes on bit for bit."""
 
-import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +12,10 @@ from handloom.runtime.config.hold_losses import HoldLossSettings, published_loss
 from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings
 from handloom.runtime.errors import InputError
 
+from ..training_state import flat, through_a_file  # noqa: TID252 (the tests are no package)
 from .training_scene import tiny_settings, tiny_training, totals
 
 STEPS = 8
-
-
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    """As checkpoints hold it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """All leaves of nested states by their path."""
-    if isinstance(value, Mapping):
-        items: list[tuple[Any, Any]] = list(value.items())
-    elif isinstance(value, list | tuple):
-        items = list(enumerate(value))
-    else:
-        return {name: value}
-    return {key: leaf for part, inner in items for key, leaf in flat(inner, f"{name}.{part}").items()}
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:

@@ -165,6 +165,22 @@ def test_the_quality_table_names_what_a_user_needs(posed: Rig) -> None:
     assert float(rows["jitter_before"]["value"]) > 0
 
 
+def test_an_uncertain_rotation_is_told(posed: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Protects users from poses that look right in the video and are turned wrongly in space."""
+    content = json.loads((posed.folder / "adapted/rotation.json").read_text())
+    notes = {}
+    for deviation in (4.0, 15.8, None):
+        content["start_deviation_deg"] = deviation
+        (tmp_path / "rotation.json").write_text(json.dumps(content))
+        files = posed.folder / "pairing.json", tmp_path / "rotation.json", posed.folder / "poses.npz"
+        write_quality(posed.hands, *files, tmp_path / "quality.csv")
+        rows = {row["quantity"]: row for row in csv.DictReader((tmp_path / "quality.csv").read_text().splitlines())}
+        notes[deviation] = rows["camera_rotation_deviation"]["note"]
+    assert notes[15.8].startswith("do not trust the poses")
+    assert "do not trust" not in notes[4.0] + notes[None]
+    assert capsys.readouterr().err.count("camera_rotation_deviation is 15.8 deg") == 1
+
+
 def test_consistency_and_jitter_in_closed_form() -> None:
     generator = np.random.default_rng(0)
     joints, turn = generator.normal(size=(4, 21, 3)), np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])

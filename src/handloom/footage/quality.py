@@ -1,6 +1,8 @@
 """Stage: quality.csv, what a user looks at to know whether to trust the poses, and what to film better."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,9 @@ from handloom.footage.hands_file import FootageHands, read_hands
 from handloom.footage.poses_file import FootagePoses, read_poses
 from handloom.runtime.artifacts import read_json, write_table
 
+FILM_AGAIN = "do not trust the poses"
+LARGEST_DEVIATION_DEG = 10.0
+"""A rotation that its key points leave less certain than this is not to be trusted."""
 _STEADY_RATIO = 1.5
 """Consecutive pairs at most so many median steps apart count for the jitter."""
 
@@ -22,6 +27,9 @@ def write_quality(hands: tuple[Path, Path], pairing_json: Path, rotation_json: P
         + _pairing_rows(read_json(pairing_json))
         + _pose_rows(read_json(rotation_json), read_poses(poses))
     )
+    for quantity, value, unit, note in rows:
+        if note.startswith(FILM_AGAIN):
+            print(f"{quantity} is {value:.1f} {unit}: {note}", file=sys.stderr)
     write_table(output, pd.DataFrame(rows, columns=["quantity", "value", "unit", "note"]).round(4))
 
 
@@ -71,7 +79,7 @@ def _pairing_rows(report: dict[str, object]) -> list[tuple[str, float, str, str]
     ]
 
 
-def _pose_rows(rotation: dict[str, dict[str, float]], poses: FootagePoses) -> list[tuple[str, float, str, str]]:
+def _pose_rows(rotation: dict[str, Any], poses: FootagePoses) -> list[tuple[str, float, str, str]]:
     apart = (
         consistency_mm(poses.joints_left_before_m, poses.joints_right_before_m, poses.right_from_left_before),
         consistency_mm(poses.joints_left_m, poses.joints_right_m, poses.right_from_left),
@@ -81,9 +89,28 @@ def _pose_rows(rotation: dict[str, dict[str, float]], poses: FootagePoses) -> li
     return [
         ("camera_angle_start", rotation["start"]["angle_deg"], "deg", "of the estimated rotation between the cameras"),
         ("camera_angle_end", rotation["end"]["angle_deg"], "deg", ""),
+        ("camera_rotation_deviation", *_deviation(rotation["start_deviation_deg"])),
         ("pose_rotation_spread", spread, "deg", "median angle of single pairs' rotations to that of all poses"),
         ("consistency_before", apart[0], "mm", "mean distance of the two views' joints"),
-        ("consistency_after", apart[1], "mm", ""),
+        ("consistency_after", apart[1], "mm", "small also where both views err alike"),
         ("jitter_before", shaking[0], "mm", "mean second difference of the fused joints"),
         ("jitter_after", shaking[1], "mm", ""),
     ]
+
+
+def _deviation(deviation_deg: float | None) -> tuple[float, str, str]:
+    """Value, unit and note of the rotation's standard deviation."""
+    if deviation_deg is None:
+        return float("nan"), "deg", "not known: the rotation is that of the poses, or nothing held it"
+    if deviation_deg <= LARGEST_DEVIATION_DEG:
+        return (
+            deviation_deg,
+            "deg",
+            f"standard deviation of the cameras' rotation; good up to {LARGEST_DEVIATION_DEG:g}",
+        )
+    return (
+        deviation_deg,
+        "deg",
+        f"{FILM_AGAIN}: the cameras' rotation is uncertain, good up to {LARGEST_DEVIATION_DEG:g} degrees; film longer, "
+        "a hand that travels through the picture, and check field_of_view_deg",
+    )

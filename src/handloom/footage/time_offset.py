@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from handloom.runtime.errors import InputError
 
 LEAST_POSES = 8
-_LEAST_OVERLAP = 0.4
+_LEAST_OVERLAP = 0.6
 """Share of the most simultaneous hands of any offset that an offset needs to be considered."""
 
 

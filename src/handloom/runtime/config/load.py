@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.errors import InputError
 
+_EXPLAINED = "config.yaml explains the keys, docs/hold.md and docs/footage.md those of own videos"
+
 
 def settings_from(config: Mapping[str, Any], source: str = "configuration") -> RunSettings:
     """The checked settings of a merged configuration.
@@ -21,7 +23,7 @@ def settings_from(config: Mapping[str, Any], source: str = "configuration") -> R
         return RunSettings.model_validate(config)
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(each)}" for each in error.errors(include_url=False))
-        raise InputError(f"{source}: refused; config.yaml explains every key\n{problems}") from None
+        raise InputError(f"{source}: refused; {_EXPLAINED}\n{problems}") from None
 
 
 def load_settings(*paths: Path) -> RunSettings:

@@ -92,7 +92,7 @@ def choose_offset(
     raise InputError(
         f"footage.pairs.{name}: the time offset of its views is ambiguous: {estimate.offset_s:+.3f} s fits best, but "
         f"{'no other was tried' if estimate.second_offset_s is None else f'{estimate.second_offset_s:+.3f} s as well'} "
-        f"(certainty {estimate.certainty:.2f}, expected {settings.least_certainty}). The hand may hardly turn or close, "
+        f"(certainty {estimate.certainty:.2f}, expected {settings.least_certainty}). The hand may hardly move, "
         f"the footage be short for a search of {settings.search_s:g} s either way, or the views show different hands. "
         "Set offset_s (0 for synchronised cameras), lower footage.pairing.search_s, set footage.pairing.ambiguous: "
         "zero, or film longer, and a hand that moves"

@@ -8,7 +8,7 @@ import roma
 import torch
 from torch import Tensor, nn
 
-from handloom.adaptation.joint_step import JointPairs, adapt_joints_once, joint_loss, keypoint_loss
+from handloom.adaptation.joint_step import JointPairs, JointStepResult, adapt_joints_once, joint_loss, keypoint_loss
 from handloom.adaptation.teacher import make_teacher
 from handloom.runtime.config.adaptation import AugmentationSettings
 from handloom.runtime.config.footage import FootageAdaptationSettings
@@ -43,7 +43,9 @@ def turn(*rotvec: float) -> Tensor:
     return matrix
 
 
-def step(network: Fixed, turns: tuple[Tensor, Tensor], rotation_12: Tensor, **changes: object):  # type: ignore[no-untyped-def]
+def step(
+    network: Fixed, turns: tuple[Tensor, Tensor], rotation_12: Tensor, **changes: object
+) -> tuple[Fixed, JointStepResult]:
     """One step on as many pairs as the network has hands of the first view."""
     count = len(network.joints_m) // 2
     images = torch.zeros(count, 3, PX, PX)

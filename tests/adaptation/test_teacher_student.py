@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -50,8 +51,8 @@ def test_a_restored_adaptation_goes_on_bit_for_bit() -> None:
         ("none", 3, 3, 0.2),
     ],
 )
-def test_the_learning_rate_of_a_step(decay: str, number: int, warm_up: int, rate: float) -> None:
+def test_the_learning_rate_of_a_step(decay: Literal["none", "cosine"], number: int, warm_up: int, rate: float) -> None:
     """Protects the schedule: constant or half a cosine over ten steps, and a linear rise before."""
     job = adaptation(1)
-    job.set_learning_rate(0.2, decay, number, 10, warm_up_steps=warm_up)  # type: ignore[arg-type]
+    job.set_learning_rate(0.2, decay, number, 10, warm_up_steps=warm_up)
     assert job.optimiser.param_groups[0]["lr"] == pytest.approx(rate)

@@ -14,7 +14,7 @@ from handloom.demo.appearance import Person, random_environment, random_person
 from handloom.demo.backdrop import random_room
 from handloom.demo.hands import HandTrack, place_hand
 from handloom.demo.motion import smooth_noise
-from handloom.demo.renderer import Scene, project
+from handloom.demo.renderer import Scene, View, project
 from handloom.demo.sensor import random_colour_sensor
 from handloom.figures.video_file import write_video
 from handloom.hand.pose_prior import smooth_motion
@@ -74,19 +74,22 @@ def film(filming: Filming, folder: Path, *, seed: int) -> Filmed:
         sensor = random_colour_sensor(stream)
         track = _track(filming, seed, person, times - (filming.offset_s if view else 0.0))
         behind = room.view(camera, intrinsics, filming.width_px, filming.height_px).astype(np.float32)
-
-        def pictures(camera=camera, track=track, behind=behind, sensor=sensor, stream=stream, name=name):  # type: ignore[no-untyped-def]
-            for frame in progress(range(len(track.keypoints_m)), f"film {name}"):
-                scene = Scene([track.mesh(frame, person.albedo, person.gloss)], environment)
-                seen = scene.view(camera, intrinsics, filming.width_px, filming.height_px)
-                picture = behind.copy()
-                window = picture[seen.rows, seen.columns]
-                window[seen.mask] = seen.radiance[seen.mask]
-                yield sensor.expose(picture, stream)
-
-        write_video(folder / f"{name}.mp4", pictures(), frames_per_second=rate)
+        frames = progress(range(len(track.keypoints_m)), f"film {name}")
+        scenes = (Scene([track.mesh(frame, person.albedo, person.gloss)], environment) for frame in frames)
+        seen = (scene.view(camera, intrinsics, filming.width_px, filming.height_px) for scene in scenes)
+        pictures = (sensor.expose(_before(behind, view_of_hand), stream) for view_of_hand in seen)
+        write_video(folder / f"{name}.mp4", pictures, frames_per_second=rate)
     write_arrays(folder / "truth.npz", vars(filmed), Header(TRUTH_KIND, "m, px, s", "camera", "SNAP", seed=seed))
     return filmed
+
+
+def _before(
+    behind: Float[np.ndarray, "height width channels"], hand: View
+) -> Float[np.ndarray, "height width channels"]:
+    """The room with the hand in front of it."""
+    picture = behind.copy()
+    picture[hand.rows, hand.columns][hand.mask] = hand.radiance[hand.mask]
+    return picture
 
 
 def plan(filming: Filming, seed: int) -> tuple[Filmed, list[Float[np.ndarray, "3 4"]]]:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from handloom.estimators.mediapipe.landmark_network import HandLandmarks, LandmarkNetwork, network_input
+from handloom.estimators.mediapipe.hand_search import landmarks_in_crops
+from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork
 from handloom.estimators.mediapipe.palm_detector import PalmDetector
 from handloom.estimators.mediapipe.upright_squares import (
     UprightSquares,
@@ -25,7 +26,6 @@ from handloom.reconstruction.hand_squares import FIELD_OF_BOX
 from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
 
-_BATCH = 16
 _SAME_HAND_SIDES = 0.5
 """Centres of the same hand in consecutive frames are nearer than so many sides of its square."""
 
@@ -40,12 +40,11 @@ class MediaPipeFinder:
     network: LandmarkNetwork
     palms: PalmDetector
     least_presence: float
-    device: str
 
     @classmethod
     def of(cls, landmarks: Path, palms: Path, least_presence: float, device: str) -> "MediaPipeFinder":
         """The networks of two .tflite files; raises InputError as their readers do."""
-        return cls(LandmarkNetwork.of(landmarks, device), PalmDetector.of(palms, device), least_presence, device)
+        return cls(LandmarkNetwork.of(landmarks, device), PalmDetector.of(palms, device), least_presence)
 
     def __call__(self, images: Sequence[Path], boxes_px: Float[np.ndarray, "frames 4"] | None, side: Side) -> SeenHands:
         """The hand of each picture; of several hands the one that goes on from before, else the likeliest of `side`."""
@@ -83,7 +82,7 @@ class MediaPipeFinder:
         side: Side,
     ) -> Float[Tensor, "1 21 2"] | None:
         """Key points of the likeliest hand in some squares of a picture."""
-        answer = self._ask(square_crops(image, squares, MEDIAPIPE_PX))
+        answer = landmarks_in_crops(self.network, square_crops(image, squares, MEDIAPIPE_PX))
         right = answer.handedness if side == "right" else 1 - answer.handedness
         score = answer.presence * (1 + right)
         if before is not None:
@@ -102,7 +101,9 @@ class MediaPipeFinder:
             return seen
         rows = np.array(sorted(keypoints))
         squares = squares_about_keypoints(torch.cat([keypoints[row] for row in rows.tolist()]))
-        answer = self._ask(cut_crops([images[row] for row in rows.tolist()], squares, MEDIAPIPE_PX))
+        answer = landmarks_in_crops(
+            self.network, cut_crops([images[row] for row in rows.tolist()], squares, MEDIAPIPE_PX)
+        )
         placed = in_image(answer.keypoints_crop_px[..., :2], squares, MEDIAPIPE_PX)
         sure = answer.presence >= self.least_presence
         values = {
@@ -115,13 +116,6 @@ class MediaPipeFinder:
         chosen = {name: value[sure].numpy() for name, value in values.items()}
         seen.fill(rows[sure.numpy()], squares.chosen(sure), **chosen)
         return seen
-
-    @torch.no_grad()
-    def _ask(self, crops_u8: UInt8[np.ndarray, "crops px px 3"]) -> HandLandmarks:
-        """The landmark network's answers, in double precision on the CPU."""
-        batches = [crops_u8[start : start + _BATCH] for start in range(0, len(crops_u8), _BATCH)]
-        answers = [self.network(network_input(batch, self.device)) for batch in batches]
-        return HandLandmarks(*(torch.cat(parts).cpu().double() for parts in zip(*answers, strict=True)))
 
 
 def _square_about(box_px: Float[np.ndarray, "4"]) -> UprightSquares:

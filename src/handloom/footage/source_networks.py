@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
+from handloom.estimators.detnet.network import DetNet
 from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork
 from handloom.footage.crops import crop_px, cut_crops, squares_of
 from handloom.footage.hands_file import FootageHands
@@ -31,8 +32,8 @@ def save_adapted(
     settings: FootageSettings, path: Path, network: nn.Module, *, seed: int | None = None, code: str = ""
 ) -> None:
     """Write the weights as safetensors: DetNet's checkpoint, or the landmark network's names and values."""
-    if settings.backend == "detnet":
-        save_checkpoint(path, network, settings.root_joint, seed=seed, code=code)  # type: ignore[arg-type]
+    if isinstance(network, DetNet):
+        save_checkpoint(path, network, settings.root_joint, seed=seed, code=code)
         return
     header = Header(LANDMARKS_KIND, units="m, px", frame="crop", joint_order="SNAP", seed=seed, code=code)
     write_weights(path, network.state_dict(), header)

@@ -51,8 +51,8 @@ def find_hands(
     _require_hands(settings, pair, view, seen, by_boxes=boxes_px is not None)
     hands = _along_camera(settings, pair, view, seen, (listed.width_px, listed.height_px))
     count = int(hands.found.sum())
-    print(f"hand found in {count} of {len(images)} frames, mean score {hands.presence[hands.found].mean():.3f}",
-          file=sys.stderr)  # fmt: skip
+    score = hands.presence[hands.found].mean()
+    print(f"hand found in {count} of {len(images)} frames, mean score {score:.3f}", file=sys.stderr)
     write_hands(output, hands, side=pair.side, backend=settings.backend, code=code)
 
 

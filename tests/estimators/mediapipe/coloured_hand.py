@@ -1,4 +1,4 @@
-"""A network that sees coloured spots for a hand, so that where it finds it is known exactly."""
+"""A network that sees coloured spots for a hand, so that where it finds it is known exactly; palms at given places."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from handloom.estimators.mediapipe.landmark_network import HandLandmarks, LandmarkNetwork
+from handloom.estimators.mediapipe.palm_detector import PalmDetector
 from handloom.estimators.mediapipe.tflite_file import read_graph
 
-from .small_tflite import landmark_file
+from .small_tflite import landmark_file, palm_file
 
 
 class SpotNetwork(LandmarkNetwork):
@@ -55,3 +56,19 @@ def spots_picture(wrist: tuple[float, float], tip: tuple[float, float], *, left:
         if spot is not None:
             picture[..., channel] = 255 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / 8)
     return picture.astype(np.uint8)
+
+
+def palms_at(folder: Path, *places: tuple[float, float]) -> PalmDetector:
+    """A detector that finds upright palms of 30 pixels at these places of every picture of 160 x 120."""
+    numbers, logits = np.zeros((2016, 18)), np.full((2016, 1), -9.0)
+    scale = 192 / 160
+    for row, (x, y) in enumerate(places):
+        anchor = 2 * 24 * row
+        origin = np.array([0.5 / 24, (row + 0.5) / 24]) * 192
+        centre = (np.array([x, y]) + 0.5 + [0, 20]) * scale - origin
+        points = np.tile(centre, (7, 1))
+        points[0] += [0, 15 * scale]
+        points[2] -= [0, 15 * scale]
+        numbers[anchor] = np.concatenate([centre, [30 * scale, 30 * scale], points.reshape(-1)])
+        logits[anchor] = 3.0 - row
+    return PalmDetector.of(palm_file(folder / "palms.tflite", numbers=numbers, logits=logits))

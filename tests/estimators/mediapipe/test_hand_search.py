@@ -4,15 +4,12 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from handloom.estimators.mediapipe.hand_search import hands_by_palms, hands_in_boxes, hands_in_squares
-from handloom.estimators.mediapipe.palm_detector import PalmDetector
+from handloom.estimators.mediapipe.hand_search import hands_in_boxes, hands_in_squares
 from handloom.estimators.mediapipe.upright_squares import UprightSquares, squares_about_keypoints
 
 from .coloured_hand import SpotNetwork, spots_picture
-from .small_tflite import palm_file
 
 CENTRE = np.array([80.0, 60.0])
 
@@ -76,46 +73,3 @@ def test_known_squares_are_looked_at_once(tmp_path: Path) -> None:
     found = hands_in_squares(network, [spots_picture(wrist, tip)], squares_about_keypoints(points[None]))
     assert network.seen == 1
     torch.testing.assert_close(found.keypoints_px[0], points, atol=0.3, rtol=0)
-
-
-def palms_at(folder: Path, *places: tuple[float, float]) -> PalmDetector:
-    """A detector that finds upright palms of 30 pixels at these places of every picture of 160 x 120."""
-    numbers, logits = np.zeros((2016, 18)), np.full((2016, 1), -9.0)
-    scale = 192 / 160
-    for row, (x, y) in enumerate(places):
-        anchor = 2 * 24 * row
-        origin = np.array([0.5 / 24, (row + 0.5) / 24]) * 192
-        centre = (np.array([x, y]) + 0.5 + [0, 20]) * scale - origin
-        points = np.tile(centre, (7, 1))
-        points[0] += [0, 15 * scale]
-        points[2] -= [0, 15 * scale]
-        numbers[anchor] = np.concatenate([centre, [30 * scale, 30 * scale], points.reshape(-1)])
-        logits[anchor] = 3.0 - row
-    return PalmDetector.of(palm_file(folder / "palms.tflite", numbers=numbers, logits=logits))
-
-
-def test_palms_lead_to_hands_and_pictures_without_are_listed(tmp_path: Path) -> None:
-    network, palms = SpotNetwork(tmp_path), palms_at(tmp_path, (80.0, 75.0))
-    pictures = [spots_picture(*hand_at(0.2)), np.zeros((120, 160, 3), np.uint8), spots_picture(*hand_at(-0.3))]
-    found = hands_by_palms(palms, network, pictures)
-    assert found.found.tolist() == [True, False, True]
-    assert bool(found.hands.keypoints_px[1].isnan().all())
-    assert found.hands.presence[1].item() == 0.0
-    for row, angle in ((0, 0.2), (2, -0.3)):
-        np.testing.assert_allclose(found.hands.keypoints_px[row, [0, 20]], np.array(hand_at(angle)), atol=0.3)
-
-
-def test_no_palm_anywhere(tmp_path: Path) -> None:
-    found = hands_by_palms(palms_at(tmp_path), SpotNetwork(tmp_path), [np.zeros((120, 160, 3), np.uint8)] * 2)
-    assert found.found.tolist() == [False, False]
-    assert bool(found.hands.joints_m.isnan().all())
-
-
-@pytest.mark.parametrize(("side", "x"), [("right", 40.0), ("left", 120.0), (None, 40.0)])
-def test_of_two_hands_the_side_decides(tmp_path: Path, side: str | None, x: float) -> None:
-    """Two hands, the left one blue; without a side the first of two equally sure ones is taken."""
-    right = spots_picture((40.0, 80.0), (40.0, 50.0))
-    left = spots_picture((120.0, 80.0), (120.0, 50.0), left=True)
-    palms = palms_at(tmp_path, (40.0, 65.0), (120.0, 65.0))
-    found = hands_by_palms(palms, SpotNetwork(tmp_path), [right + left], side=side)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found.hands.keypoints_px[0, 0], [x, 80.0], atol=0.3)

@@ -1,15 +1,14 @@
-"""Hands in pictures: the landmark network on upright squares, whose direction is found by palms or by trying."""
+"""Hands in pictures: the landmark network on upright squares, whose direction is known or found by trying."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from handloom.estimators.mediapipe.landmark_network import INPUT_PX, HandLandmarks, LandmarkNetwork, network_input
-from handloom.estimators.mediapipe.palm_detector import PalmDetector
 from handloom.estimators.mediapipe.upright_squares import (
     TURNS,
     UprightSquares,
@@ -19,7 +18,6 @@ from handloom.estimators.mediapipe.upright_squares import (
     squares_about_keypoints,
     turned,
 )
-from handloom.hand.joints import Side
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -55,13 +53,10 @@ def placed(landmarks: HandLandmarks, squares: UprightSquares) -> UprightHands:
 
 
 @torch.no_grad()
-def hands_in_crops(
-    network: LandmarkNetwork,
-    crops_u8: UInt8[np.ndarray, "hands 224 224 3"],
-    squares: UprightSquares,
-    batch_size: int = 16,
-) -> UprightHands:
-    """The hands of crops that `square_crops` cut out, on the CPU in double precision."""
+def landmarks_in_crops(
+    network: LandmarkNetwork, crops_u8: UInt8[np.ndarray, "hands 224 224 3"], batch_size: int = 16
+) -> HandLandmarks:
+    """The network's answers in the crops' own axes, on the CPU in double precision."""
     device = next(network.parameters()).device
     answers = []
     for start in range(0, len(crops_u8), batch_size):
@@ -69,8 +64,18 @@ def hands_in_crops(
         answers.append([value.cpu().double() for value in answer])
     if not answers:
         empty = torch.zeros(0, dtype=torch.float64)
-        return placed(HandLandmarks(empty.new_zeros(0, 21, 3), empty, empty, empty.new_zeros(0, 21, 3)), squares)
-    return placed(HandLandmarks(*(torch.cat(values) for values in zip(*answers, strict=True))), squares)
+        return HandLandmarks(empty.new_zeros(0, 21, 3), empty, empty, empty.new_zeros(0, 21, 3))
+    return HandLandmarks(*(torch.cat(values) for values in zip(*answers, strict=True)))
+
+
+def hands_in_crops(
+    network: LandmarkNetwork,
+    crops_u8: UInt8[np.ndarray, "hands 224 224 3"],
+    squares: UprightSquares,
+    batch_size: int = 16,
+) -> UprightHands:
+    """The hands of crops that `square_crops` cut out."""
+    return placed(landmarks_in_crops(network, crops_u8, batch_size), squares)
 
 
 def hands_in_squares(
@@ -127,53 +132,3 @@ def _better(before: UprightHands, after: UprightHands) -> UprightHands:
     values = [pick(old, new) for old, new in zip(before[:4], after[:4], strict=True)]
     squares = UprightSquares(*(pick(old, new) for old, new in zip(before.squares, after.squares, strict=True)))
     return UprightHands(values[0], values[1], values[2], values[3], squares)
-
-
-class FoundByPalm(NamedTuple):
-    """One hand per picture; the rows of pictures without one are NaN, and their presence is 0."""
-
-    hands: UprightHands
-    found: Bool[Tensor, " pictures"]
-
-
-def hands_by_palms(
-    palms: PalmDetector,
-    network: LandmarkNetwork,
-    pictures: Sequence[Picture],
-    side: Side | None = None,
-    refinements: int = 1,
-    lowest_presence: float = 0.5,
-    batch_size: int = 16,
-) -> FoundByPalm:
-    """The surest hand of each picture, searched in all of it; with `side`, one that looks like this hand is preferred.
-
-    The network's handedness is weak (see `LandmarkNetwork`), so it only decides between several hands of a picture.
-    """
-    seen = [palms.detect(picture) for picture in pictures]
-    owner = torch.tensor([row for row, each in enumerate(seen) for _ in range(len(each.score))], dtype=torch.long)
-    shown = [pictures[row] for row in owner.tolist()]
-    count = len(pictures)
-    blank = UprightHands(
-        torch.full((count, 21, 2), torch.nan, dtype=torch.float64),
-        torch.full((count, 21, 3), torch.nan, dtype=torch.float64),
-        torch.zeros(count, dtype=torch.float64),
-        torch.full((count,), torch.nan, dtype=torch.float64),
-        UprightSquares(
-            *(torch.full(size, torch.nan, dtype=torch.float64) for size in ((count, 2), (count,), (count,)))
-        ),
-    )
-    if not shown:
-        return FoundByPalm(blank, torch.zeros(count, dtype=torch.bool))
-    squares = UprightSquares(*(torch.cat(values) for values in zip(*(each.squares() for each in seen), strict=True)))
-    hands = refined(network, shown, hands_in_squares(network, shown, squares, batch_size), refinements, batch_size)
-    score = hands.presence
-    if side is not None:
-        score = score * (hands.handedness if side == "right" else 1 - hands.handedness)
-    score = torch.where(hands.presence >= lowest_presence, score, -1.0)
-    # For each picture the row of its best hand.
-    table = torch.where(owner == torch.arange(count)[:, None], score, -1.0)
-    best, found = table.argmax(1), table.amax(1) >= 0.0
-    picked = hands.chosen(best[found])
-    for whole, part in zip([*blank[:4], *blank.squares], [*picked[:4], *picked.squares], strict=True):
-        whole[found] = part
-    return FoundByPalm(blank, found)

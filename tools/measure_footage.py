@@ -18,7 +18,8 @@ from handloom.footage.pairing import read_pairs
 from handloom.footage.poses_file import read_poses
 from handloom.geometry.rotations import angle_deg
 from handloom.hand.joints import BONE
-from handloom.runtime.artifacts import read_arrays, read_json
+from handloom.runtime.artifacts import read_arrays
+from handloom.runtime.files import read_json
 
 
 def error_mm(joints_m: np.ndarray, true_m: np.ndarray) -> float:

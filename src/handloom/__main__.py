@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from handloom.runtime.artifacts import write_text
 from handloom.runtime.config.documents import documents
 from handloom.runtime.config.load import load_settings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +43,8 @@ def _check(overlays: list[Path]) -> int:
 def _convert_mano(folder: Path, output: Path) -> int:
     from handloom.hand.mano_files import convert_mano
 
-    convert_mano(folder, output)
+    pickles = folder / "MANO_RIGHT.pkl", folder / "MANO_LEFT.pkl"
+    convert_mano(*pickles, output / "mano_right.npz", output / "mano_left.npz")
     return 0
 
 

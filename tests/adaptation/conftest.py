@@ -13,8 +13,8 @@ import torch
 from handloom.datasets.views import ViewSamples, save_views
 from handloom.estimators.detnet.checkpoint import save_checkpoint
 from handloom.estimators.detnet.network import DetNet, initialise
-from handloom.runtime.artifacts import write_json
 from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.files import write_json
 
 PAIRS = 24
 ROOT_JOINT = 0

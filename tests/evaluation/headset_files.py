@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from handloom.datasets.views import ViewSamples, pair_samples, save_views
-from handloom.runtime.artifacts import Header, write_arrays, write_json
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.files import write_json
 
 PAIRS = tuple(f"{a}-{b}" for a, b in combinations(range(1, 5), 2))
 PUBLISHED_ERROR_DEG = 2.0

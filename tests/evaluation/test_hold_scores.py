@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from handloom.evaluation.hold_scores import score_hold_sequence
-from handloom.runtime.artifacts import read_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 from .sequence_files import sequence_arrays, write_predictions, write_truth
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from handloom.evaluation.hold_tables import METRICS, benchmark_seconds, write_hold_ablation, write_hold_table
-from handloom.runtime.artifacts import write_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_json
 
 COLUMNS = [
     *("method", "sequence", "mpjpe_mm", "chamfer_cm2", "f5_pct", "f10_pct", "chamfer_hand_cm2", "mrrpe_mm"),

@@ -10,8 +10,8 @@ import pytest
 from handloom.evaluation.hold_scores import score_hold_sequence
 from handloom.evaluation.interchange import joints_from_vertices, read_interchange, score_interchange
 from handloom.hand.open_hand import open_hand
-from handloom.runtime.artifacts import read_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 from .sequence_files import FRAMES, sequence_arrays, write_predictions, write_truth
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from handloom.evaluation.interchange import read_interchange, score_interchange
 from handloom.hand.open_hand import open_hand
-from handloom.runtime.artifacts import read_json
+from handloom.runtime.files import read_json
 
 from .sequence_files import FRAMES, sequence_arrays, write_truth
 

@@ -18,8 +18,9 @@ from handloom.figures.hold_sequence import read_hold_sequence
 from handloom.figures.mesh_export import KIND, export_meshes
 from handloom.figures.mesh_page import write_mesh_page
 from handloom.figures.surface_colours import surface_colours
-from handloom.runtime.artifacts import Header, read_arrays, read_json, write_arrays
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 from .hold_files import FAILED, FRAMES, GREEN, HEIGHT_PX, INTRINSICS, RED, WIDTH_PX, HoldFiles, block, write_sequence
 

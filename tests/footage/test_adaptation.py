@@ -17,9 +17,10 @@ from handloom.footage.pair_rotation import read_rotation_12
 from handloom.footage.pairing import pair_views, read_pairs
 from handloom.footage.source_networks import LANDMARKS_KIND, spread_rows
 from handloom.geometry.rotations import angle_deg
-from handloom.runtime.artifacts import read_json, read_weights
+from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 from .conftest import Rig, TinyNetwork
 

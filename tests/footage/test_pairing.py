@@ -11,9 +11,9 @@ from handloom.demo.camera_pair import Filmed
 from handloom.figures.footage_pairing import draw_pairing
 from handloom.footage.hands_file import read_hands, write_hands
 from handloom.footage.pairing import pair_times, pair_views, read_pairs, read_search
-from handloom.runtime.artifacts import read_json
 from handloom.runtime.config.footage import FootagePairingSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 from .conftest import Rig, seen_hands
 

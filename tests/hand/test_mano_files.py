@@ -16,7 +16,8 @@ import torch
 from handloom.__main__ import main
 from handloom.hand.joints import MANO_PARENTS
 from handloom.hand.mano import rest_joints_m, skin
-from handloom.hand.mano_files import convert_mano, mano_hand, read_mano_pickle
+from handloom.hand.mano_files import convert_mano, read_mano_pickle
+from handloom.hand.model_file import read_hand_model
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import load_pickle
 
@@ -98,6 +99,15 @@ def published(tmp_path, chumpy):
     return tmp_path, hands
 
 
+def converted(folder, output, **options):
+    pickles = folder / "MANO_RIGHT.pkl", folder / "MANO_LEFT.pkl"
+    convert_mano(*pickles, output / "mano_right.npz", output / "mano_left.npz", **options)
+
+
+def hand_of(folder, side):
+    return read_hand_model(folder / f"mano_{side}.npz")[0]
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
 def test_chumpy_objects_are_read_without_chumpy(tmp_path, chumpy, protocol):
     arrays = _hand(0)
@@ -112,9 +122,9 @@ def test_chumpy_objects_are_read_without_chumpy(tmp_path, chumpy, protocol):
 
 def test_converted_hands_are_skinned(published, tmp_path):
     folder, hands = published
-    convert_mano(folder, tmp_path / "converted")
+    converted(folder, tmp_path / "converted")
     for side in ("right", "left"):
-        model = mano_hand(tmp_path / "converted", side)
+        model = hand_of(tmp_path / "converted", side)
         assert model.side == side
         arrays = hands[side.upper()]
         expected = arrays["J_regressor"] @ arrays["v_template"]
@@ -128,13 +138,13 @@ def test_converted_hands_are_skinned(published, tmp_path):
 
 def test_left_shapes_are_mirrored_unless_the_file_is_wanted_as_it_is(published, tmp_path):
     folder, hands = published
-    convert_mano(folder, tmp_path / "fixed")
-    convert_mano(folder, tmp_path / "as_published", fix_left_shapes=False)
+    converted(folder, tmp_path / "fixed")
+    converted(folder, tmp_path / "as_published", fix_left_shapes=False)
     right = torch.from_numpy(hands["RIGHT"]["shapedirs"]).float()
     flip = torch.tensor([-1.0, 1.0, 1.0])[:, None]
-    torch.testing.assert_close(mano_hand(tmp_path / "fixed", "left").shapedirs, right * flip)
-    torch.testing.assert_close(mano_hand(tmp_path / "fixed", "right").shapedirs, right)
-    torch.testing.assert_close(mano_hand(tmp_path / "as_published", "left").shapedirs, right)
+    torch.testing.assert_close(hand_of(tmp_path / "fixed", "left").shapedirs, right * flip)
+    torch.testing.assert_close(hand_of(tmp_path / "fixed", "right").shapedirs, right)
+    torch.testing.assert_close(hand_of(tmp_path / "as_published", "left").shapedirs, right)
 
 
 def test_a_left_hand_that_is_mirrored_already_stays(tmp_path, chumpy):
@@ -142,15 +152,15 @@ def test_a_left_hand_that_is_mirrored_already_stays(tmp_path, chumpy):
     left["shapedirs"] = right["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
     for side, arrays in (("RIGHT", right), ("LEFT", left)):
         _write(tmp_path / f"MANO_{side}.pkl", _as_published(chumpy, arrays), protocol=2)
-    convert_mano(tmp_path, tmp_path / "converted")
-    shapes = mano_hand(tmp_path / "converted", "left").shapedirs
+    converted(tmp_path, tmp_path / "converted")
+    shapes = hand_of(tmp_path / "converted", "left").shapedirs
     torch.testing.assert_close(shapes, torch.from_numpy(left["shapedirs"]).float())
 
 
 def test_equal_files_give_equal_bytes(published, tmp_path):
     folder, _ = published
-    convert_mano(folder, tmp_path / "one")
-    convert_mano(folder, tmp_path / "two")
+    converted(folder, tmp_path / "one")
+    converted(folder, tmp_path / "two")
     for name in ("mano_right.npz", "mano_left.npz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -265,7 +275,7 @@ def test_a_truncated_file_is_named(published, kept):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(InputError, match=r"MANO_RIGHT\.pkl: .*fetch it again"):
-        convert_mano(folder, folder / "converted")
+        converted(folder, folder / "converted")
     assert not (folder / "converted").exists()
 
 
@@ -307,6 +317,6 @@ def test_selection_beyond_its_array_is_refused(tmp_path, chumpy):
 def test_the_command_line_converts_and_says_what_is_missing(published, tmp_path, capsys):
     folder, _ = published
     assert main(["convert-mano", str(folder), str(tmp_path / "by_command")]) == 0
-    assert mano_hand(tmp_path / "by_command", "left").side == "left"
+    assert hand_of(tmp_path / "by_command", "left").side == "left"
     assert main(["convert-mano", str(tmp_path / "nowhere"), str(tmp_path / "nothing")]) == 1
     assert "MANO_RIGHT.pkl" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from handloom.reconstruction.hand_registration import register_hands
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.hand_tracking import AlignmentSettings, HandRegistrationSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.tables import read_table
+from handloom.runtime.files import read_table
 
 from .held_hand import INTRINSICS, METRES_PER_UNIT, HeldHand, error_mm, held_hand
 

@@ -15,19 +15,9 @@ import pandas as pd
 import pytest
 import torch
 
-from handloom.runtime.artifacts import (
-    Header,
-    atomic_path,
-    read_arrays,
-    read_json,
-    read_weights,
-    write_arrays,
-    write_json,
-    write_table,
-    write_text,
-    write_weights,
-)
+from handloom.runtime.artifacts import Header, read_arrays, read_weights, write_arrays, write_weights
 from handloom.runtime.errors import InputError, OutputError
+from handloom.runtime.files import atomic_path, read_json, write_json, write_table, write_text
 
 HEADER = Header(kind="poses", units="m", frame="camera", joint_order="snap", seed=3, code="abc", extra={"root": "0"})
 
@@ -149,7 +139,7 @@ def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
     program = (
-        "import os, signal, sys; from pathlib import Path; from handloom.runtime.artifacts import atomic_path\n"
+        "import os, signal, sys; from pathlib import Path; from handloom.runtime.files import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('ne'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

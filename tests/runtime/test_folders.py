@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from handloom.runtime.errors import OutputError
-from handloom.runtime.folders import require_writable
+from handloom.runtime.files import require_writable
 
 
 def test_folders_that_are_there_or_can_be_made_are_fine_and_stay_as_they_are(tmp_path: Path) -> None:

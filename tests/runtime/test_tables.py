@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from handloom.runtime.errors import InputError
-from handloom.runtime.tables import read_table
+from handloom.runtime.files import read_table
 
 
 def test_a_table_may_have_more_columns_than_are_needed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handloom.runtime.whole_folders import whole_folder
+from handloom.runtime.files import whole_folder
 
 
 def test_a_finished_folder_replaces_what_was_there(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 from handloom.demo.camera_pair import TRUTH_KIND
 from handloom.footage.pairing import KIND as PAIRS_KIND
 from handloom.footage.poses_file import FootagePoses, write_poses
-from handloom.runtime.artifacts import Header, write_arrays, write_json
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.files import write_json
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 

@@ -14,8 +14,9 @@ from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.config.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.runtime.errors import InputError
-from handloom.runtime.folders import require_writable
+from handloom.runtime.files import require_writable
 from handloom.runtime.job import hand_down_source
+from handloom.runtime.stages import stage
 
 hand_down_source(SOURCE)
 
@@ -58,6 +59,11 @@ wildcard_constraints:
     dataset="assembly_hands|rhd|ganerated",
     phase="phase1|phase3_unrefined|phase3",
     ablation="|_ablation",
+
+
+def needs(mem_mb=2000, runtime=60, gpu=0):
+    """A job's resources: memory of the host, minutes, and GPUs where the device is one."""
+    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu and GPUS}
 
 
 def plain(settings):

@@ -12,7 +12,8 @@ from handloom.adaptation.source_prediction import predict_view
 from handloom.datasets.views import ViewSamples
 from handloom.estimators.detnet.network import DetNet
 from handloom.estimators.detnet.prediction import Predictions
-from handloom.runtime.artifacts import Header, write_arrays, write_text
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.files import write_text
 
 KIND = "pair_predictions"
 

@@ -32,10 +32,10 @@ from handloom.geometry.rotations import (
     rotation_between,
 )
 from handloom.geometry.synchronisation import all_pairs, pair_rotations, synchronise_rotations
-from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.datasets import Headset
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json, write_json
 
 RotationInit = Literal["published", "single", "synchronised"]
 LEAST_SPREAD_DEG = 1.0

@@ -33,6 +33,7 @@ from handloom.geometry.rotations import momentum_rotation
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.devices import chosen_precision
 from handloom.runtime.seeds import torch_generator
 
 Variant = Literal["s2dhand", "s2dhand_sync"]
@@ -71,6 +72,7 @@ def adapt(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    settings = settings.model_copy(update={"precision": chosen_precision(settings.precision, device)})
     view_1, view_2 = load_views(views_1), load_views(views_2)
     index_1, index_2 = (torch.from_numpy(index) for index in pair_samples(view_1, view_2))
     start = read_rotation(rotations, pair, ROTATION_OF[variant])

@@ -13,8 +13,8 @@ from handloom.datasets.frames_file import FramesFile, read_frames_file
 from handloom.datasets.mask_labels import BACKGROUND, LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder
 from handloom.runtime.images import read_grey, read_rgb
-from handloom.runtime.whole_folders import whole_folder
 
 _LISTED = 8
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json, write_json
 
 _KEYS = {"names", "times_s", "width_px", "height_px", "source", "intrinsics"}
 

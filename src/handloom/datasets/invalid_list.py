@@ -13,9 +13,9 @@ from jaxtyping import Bool
 
 from handloom.datasets.assembly_hands import HANDS, HandAnnotations, annotation_files, read_annotations
 from handloom.datasets.crops import squares_around
-from handloom.runtime.artifacts import write_text
 from handloom.runtime.config.datasets import AssemblyHandsSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_text
 
 FEWEST_VALID_JOINTS = 10
 

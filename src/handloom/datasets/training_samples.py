@@ -24,10 +24,11 @@ from handloom.datasets.ganerated import GaneratedHands
 from handloom.datasets.invalid_list import FEWEST_VALID_JOINTS
 from handloom.datasets.labelled_hands import FIELD_MARGIN, LabelledHand, LabelledHands, training_crop
 from handloom.datasets.rhd import RhdHands
-from handloom.runtime.artifacts import Header, atomic_path
+from handloom.runtime.artifacts import Header
 from handloom.runtime.config.datasets import AssemblyHandsSettings, DatasetsSettings
 from handloom.runtime.config.detnet import DatasetName
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_grey
 from handloom.runtime.progress import progress
 

@@ -14,9 +14,9 @@ from handloom.datasets.frames_file import FramesFile, write_frames_file
 from handloom.datasets.ho3d import PICTURES, read_sequence
 from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder
 from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
-from handloom.runtime.whole_folders import whole_folder
 
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _LOST_FRACTION = 0.02

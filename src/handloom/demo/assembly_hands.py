@@ -17,12 +17,12 @@ from handloom.demo.sensor import random_monochrome_sensor
 from handloom.demo.sequences import SequencePlan, Split, assembly_sequences
 from handloom.demo.workers import single_threaded
 from handloom.hand.joints import ASSEMBLY_HANDS_FROM_SNAP, FINGERS
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_text
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.datasets import DemoSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder, write_text
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import numpy_generator
-from handloom.runtime.whole_folders import whole_folder
 
 KIND = "demo_assembly_sequence"
 _HIDDEN_BEHIND_M = 0.05
@@ -147,7 +147,7 @@ def gather_assembly_split(
     for path in annotation_files:
         arrays, header = read_arrays(path, KIND)
         sequence = header.extra["sequence"]
-        names = HEADSETS[header.extra["headset"]].camera_names  # type: ignore[index]  # written by us from a Headset
+        names = HEADSETS[header.extra["headset"]].camera_names
         frames = [int(frame) for frame in arrays["frames"]]
         calibration[sequence] = {
             "intrinsics": {

@@ -11,8 +11,8 @@ from PIL import Image
 from handloom.demo.rhd import RhdSplit
 from handloom.demo.sequences import Split
 from handloom.hand.joints import SNAP_BONES, SNAP_FROM_ASSEMBLY_HANDS, SNAP_FROM_RHD
-from handloom.runtime.artifacts import atomic_path, read_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path, read_json
 from handloom.runtime.images import read_rgb
 from handloom.runtime.pickles import load_pickle
 

@@ -11,8 +11,8 @@ from handloom.demo.renderer import project
 from handloom.demo.third_person import CAMERA_FROM_WORLD, photograph_hands, pose_hand
 from handloom.demo.workers import render_all
 from handloom.runtime.config.datasets import DemoSettings
+from handloom.runtime.files import whole_folder
 from handloom.runtime.seeds import numpy_generator
-from handloom.runtime.whole_folders import whole_folder
 
 IMAGE_PX = 256
 PICTURES_PER_FOLDER = 1024

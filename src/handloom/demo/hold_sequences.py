@@ -32,11 +32,10 @@ from handloom.demo.sensor import Sensor
 from handloom.demo.textures import photograph_patch
 from handloom.demo.workers import render_all, single_threaded
 from handloom.hand.joints import MANO21_FROM_SNAP
-from handloom.runtime.artifacts import write_text
 from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder, write_text
 from handloom.runtime.seeds import numpy_generator
-from handloom.runtime.whole_folders import whole_folder
 
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 HAND_COLOUR, OBJECT_COLOUR = (0, 0, 255), (0, 255, 0)

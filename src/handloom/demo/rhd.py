@@ -16,8 +16,8 @@ from handloom.demo.third_person import CAMERA_FROM_WORLD, PosedHand, photograph_
 from handloom.demo.workers import render_all
 from handloom.hand.joints import RHD_FROM_SNAP
 from handloom.runtime.config.datasets import DemoSettings
+from handloom.runtime.files import whole_folder
 from handloom.runtime.seeds import numpy_generator
-from handloom.runtime.whole_folders import whole_folder
 
 RhdSplit = Literal["training", "evaluation"]
 IMAGE_PX = 320

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from handloom.runtime.artifacts import write_table
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
 
 TOTAL = "all rules"
 

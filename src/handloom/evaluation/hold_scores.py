@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from handloom.evaluation.frame_meshes import FrameMeshes, matched, read_predictions, read_truth
 from handloom.evaluation.icp import RESTARTS, Aligned, align_meshes
 from handloom.evaluation.mesh_metrics import frame_metrics
-from handloom.runtime.artifacts import write_json, write_table
+from handloom.runtime.files import write_json, write_table
 from handloom.runtime.seeds import derived_seed
 
 Protocol = Literal["faithful", "per_frame"]

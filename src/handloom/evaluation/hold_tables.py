@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from handloom.evaluation.hold_printed import ABLATION, COMPARISON, HoldPrint, as_html, as_markdown
-from handloom.runtime.artifacts import read_json, write_table, write_text
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json, write_table, write_text
 
 MEAN = "mean"
 METRICS = ("mpjpe_mm", "chamfer_cm2", "f5_pct", "f10_pct", "chamfer_hand_cm2", "mrrpe_mm", "coverage_pct")

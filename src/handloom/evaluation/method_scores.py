@@ -22,9 +22,10 @@ from handloom.evaluation.pair_predictions import (
     views_of,
 )
 from handloom.evaluation.pose_metrics import joint_errors, mean_over_instances, merge_views, mono_m
-from handloom.runtime.artifacts import read_arrays, write_table
+from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.config.datasets import Headset
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
 
 STANDARD = "standard"
 METHOD_OF_VARIANT = {SOURCE: "source_only", SOURCE_RAYS: "source_only_rays", "s2dhand": "s2dhand"}

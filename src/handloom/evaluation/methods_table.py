@@ -11,9 +11,8 @@ import pandas as pd
 from handloom.evaluation.method_scores import STANDARD
 from handloom.evaluation.printed_methods import as_html, as_markdown
 from handloom.evaluation.tables import HEADSETS, OVERALL, PAIRS, paper_values
-from handloom.runtime.artifacts import write_table, write_text
 from handloom.runtime.config.methods import MethodsSettings
-from handloom.runtime.tables import read_table
+from handloom.runtime.files import read_table, write_table, write_text
 
 PAPER = "paper_methods.csv"
 LONG = "long"

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 
 from handloom.datasets.views import ViewSamples, pair_samples
 from handloom.evaluation.alignment import AlignedPoses, bone_length, place_on_ground_truth
-from handloom.runtime.artifacts import read_arrays, read_json
+from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 SOURCE, SOURCE_RAYS = "source", "source_rays"
 START_OF = {SOURCE: "published", SOURCE_RAYS: "single"}

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from handloom.evaluation.sequence_quality import COLUMNS, FAIR, GOOD, POOR, UNKNOWN
-from handloom.runtime.artifacts import write_table, write_text
-from handloom.runtime.tables import read_table
+from handloom.runtime.files import read_table, write_table, write_text
 
 _TITLE = "How well each stage of HOLD did"
 _STYLE = """

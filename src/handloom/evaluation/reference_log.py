@@ -19,8 +19,8 @@ from handloom.evaluation.alignment import MM_PER_M, AlignedPoses
 from handloom.evaluation.pair_predictions import align, load_pair_predictions, pair_truth
 from handloom.evaluation.pose_metrics import auc, dual_m, euler_angles, joint_errors, mono_m
 from handloom.geometry.rotations import mean_rotation_unsigned, rotation_between
-from handloom.runtime.artifacts import write_text
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_text
 
 HEADER = "img seq cam frame pred gt valid camrot campos focal pricpt hand pred_trans gt_trans"
 FIELDS = HEADER.split()

@@ -31,9 +31,10 @@ from handloom.evaluation.pose_metrics import (
     rotation_error_deg,
 )
 from handloom.hand.joints import SNAP_NAMES
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_table
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.datasets import Headset
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
 
 SAMPLE_ERRORS = "sample_errors"
 SOURCE_SEED = -1

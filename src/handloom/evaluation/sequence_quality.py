@@ -18,8 +18,9 @@ from handloom.datasets.mask_labels import LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
 from handloom.hand.mano import HandModel, skin
 from handloom.reconstruction.neighbours import NeighbourSearch
-from handloom.runtime.artifacts import Header, read_arrays, write_table
+from handloom.runtime.artifacts import Header, read_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
 
 COLUMNS = ("sequence", "stage", "measure", "value", "unit", "good", "fair", "verdict", "frames", "advice")
 GOOD, FAIR, POOR, UNKNOWN = "good", "fair", "poor", "not known"

@@ -11,8 +11,8 @@ import pandas as pd
 
 from handloom.evaluation.pair_predictions import SOURCE, SOURCE_RAYS
 from handloom.evaluation.printed_tables import as_html, as_markdown
-from handloom.runtime.artifacts import write_table, write_text
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table, write_text
 
 HEADSETS = ("headset1", "headset2")
 PAIRS = ("1-2", "1-3", "1-4", "2-3", "2-4", "3-4")

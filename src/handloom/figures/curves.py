@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from handloom.figures.style import BLUE, INK, ORANGE, SETTING_NAMES, VARIANT_COLOURS, VARIANT_NAMES, drawn
 from handloom.runtime.errors import InputError
-from handloom.runtime.tables import read_table
+from handloom.runtime.files import read_table
 
 
 @dataclass(frozen=True)

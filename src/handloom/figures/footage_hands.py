@@ -9,7 +9,7 @@ from PIL import Image
 from handloom.figures.painted_skeleton import Picture, paint_skeleton, paint_text, resized, rgb_of
 from handloom.figures.style import YELLOW
 from handloom.footage.hands_file import FootageHands, read_hands
-from handloom.runtime.artifacts import atomic_path
+from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_rgb
 
 _COLUMNS, _ROWS = 4, 4

@@ -7,7 +7,7 @@ import numpy as np
 from handloom.figures.style import BLUE, GREY, ORANGE, VERMILION, drawn
 from handloom.footage.hands_file import read_hands
 from handloom.footage.pairing import read_pairs, read_search
-from handloom.runtime.artifacts import read_json
+from handloom.runtime.files import read_json
 
 
 def draw_pairing(pairs_npz: Path, pairing_json: Path, hands: tuple[Path, Path], output: Path, *, name: str) -> None:

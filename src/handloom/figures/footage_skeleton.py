@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from handloom.figures.painted_skeleton import FINGER_RGB
 from handloom.footage.poses_file import read_poses
 from handloom.hand.joints import SNAP_BONES, SNAP_NAMES
-from handloom.runtime.artifacts import atomic_path
+from handloom.runtime.files import atomic_path
 
 _JOINT_M, _BONE_M = 0.006, 0.004
 _WRIST_RGB = (200, 200, 200)

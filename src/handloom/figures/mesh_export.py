@@ -14,7 +14,8 @@ from jaxtyping import Float, Int, UInt8
 
 from handloom.figures.hold_sequence import HAND_RGB, HoldSequence, read_hold_sequence
 from handloom.figures.surface_colours import surface_colours
-from handloom.runtime.artifacts import Header, atomic_path, write_arrays, write_json
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.files import atomic_path, write_json
 
 KIND = "hold_poses"
 _GLB_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])

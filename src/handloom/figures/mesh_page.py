@@ -18,7 +18,7 @@ from PIL import Image
 
 from handloom.figures.hold_sequence import HAND_RGB, HoldSequence, read_hold_sequence
 from handloom.figures.surface_colours import surface_colours
-from handloom.runtime.artifacts import write_text
+from handloom.runtime.files import write_text
 
 SCRIPT = "mesh_viewer.js"
 _PHOTO_WIDTH_PX = 320

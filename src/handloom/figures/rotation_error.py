@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from handloom.figures.style import BLUE, GREY, INK, ORANGE, SETTING_NAMES, SKY, drawn, headset_name
-from handloom.runtime.artifacts import read_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 
 class Series(NamedTuple):

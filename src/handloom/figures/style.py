@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from handloom.hand.joints import FINGERS
-from handloom.runtime.artifacts import atomic_path
+from handloom.runtime.files import atomic_path
 
 # Okabe and Ito's palette.
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (

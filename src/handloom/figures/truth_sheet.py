@@ -9,8 +9,9 @@ from PIL import Image
 
 from handloom.datasets.frames_file import read_frames_file
 from handloom.hand.joints import SNAP_BONES
-from handloom.runtime.artifacts import atomic_path, read_arrays
+from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_rgb
 
 # Okabe and Ito's blue, vermilion and yellow.

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from handloom.runtime.artifacts import atomic_path
 from handloom.runtime.errors import OutputError
+from handloom.runtime.files import atomic_path
 
 CODECS = ("vp09", "mp4v")
 """VP9 plays in browsers; MPEG-4, which any build of OpenCV writes, in players only."""

@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handloom.footage.camera_rotation import StartRotation
-from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json, write_json
 
 
 def write_rotation(path: Path, start: StartRotation, rotation_12: Float[Tensor, "3 3"], pairs: int) -> None:

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Int
 from handloom.datasets.frames_file import FramesFile, read_frames_file
 from handloom.footage.hands_file import FootageHands, read_hands
 from handloom.footage.time_offset import OffsetEstimate, estimate_offset, nearest_frames
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_json
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.config.footage import FootagePairingSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_json
 
 KIND = "footage_pairs"
 OffsetSource = Literal["given", "estimated", "zero, as the estimate is ambiguous"]

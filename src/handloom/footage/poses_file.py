@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from handloom.hand.joints import SNAP_NAMES, SNAP_PARENTS, Side
-from handloom.runtime.artifacts import Header, read_arrays, write_arrays, write_json
+from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_json
 
 KIND = "footage_poses"
 SCHEMA_VERSION = 1

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from handloom.footage.hands_file import FootageHands, read_hands
 from handloom.footage.poses_file import FootagePoses, read_poses
-from handloom.runtime.artifacts import read_json, write_table
+from handloom.runtime.files import read_json, write_table
 
 FILM_AGAIN = "do not trust the poses"
 LARGEST_DEVIATION_DEG = 10.0

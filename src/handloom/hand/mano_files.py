@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS, Side
-from handloom.hand.mano import HandModel
-from handloom.hand.model_file import model_from_arrays, read_hand_model, write_hand_model
+from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS
+from handloom.hand.model_file import model_from_arrays, write_hand_model
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import Global, load_pickle
 
@@ -33,26 +32,19 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
 _NOTES = {"licence": "MANO licence, https://mano.is.tue.mpg.de/license.html; not to be passed on", "tips": "smplx"}
 
 
-def convert_mano(folder: Path, output_folder: Path, fix_left_shapes: bool = True) -> None:
-    """Convert `MANO_RIGHT.pkl` and `MANO_LEFT.pkl` of a folder to `mano_right.npz` and `mano_left.npz`.
+def convert_mano(right: Path, left: Path, right_npz: Path, left_npz: Path, *, fix_left_shapes: bool = True) -> None:
+    """Stage: convert `MANO_RIGHT.pkl` and `MANO_LEFT.pkl` to npz files.
 
     In the published left hand the x components of the shape directions are those of the right hand, not mirrored, so
     that a shape widens one hand and narrows the other (smplx issue 48). They change sign here where they are so;
     `fix_left_shapes=False` keeps the file as published. Raises InputError when a file is missing, damaged or no MANO.
     """
-    right = read_mano_pickle(folder / "MANO_RIGHT.pkl")
-    left = read_mano_pickle(folder / "MANO_LEFT.pkl")
+    of_right, of_left = read_mano_pickle(right), read_mano_pickle(left)
     if fix_left_shapes:
-        left = {**left, "shapedirs": _mirrored_like_right(left["shapedirs"], right["shapedirs"])}
-    hands: tuple[tuple[Side, dict[str, np.ndarray]], ...] = (("right", right), ("left", left))
-    for side, arrays in hands:
+        of_left["shapedirs"] = _mirrored_like_right(of_left["shapedirs"], of_right["shapedirs"])
+    for side, arrays, path in (("right", of_right, right_npz), ("left", of_left, left_npz)):
         model = model_from_arrays({**arrays, "tip_vertices": np.array(MANO_FINGERTIPS_SMPLX), "side": np.array(side)})
-        write_hand_model(_converted(output_folder, side), model, {}, _NOTES)
-
-
-def mano_hand(folder: Path, side: Side = "right") -> HandModel:
-    """The converted MANO hand of a folder that `convert_mano` wrote."""
-    return read_hand_model(_converted(folder, side))[0]
+        write_hand_model(path, model, {}, _NOTES)
 
 
 def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
@@ -75,10 +67,6 @@ def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
     if not 0 <= arrays["f"].min() <= arrays["f"].max() < MANO_VERTEX_COUNT:
         raise InputError(f"{path}: its triangles name vertices that it lacks; fetch it again from {_HOME}")
     return arrays
-
-
-def _converted(folder: Path, side: Side) -> Path:
-    return folder / f"mano_{side}.npz"
 
 
 def _mirrored_like_right(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -40,9 +40,10 @@ from handloom.reconstruction.hand_registration import (
     read_estimates,
 )
 from handloom.reconstruction.pose_gaps import fill_points
-from handloom.runtime.artifacts import Header, write_arrays, write_table
+from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.config.hand_tracking import AlignmentSettings, HandRegistrationSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
 from handloom.runtime.finite_arrays import read_finite_arrays
 
 KIND = "aligned"

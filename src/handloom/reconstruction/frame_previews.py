@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from handloom.runtime.artifacts import atomic_path
+from handloom.runtime.files import atomic_path
 
 TILES = 4
 _CLASS_RGB = np.array([[40, 40, 40], [86, 150, 200], [229, 178, 140], [150, 200, 120]])

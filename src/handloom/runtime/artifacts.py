@@ -1,33 +1,32 @@
-"""Result files that appear whole or not at all, each with a header that says what it holds.
+"""Typed results: a dataclass whose annotations say which arrays a file holds, each file with a header of what it is.
 
-Arrays are npz archives without pickles, weights are safetensors, tables are CSV and scalars JSON. Equal content gives
-equal bytes, so that two runs can be compared file by file.
+Arrays are npz archives without pickles, weights are safetensors. Equal content gives equal bytes, so that two runs can
+be compared file by file.
 """
 
-import errno
 import io
 import json
-import os
-import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from jaxtyping import jaxtyped
+from pydantic import TypeAdapter, ValidationError
 
-from handloom.runtime.errors import InputError, OutputError
+from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_bytes
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
 _HEADER = "header"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+Loaded = TypeVar("Loaded", bound="Artifact")
+_AGAIN = "delete it and run the rule that makes it again"
 
 
 @dataclass(frozen=True)
@@ -42,62 +41,126 @@ class Header:
     code: str = ""
     config: str = ""
     schema_version: int = 1
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The header as one line of JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix) that replaces it when the block succeeds.
+@dataclass(frozen=True)
+class Artifact:
+    """The base of what a stage leaves as one npz file: a frozen dataclass whose annotations are the file's contract.
 
-    The file is flushed to disk before the rename; when the block fails it is removed and what lay at `path` stays.
-    Raises OutputError for a full disk or a folder that cannot be written.
+        @dataclass(frozen=True)
+        class HandPoses(Artifact, kind="hand_poses", units="m, rad", frame="camera", may_be_nan=("shape",)):
+            rotations: Float[np.ndarray, "frames 16 3 3"]
+            shape: Float[np.ndarray, " components"]
+            side: Literal["right", "left"]
+
+    Arrays (NumPy's, PyTorch's, or None where that is allowed) are checked for presence, type, shape and finiteness,
+    named axes for being equally long; `may_be_nan` names those that say "none" by NaN. Everything else is a plain value
+    and stands in the header.
     """
-    path = Path(path)
-    # The name is unique, so two runs that write the same result never share a half-written file.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp{path.suffix}")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _writing(path):
-            yield temporary
-            _flush(temporary)
-            os.replace(temporary, path)
-            _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    _header: ClassVar[Header]
+    _may_be_nan: ClassVar[frozenset[str]]
+
+    def __init_subclass__(
+        cls, *, kind: str, units: str = "", frame: str = "", joint_order: str = "", may_be_nan: Sequence[str] = ()
+    ) -> None:
+        cls._header = Header(kind, units, frame, joint_order)
+        cls._may_be_nan = frozenset(may_be_nan)
+
+    def save(self, path: Path, *, seed: int | None = None, code: str = "") -> None:
+        """Write the file; raises InputError, naming it, for a value that its annotation does not allow."""
+        arrays, values = {}, {}
+        for name, annotation in self._annotations().items():
+            value = getattr(self, name)
+            if _array_types(annotation):
+                if value is not None:
+                    arrays[name] = value
+            else:
+                values[name] = TypeAdapter(annotation).dump_python(value, mode="json")
+        self._check(path, "should be written", arrays)
+        plain = {
+            name: array if isinstance(array, np.ndarray) else array.cpu().numpy() for name, array in arrays.items()
+        }
+        write_arrays(path, plain, replace(self._header, seed=seed, code=code, extra=values))
+
+    @classmethod
+    def load(cls: type[Loaded], path: Path) -> Loaded:
+        """Read the file.
+
+        Raises InputError when it is missing, damaged or of another kind, and for arrays that are not as annotated.
+        """
+        arrays, header = read_arrays(path, cls._header.kind)
+        annotations = cls._annotations()
+        found: dict[str, Any] = {}
+        for name, annotation in annotations.items():
+            types = _array_types(annotation)
+            if name in arrays:
+                found[name] = arrays[name] if np.ndarray in types else _tensor(arrays[name])
+            elif not types and name in header.extra:
+                try:
+                    found[name] = TypeAdapter(annotation).validate_python(header.extra[name])
+                except ValidationError as error:
+                    raise InputError(
+                        f"{path}: {name} is {header.extra[name]!r}: {error.errors()[0]['msg']}; {_AGAIN}"
+                    ) from None
+        lacking = [name for name in annotations if name not in found and not _optional(annotations[name])]
+        if lacking:
+            raise InputError(f"{path}: lacks {', '.join(lacking)}; {_AGAIN}")
+        cls._check(path, "was found", {name: found[name] for name in found if _array_types(annotations[name])})
+        return cls(**{name: found.get(name) for name in annotations})
+
+    @classmethod
+    def _annotations(cls) -> dict[str, Any]:
+        hints = get_type_hints(cls)
+        return {each.name: hints[each.name] for each in fields(cls)}
+
+    @classmethod
+    def _check(cls, path: Path, what: str, arrays: Mapping[str, Any]) -> None:
+        annotations = cls._annotations()
+        with jaxtyped("context"):  # one context: axes of one name are equally long in all arrays
+            for name, array in arrays.items():
+                if not isinstance(array, annotations[name]):
+                    shapes = _shaped(annotations[name])
+                    expected = " or ".join(f"{each.dtype.__name__} '{each.dim_str}'" for each in shapes) or "an array"
+                    raise InputError(
+                        f"{path}: {name} of type {array.dtype} and shape {tuple(array.shape)} {what}, but {expected} "
+                        f"was expected; {_AGAIN}"
+                    )
+        bad = [name for name, array in arrays.items() if name not in cls._may_be_nan and not _finite(array)]
+        if bad:
+            raise InputError(f"{path}: {', '.join(bad)} holds NaN, but finite numbers were expected; {_AGAIN}")
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _shaped(annotation: Any) -> list[Any]:
+    """The jaxtyping annotations in an annotation, which may be a union."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [part for part in parts if hasattr(part, "dim_str")]
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say what to do about a full disk and an unwritable folder; errors about files elsewhere pass unchanged."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            advice = "free some space and run again"
-            raise OutputError(error.errno, f"no room to write {path}: {error.strerror}; {advice}") from error
-        elsewhere = error.filename is not None and not path.is_relative_to(Path(error.filename).parent)
-        if error.errno in _NO_ACCESS and not elsewhere:
-            advice = f"make {path.parent} a writable folder and run again"
-            raise OutputError(error.errno, f"cannot write {path}: {error.strerror}; {advice}") from error
-        raise
+def _array_types(annotation: Any) -> set[Any]:
+    """The array classes of an annotation; none for a plain value. Arrays of text are annotated `np.ndarray` alone."""
+    return {np.ndarray} if annotation is np.ndarray else {each.array_type for each in _shaped(annotation)}
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+def _optional(annotation: Any) -> bool:
+    return type(None) in get_args(annotation)
+
+
+def _tensor(array: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def _finite(array: Any) -> bool:
+    if isinstance(array, np.ndarray):
+        return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+    return bool(array.isfinite().all())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Header) -> None:
@@ -122,7 +185,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Header) -
             np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
             archive.writestr(entry, member.getbuffer(), compress_type=zipfile.ZIP_DEFLATED, compresslevel=1)
-    _write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Header]:
@@ -151,7 +214,7 @@ def write_weights(path: Path, state: "Mapping[str, torch.Tensor]", header: Heade
 
     # One key only: the order of several metadata keys is not fixed, and equal content must give equal bytes.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    _write_bytes(Path(path), save(tensors, metadata={"handloom": header.to_json()}))
+    write_bytes(Path(path), save(tensors, metadata={"handloom": header.to_json()}))
 
 
 def read_weights(path: Path, kind: str) -> "tuple[dict[str, torch.Tensor], Header]":
@@ -190,29 +253,3 @@ def _checked_header(path: Path, text: str, kind: str) -> Header:
             f"{path}: is of version {header.schema_version}, newer than this handloom can read; update handloom"
         )
     return header
-
-
-def write_table(path: Path, frame: "pd.DataFrame") -> None:
-    """Write a table as CSV without its index."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON with sorted keys; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; raises InputError when it is missing or cut short."""
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected JSON") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not whole, valid JSON ({error}); fetch or make it again") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8."""
-    _write_bytes(Path(path), text.encode("utf-8"))

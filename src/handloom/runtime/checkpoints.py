@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from handloom.runtime.artifacts import atomic_path
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 
 _KEPT = 2
 

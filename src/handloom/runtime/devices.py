@@ -1,13 +1,19 @@
 """The device that a stage computes on, and equal runs there."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from handloom.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+"""Flags of processors that multiply bfloat16 in hardware; others emulate it, nine times slower than float32."""
 
 
 @contextmanager
@@ -37,3 +43,30 @@ def computing_on(device: str, threads: int | None = None) -> "Iterator[torch.dev
     finally:
         torch.use_deterministic_algorithms(before[0])
         memory.fill_uninitialized_memory = before[1]
+
+
+def chosen_precision(wanted: Precision, device: str) -> Literal["float32", "bfloat16"]:
+    """The precision to compute in: what is wanted, or, for `auto`, bfloat16 where the device is known to be fast in it.
+
+    Said on stderr, so that a log tells which was taken.
+    """
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if torch.device(device).type == "cuda":
+        fast, reason = torch.cuda.is_bf16_supported(including_emulation=False), "by the GPU's own account"
+    else:
+        fast, reason = bool(_processor_flags() & _FAST_BFLOAT16), "by the processor's flags"
+    taken: Literal["float32", "bfloat16"] = "bfloat16" if fast else "float32"
+    print(f"precision: {taken} ({reason})", file=sys.stderr, flush=True)
+    return taken
+
+
+def _processor_flags() -> set[str]:
+    """What Linux tells of the processor; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())

@@ -16,10 +16,10 @@ from handloom.reconstruction.holdnet.hand_prior import (
 )
 from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork
 from handloom.reconstruction.holdnet.node import hand_shape_network
-from handloom.runtime.artifacts import read_json
 from handloom.runtime.config.holdnet import SdfNetSettings
 from handloom.runtime.config.holdnet_training import HandPriorSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
 
 from ..compact.scene import MODEL  # noqa: TID252 (the tests are no package)
 from .scene import generator, same, small_model, small_settings

@@ -28,6 +28,7 @@ from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.detnet import DetNetSettings
 from handloom.runtime.config.methods import Budget, MethodName, MethodsSettings
+from handloom.runtime.devices import chosen_precision
 from handloom.runtime.seeds import torch_generator
 
 SETTINGS = {"methods": MethodsSettings, "adaptation": AdaptationSettings, "detnet": DetNetSettings}
@@ -106,6 +107,7 @@ def adapt_method(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    adaptation = adaptation.model_copy(update={"precision": chosen_precision(adaptation.precision, device)})
     views = load_views(inputs.views_1), load_views(inputs.views_2)
     index_1, index_2 = (torch.from_numpy(index) for index in pair_samples(*views))
     start = read_rotation(inputs.rotations, pair, "single")

@@ -20,6 +20,7 @@ from handloom.estimators.detnet.readout import read_out
 from handloom.estimators.detnet.training_batches import SamplePool, TrainingBatch
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
+from handloom.runtime.devices import chosen_precision
 from handloom.runtime.errors import InputError
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
@@ -61,6 +62,7 @@ def pretrain(
     last checkpoint (a folder `work` beside the output, named by settings, samples and code) and ends with the same
     bytes on a CPU. Raises InputError for samples that cannot be used and for a loss that is no number any more.
     """
+    settings = settings.model_copy(update={"precision": chosen_precision(settings.precision, device)})
     pool = SamplePool([load_samples(path) for path in samples], settings.held_out_fraction)
     identity = fingerprint(network_settings, settings, list(samples), root_joint, seed, code)
     work = CheckpointFolder(outputs.checkpoint.parent / "work", identity)
@@ -186,7 +188,7 @@ def _check_finite(losses: Tensor, epoch: int, settings: PretrainingSettings) -> 
 def _write_history(path: Path, history: list[list[float]]) -> None:
     import pandas as pd  # half a second that a resumed run should not pay before it trains
 
-    from handloom.runtime.artifacts import write_table
+    from handloom.runtime.files import write_table
 
     frame = pd.DataFrame(history, columns=list(HISTORY_COLUMNS))
     write_table(path, frame.astype({"epoch": int}))

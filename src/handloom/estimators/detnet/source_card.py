@@ -11,9 +11,9 @@ from handloom.estimators.detnet.checkpoint import KIND
 from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
 from handloom.estimators.detnet.provenance import Provenance
 from handloom.estimators.detnet.training_batches import SamplePool
-from handloom.runtime.artifacts import read_weights, write_text
+from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
-from handloom.runtime.tables import read_table
+from handloom.runtime.files import read_table, write_text
 
 SHOWN_EPOCHS = 10
 _CURVES = {

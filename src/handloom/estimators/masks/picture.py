@@ -9,7 +9,7 @@ from PIL import Image
 
 from handloom.datasets.mask_labels import LEFT_HAND, OBJECT, RIGHT_HAND
 from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
-from handloom.runtime.artifacts import atomic_path
+from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_rgb
 
 # Okabe and Ito's blue, vermilion and green.

@@ -10,8 +10,8 @@ from PIL import Image
 
 from handloom.datasets.mask_labels import MASK_LABELS
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder
 from handloom.runtime.images import read_grey
-from handloom.runtime.whole_folders import whole_folder
 
 
 def frame_paths(frames_folder: Path) -> list[Path]:

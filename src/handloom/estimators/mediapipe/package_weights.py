@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from handloom.runtime.artifacts import atomic_path
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 
 VERSION = "0.10.21"
 PLATFORM, PYTHON = "manylinux_2_28_x86_64", "311"

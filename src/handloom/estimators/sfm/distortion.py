@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from handloom.estimators.masks.sequence_files import frame_paths
+from handloom.runtime.files import whole_folder
 from handloom.runtime.finite_arrays import read_finite_arrays
 from handloom.runtime.images import read_grey, read_rgb
-from handloom.runtime.whole_folders import whole_folder
 
 
 def undistorted_points(

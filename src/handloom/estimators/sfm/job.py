@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from handloom.estimators.sfm.sparse_model import SparseModel
-from handloom.runtime.artifacts import read_json, write_json
 from handloom.runtime.config.sfm import SfmSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json, write_json
 
 _LOG_LINES = 6
 

@@ -10,8 +10,9 @@ from PIL import Image
 from handloom.estimators.masks.picture import tiled
 from handloom.estimators.masks.sequence_files import frame_paths
 from handloom.estimators.sfm.distortion import undistorted_image
-from handloom.runtime.artifacts import atomic_path, read_arrays
+from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_rgb
 
 _INTERPOLATED = (213, 94, 0)

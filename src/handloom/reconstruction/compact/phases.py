@@ -17,11 +17,12 @@ from handloom.reconstruction.compact.scene_input import read_poses, read_scene, 
 from handloom.reconstruction.compact.scene_poses import ScenePoses
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.phase_run import PhaseLength, PhaseOutputs, require_frames, run_phase
-from handloom.runtime.artifacts import Header, write_table, write_weights
+from handloom.runtime.artifacts import Header, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.compact import CompactSettings
 from handloom.runtime.config.refinement import RefinementSettings
 from handloom.runtime.devices import computing_on
+from handloom.runtime.files import write_table
 
 FIELDS = "compact_fields"
 PhaseName = Literal["phase1", "phase3"]

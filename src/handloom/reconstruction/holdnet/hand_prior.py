@@ -21,11 +21,12 @@ from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork
 from handloom.reconstruction.holdnet.layers import set_weight
 from handloom.reconstruction.holdnet.node import hand_shape_network
 from handloom.reconstruction.sealed_hand import wrist_cap
-from handloom.runtime.artifacts import Header, read_weights, write_json, write_weights
+from handloom.runtime.artifacts import Header, read_weights, write_weights
 from handloom.runtime.config.holdnet import SdfNetSettings
 from handloom.runtime.config.holdnet_training import HandPriorSettings
 from handloom.runtime.devices import computing_on
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_json
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 

@@ -19,10 +19,11 @@ from handloom.reconstruction.holdnet.preview import write_preview
 from handloom.reconstruction.holdnet.scene_start import Video, net_of_scene, picture_files, set_poses
 from handloom.reconstruction.holdnet.training import HoldNetTraining
 from handloom.reconstruction.phase_run import PhaseLength, PhaseOutputs, require_frames, run_phase
-from handloom.runtime.artifacts import Header, write_table, write_weights
+from handloom.runtime.artifacts import Header, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.holdnet_training import COST_ONLY, HoldNetTrainingSettings
 from handloom.runtime.devices import computing_on
+from handloom.runtime.files import write_table
 from handloom.runtime.seeds import torch_generator
 
 FIELDS = "hold_net"

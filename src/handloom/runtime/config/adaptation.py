@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from handloom.runtime.config.base import Settings
+from handloom.runtime.devices import Precision
 
 
 class AugmentationSettings(Settings):
@@ -68,8 +69,10 @@ class AdaptationSettings(Settings):
     augmentation: AugmentationSettings | None = Field(
         None, description="Changes to the student's input and label alike; null, as published, changes nothing."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of the student's training pass; bfloat16 takes half the time where the CPU has it."
+    precision: Precision = Field(
+        "float32",
+        description="Of the student's training pass; bfloat16 takes half the time where the hardware has it, which "
+        "auto looks up.",
     )
     evaluate: Literal["student", "teacher"] = Field(
         "student", description="The network that is saved and scored; the released code's is the student."

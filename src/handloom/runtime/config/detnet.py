@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from handloom.runtime.config.base import Settings
+from handloom.runtime.devices import Precision
 
 DatasetName = Literal["assembly_hands", "rhd", "ganerated"]
 
@@ -49,8 +50,10 @@ class PretrainingSettings(Settings):
     grey_probability: float = Field(
         0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16: convolutions in half precision, almost twice as fast on recent CPUs and GPUs."
+    precision: Precision = Field(
+        "float32",
+        description="bfloat16: convolutions in half precision, almost twice as fast on CPUs and GPUs that have it, "
+        "which auto looks up.",
     )
     checkpoint_minutes: float = Field(2.0, gt=0, description="Minutes between checkpoints of the running training.")
 

@@ -1,0 +1,81 @@
+"""A stage is a typed function, and a rule only names it: `stage("figures.curves:draw_curves", seeds=[1, 2])`.
+
+The function's own annotations are the contract. The names of a rule's inputs, outputs and parameters are its arguments,
+all of them; wildcards, resources, threads, the code's digest and the folder for checkpoints are given to a function
+that asks for them. Pydantic turns paths, numbers and settings into the types that are annotated.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
+
+from handloom.runtime.code_digest import PACKAGE, code_digest
+from handloom.runtime.errors import InputError
+
+
+def stage(function: str | Callable[[Any], str], **parameters: Any) -> dict[str, Any]:
+    """A rule's parameters: its function, `module:name` inside the package, the digest of that code, and its own.
+
+    The function may depend on the wildcards. Settings become JSON values, so that snakemake can store them and compare
+    them with those of the last run.
+    """
+    digest: Any = (lambda wildcards: _digest(function(wildcards))) if callable(function) else _digest(function)
+    return {"stage": function, "code": digest, **{name: plain(value) for name, value in parameters.items()}}
+
+
+def plain(value: Any) -> Any:
+    """Settings as JSON values; everything else as it is."""
+    return value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else value
+
+
+def _digest(function: str) -> str:
+    return code_digest(f"{PACKAGE}.{function.partition(':')[0]}")
+
+
+def stage_function(function: str) -> Callable[..., None]:
+    """The function that `module:name` is."""
+    module, _, name = function.partition(":")
+    found: Callable[..., None] = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
+    return found
+
+
+def run_stage(
+    function: str,
+    *,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    offered: Mapping[str, Any],
+) -> None:
+    """Call a stage with all that its rule gives, and with what it asks for of `offered`.
+
+    An input without a file keeps the argument's default. `work`, where checkpoints are kept, lies beside the first
+    output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type.
+    """
+    called = stage_function(function)
+    files = {name: _paths(value) for name, value in {**inputs, **outputs}.items()}
+    given = {name: value for name, value in files.items() if value != []} | dict(parameters)
+    if len(given) < len(files) + len(parameters) - sum(value == [] for value in files.values()):
+        raise InputError(f"stage {function}: its rule has one name twice among inputs, outputs and parameters")
+    asked = inspect.signature(called).parameters
+    work = {"work": Path(next(iter(outputs.values()))).parent / "work"} if "work" in asked else {}
+    given |= {name: value for name, value in (*offered.items(), *work.items()) if name in asked and name not in given}
+    try:
+        validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
+    except ValidationError as error:
+        if error.title != called.__name__:  # raised by the stage itself
+            raise
+        problems = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']} (found {each['input']!r})"
+            for each in error.errors(include_url=False)
+        )
+        raise InputError(f"stage {function}: does not fit its rule: {problems}") from None
+
+
+def _paths(value: Any) -> Any:
+    """A file or a list of files."""
+    return str(value) if isinstance(value, str | Path) else [str(each) for each in value]

@@ -7,7 +7,7 @@ step of HOLD-Net is a whole one: error-bounded sampling, hand, object and backgr
 through normals, Adam (`HoldNetTraining.run_step`); one of the compact reconstruction is `CompactTraining.run_step`,
 measured on each of a phase's grids and weighted by how long the phase keeps them. Times are CPU seconds of the process,
 so that other work on the machine disturbs little. Exits with 1 when the compact one is not 50 times as fast as what was
-measured of the reference (facts/hold.md 7: 10 rays per core-second).
+measured of the reference on another machine: 10 rays per core-second.
 """
 
 import argparse
@@ -29,28 +29,30 @@ import trimesh  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture  # noqa: E402
-from handloom.hand.configured_hand import configured_hand  # noqa: E402
-from handloom.hand.mano import HandModel, skin  # noqa: E402
-from handloom.hand.open_hand import open_hand  # noqa: E402
+from handloom.hand.mano import HandModel  # noqa: E402
+from handloom.hand.models import configured_hand, open_hand  # noqa: E402
 from handloom.reconstruction.build_folder import read_build, write_build  # noqa: E402
-from handloom.reconstruction.build_scene import AlignedScene, build_scene  # noqa: E402
+from handloom.reconstruction.build_scene import build_scene  # noqa: E402
 from handloom.reconstruction.compact.hand_template import hand_template  # noqa: E402
-from handloom.reconstruction.compact.scene_input import poses_of, read_scene  # noqa: E402
-from handloom.reconstruction.compact.training import CompactTraining  # noqa: E402
-from handloom.reconstruction.holdnet.scene_start import Video, net_of_scene, set_poses  # noqa: E402
-from handloom.reconstruction.holdnet.training import HoldNetTraining  # noqa: E402
-from handloom.runtime.config.compact import CompactSettings  # noqa: E402
-from handloom.runtime.config.holdnet import HoldNetSettings, SamplerSettings, SdfNetSettings  # noqa: E402
-from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings  # noqa: E402
+from handloom.reconstruction.compact.training import COARSE_SHARE, CompactTraining  # noqa: E402
+from handloom.reconstruction.holdnet.phases import net_of_scene, set_poses  # noqa: E402
+from handloom.reconstruction.holdnet.training import HoldNetTraining, Video  # noqa: E402
+from handloom.reconstruction.observations import read_scene  # noqa: E402
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses  # noqa: E402
+from handloom.runtime.config.fields import (  # noqa: E402
+    CompactSettings,
+    HoldNetSettings,
+    HoldNetTrainingSettings,
+    SamplerSettings,
+    SdfNetSettings,
+)
 from handloom.runtime.seeds import torch_generator  # noqa: E402
 
 REFERENCE_RAYS_PER_SECOND = 10.0
-"""The released code's, on one core (facts/hold.md 7)."""
+"""The released code's, on one core of an AMD EPYC."""
 GOAL = 50
 SEED = 1
 FRAMES, WIDTH_PX, HEIGHT_PX = 12, 320, 240
-_COARSE_SHARE = 0.67
-"""Of a phase's steps: those on all grids but the last (`CompactTraining`)."""
 
 
 @dataclass(frozen=True)
@@ -92,23 +94,12 @@ def speckled_build(folder: Path, model: HandModel) -> Path:
     turns[:, 1] = torch.linspace(0, 2 * np.pi, FRAMES + 1)[:-1]
     rotation = roma.rotvec_to_rotmat(turns)
     place = torch.tensor([-0.03, 0.0, 0.45], dtype=torch.float64).expand(FRAMES, 3)
-    aligned = AlignedScene(
-        intrinsics=torch.tensor([[300.0, 0, (WIDTH_PX - 1) / 2], [0, 300.0, (HEIGHT_PX - 1) / 2], [0, 0, 1]]),
-        hand_rotvec=torch.zeros(FRAMES, 16, 3),
-        hand_shape=torch.zeros(model.shape_count),
-        hand_translation_cam_m=torch.tensor([0.1, 0.03, 0.47]).expand(FRAMES, 3),
-        object_rotation=rotation.float(),
-        object_translation_m=place.float(),
-        object_scale=1.0,
-        points_object=torch.from_numpy(np.array(block.vertices)).float(),
-    )
-    hands_m = skin(
-        model,
-        pose_rotvec=aligned.hand_rotvec,
-        shape=aligned.hand_shape.expand(FRAMES, -1),
-        translation_m=aligned.hand_translation_cam_m,
-    ).vertices_m.double()
-    blocks_m = torch.from_numpy(np.array(block.vertices)) @ rotation.mT + place[:, None]
+    vertices = torch.from_numpy(np.array(block.vertices))
+    intrinsics = torch.tensor([[300.0, 0, (WIDTH_PX - 1) / 2], [0, 300.0, (HEIGHT_PX - 1) / 2], [0, 0, 1]])
+    hand_m = torch.tensor([0.1, 0.03, 0.47]).expand(FRAMES, 3)
+    hand = HandTrack(torch.zeros(FRAMES, 16, 3), torch.zeros(model.shape_count), hand_m)
+    thing = ObjectTrack(rotation, place, torch.ones(()).double())
+    hands_m, blocks_m = hand.skinned(model).vertices_m.double(), thing.placed(vertices)
     for kind in ("frames", "masks"):
         (folder / kind).mkdir()
     for number in range(FRAMES):
@@ -116,12 +107,14 @@ def speckled_build(folder: Path, model: HandModel) -> Path:
             PaintedMesh(blocks_m[number].numpy(), np.array(block.faces), colours),
             one_colour(hands_m[number].numpy(), model.faces.numpy(), (229, 178, 140)),
         ]
-        seen = take_picture(meshes, aligned.intrinsics.double().numpy(), HEIGHT_PX, WIDTH_PX, (90, 110, 90))
+        seen = take_picture(meshes, intrinsics.double().numpy(), HEIGHT_PX, WIDTH_PX, (90, 110, 90))
         labels = np.array([0, 50, 150], np.uint8)[seen.mesh + 1]
         Image.fromarray(seen.rgb_u8).save(folder / "frames" / f"{number:04d}.png")
         Image.fromarray(labels).save(folder / "masks" / f"{number:04d}.png")
     scene = build_scene(
-        aligned,
+        SequencePoses.of(hand, thing, model.side),
+        vertices,
+        intrinsics,
         model,
         sequence="block",
         names=[f"{number:04d}" for number in range(FRAMES)],
@@ -133,11 +126,11 @@ def speckled_build(folder: Path, model: HandModel) -> Path:
 
 
 def hold_net_training(build: Path, model: HandModel, sizes: Sizes) -> HoldNetTraining:
-    """HOLD-Net as phase 1 has it from step 200 on, when the hand's surface is a target (facts 2.5)."""
+    """HOLD-Net as phase 1 has it from step 200 on, when the hand's surface is a target."""
     scene = read_build(build, {model.side: model})
     settings = sizes.hold_net
     net = net_of_scene(scene, model, settings.network, torch_generator(SEED, "networks"))
-    set_poses(net, poses_of(scene, model), model, scene.placement)
+    set_poses(net, scene.poses_cam(model), model, scene.placement)
     training = HoldNetTraining(scene, model, Video.of(scene, model.side), net, settings, SEED)
     training.step = settings.hand_refresh_steps
     return training
@@ -154,7 +147,7 @@ def hold_net_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
 def compact_rates(build: Path, model: HandModel, sizes: Sizes) -> dict[int, float]:
     """Rays per core-second of phase 3 on each of its grids, by the grid's nodes a side."""
     settings, phase = sizes.compact, sizes.compact.phase3
-    scene = read_scene(build, model, settings.cube_margin)
+    scene = read_scene(build, model)
     template = hand_template(model, scene.poses.hand_shape, settings.hand_cells)
     training = CompactTraining.start(
         scene.observations, model, scene.poses, scene.cube, settings, phase, template=template, seed=SEED
@@ -172,7 +165,7 @@ def stage_shares(stages: int) -> list[float]:
     """The share of a phase's steps that each of its grids has."""
     if stages == 1:
         return [1.0]
-    return [*[_COARSE_SHARE / (stages - 1)] * (stages - 1), 1 - _COARSE_SHARE]
+    return [*[COARSE_SHARE / (stages - 1)] * (stages - 1), 1 - COARSE_SHARE]
 
 
 def _core_seconds(work: Callable[[], object]) -> float:
@@ -203,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reached = compact / REFERENCE_RAYS_PER_SECOND
     on = chosen.sequence.name if chosen.sequence else "a rendered block"
     print(f"rays per core-second on {on}, one thread{', toy sizes' if chosen.tiny else ''}")
-    print(f"  reference, as measured      {REFERENCE_RAYS_PER_SECOND:9.0f}   (facts/hold.md 7, another machine)")
+    print(f"  reference, as measured      {REFERENCE_RAYS_PER_SECOND:9.0f}   (on another machine)")
     print(f"  HOLD-Net, published sizes   {faithful:9.1f}   {faithful / REFERENCE_RAYS_PER_SECOND:7.1f} x reference")
     against = f"{reached:7.0f} x reference, {compact / faithful:.0f} x HOLD-Net"
     print(f"  compact, phase 3            {compact:9.0f}   {against}")

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python tools/benchmark_refinement.py
 
 For several rotation errors of the camera pair it refines a batch of 64 pose pairs in closed form and a few of them by
-BFGS (facts/s2dhand.md 3.4 and 3.6), and prints the time per sample, the ratio, the objective reached and the step
-sizes in bone lengths. Exits with 1 when the ratio falls below 1000 or the closed form is worse.
+BFGS (`utils/func.py` of ut-vision/S2DHand), and prints the time per sample, the ratio, the objective reached and steps
+in bone lengths. Exits with 1 when the ratio falls below 1000 or the closed form is worse.
 """
 
 import argparse
@@ -20,7 +20,12 @@ import roma  # noqa: E402  # the thread limits must be set before the libraries 
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from handloom.adaptation.refinement import RefinedPoses, refine_bfgs, refine_least_norm, rotation_objective  # noqa: E402
+from handloom.adaptation.rotation_guided_refinement import (  # noqa: E402
+    RefinedPoses,
+    refine_bfgs,
+    refine_least_norm,
+    rotation_objective,
+)
 
 BATCH = 64
 REPEATS = 50

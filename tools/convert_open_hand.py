@@ -23,7 +23,7 @@ from scipy.optimize import nnls
 
 from handloom.hand.anatomy import Anatomy
 from handloom.hand.mano import HandModel
-from handloom.hand.model_file import write_hand_model
+from handloom.hand.models import write_hand_model
 from handloom.hand.pose_prior import key_pose_mixtures
 
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ def main() -> None:
         uv=torch.from_numpy(uv).float(),
         uv_faces=torch.from_numpy(uv_faces),
     )
-    write_hand_model(output, model, anatomy.arrays(), NOTES)
+    write_hand_model(output, model, {name: array.numpy() for name, array in vars(anatomy).items()}, NOTES)
     describe(output, hands, joint_bones, model)
 
 

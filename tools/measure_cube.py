@@ -2,10 +2,11 @@
 
     python tools/measure_cube.py results/hold/cube [--phase phase3] [--side-mm 84] [--seed 0]
 
-The first line is HOLD's own metric (facts/hold.md 4): chamfer distance and F-scores of the whole mesh against the whole
-cube, with `any_scale`, as one camera does not know the size. Sides that no frame shows are invented by any method.
-Therefore a cube is also fitted to the SfM points, which lie on its seen faces only; the lines after it tell for each
-face of that cube in how many frames it lies towards the camera and how far it is from the mesh, in true millimetres.
+The first line is HOLD's own metric (its `code/src/utils/icp.py`): chamfer distance and F-scores of the whole mesh
+against the whole cube, with `any_scale`, as one camera does not know the size. Sides that no frame shows are invented
+by any method. Therefore a cube is also fitted to the SfM points, which lie on its seen faces only; the lines after it
+tell for each face of that cube in how many frames it lies towards the camera and how far it is from the mesh, in true
+millimetres.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from handloom.evaluation.frame_meshes import PREDICTIONS
+from handloom.datasets.hand_and_object import HoldPredictions
+from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.evaluation.icp import align_meshes, surface_samples
-from handloom.runtime.artifacts import read_arrays
+from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.seeds import numpy_generator
 
 SUBDIVISIONS = 5
@@ -94,21 +96,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--side-mm", type=float, default=84.0)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    found, _ = read_arrays(chosen.sequence / chosen.phase / "predictions.npz", PREDICTIONS)
-    vertices, faces = found["object_vertices_m"].astype(float), found["object_faces"]
+    found = HoldPredictions.load(chosen.sequence / chosen.phase / "predictions.npz")
+    vertices, faces = found.object_vertices_m.astype(float), found.object_faces
     cube = cube_mesh(chosen.side_mm / 1e3)
     whole = align_meshes(vertices, faces, *cube, seed=chosen.seed, any_scale=True)
     print(f"whole cube: chamfer {whole.chamfer_cm2:.3f} cm2, F5 {whole.f5_pct:.1f} %, F10 {whole.f10_pct:.1f} %")
 
-    aligned, _ = read_arrays(chosen.sequence / "aligned.npz", "aligned")
-    points_m = aligned["object_scale"] * aligned["points_object"].astype(float)
+    aligned = SequencePoses.load(chosen.sequence / "aligned.npz").object
+    points = ObjectPoses.load(chosen.sequence / "object_poses.npz").points_object
+    points_m = float(aligned.scale) * points.astype(float)
     placed = fit_cube(points_m, chosen.seed)
     off = chosen.side_mm * np.abs(distance_to_cube(placed.inside_axes(points_m), 1.0))
     print(
         f"SfM points: {len(off)}, median {np.median(off):.2f} mm from a cube, 90 % within {np.quantile(off, 0.9):.2f} "
         f"mm; its side is {1e3 * placed.side:.1f} mm before alignment, true {chosen.side_mm:g} mm"
     )
-    rotation, translation = (aligned[f"object_{name}"].astype(float) for name in ("rotation", "translation_m"))
+    rotation, translation = (value.double().numpy() for value in (aligned.rotation, aligned.translation_m))
     frames = faces_seen(placed.inside_axes(-np.einsum("fij,fi->fj", rotation, translation)))
     mesh = placed.inside_axes(surface_samples(vertices, faces, SAMPLES, numpy_generator(chosen.seed, "mesh")))
     samples = surface_samples(*cube_mesh(1.0), SAMPLES, numpy_generator(chosen.seed, "cube samples"))

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from handloom.demo.camera_pair import TRUTH_KIND, Filming, film
-from handloom.footage.pairing import read_pairs
-from handloom.footage.poses_file import read_poses
+from handloom.adaptation.fused_poses import FusedPoses
+from handloom.datasets.views import FramePairs
 from handloom.geometry.rotations import angle_deg
 from handloom.hand.joints import BONE
-from handloom.runtime.artifacts import read_arrays
 from handloom.runtime.files import read_json
+from rendered_pair import Filmed, Filming, film
 
 
 def error_mm(joints_m: np.ndarray, true_m: np.ndarray) -> float:
@@ -31,17 +30,17 @@ def error_mm(joints_m: np.ndarray, true_m: np.ndarray) -> float:
 
 def scores(truth: Path, results: Path) -> dict[str, float]:
     """The figures of a camera pair's results."""
-    true, _ = read_arrays(truth, TRUTH_KIND)
-    poses, pairing = read_poses(results / "poses.npz"), read_json(results / "pairing.json")
-    pairs = read_pairs(results / "pairs.npz")
-    left, right = true["joints_left_m"][poses.index_left], true["joints_right_m"][poses.index_right]
+    true = Filmed.load(truth)
+    poses, pairing = FusedPoses.load(results / "poses.npz"), read_json(results / "pairing.json")
+    pairs = FramePairs.load(results / "pairs.npz")
+    left, right = true.joints_left_m[poses.index_left], true.joints_right_m[poses.index_right]
     figures = {
         "offset_s": pairing["offset_s"],
         "certainty": (pairing["estimate"] or {}).get("certainty", float("nan")),
         "pairs": float(len(pairs.common)),
         "common": float(pairs.common.sum()),
     }
-    turn = torch.from_numpy(true["right_from_left"])
+    turn = torch.from_numpy(true.right_from_left)
     for ending in ("_before", ""):
         name = ending or "_after"
         found = getattr(poses, f"right_from_left{ending}")

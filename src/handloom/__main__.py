@@ -18,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument(
         "--configfile", type=Path, nargs="*", default=[], help="laid over config.yaml, as snakemake does"
     )
-    schema = commands.add_parser("schema", help="compare config.yaml and its JSON schema with the models")
+    schema = commands.add_parser(
+        "schema", help="compare docs/settings.md and config.yaml's JSON schema with the models"
+    )
     schema.add_argument("--write", action="store_true", help="write both again")
     mano = commands.add_parser("convert-mano", help="MANO_RIGHT.pkl and MANO_LEFT.pkl to npz, without chumpy")
     mano.add_argument("folder", type=Path, help="holds the two pickles")
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(overlays: list[Path]) -> int:
-    from handloom.runtime.assets import print_assets
+    from handloom.check import print_assets
 
     print_assets(load_settings(Path("config.yaml"), *overlays), Path())
     return 0

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from handloom.datasets.assembly_hands import AnnotationFiles, annotation_files
-from handloom.runtime.config.datasets import AssemblyHandsSettings
+from handloom.datasets import AssemblyHandsSettings
+from handloom.datasets.assembly_hands import HEADSET_CAMERAS, AnnotationFiles, annotation_files
+
+FRAMES = (30, 60)
+SEQUENCES = {"headset1": "sequence-a", "headset2": "sequence-b"}
+RIGHT_BOX, LEFT_BOX = (300.0, 200.0, 400.0, 280.0), (120.0, 160.0, 180.0, 260.0)
 
 
 @dataclass
@@ -73,3 +77,26 @@ class SplitWriter:
         self.files.calibration.write_text(json.dumps({"calibration": self.calibration}))
         self.files.joints.write_text(json.dumps({"annotations": self.joints}))
         return self.dataset
+
+
+def small_split(root: Path) -> SplitWriter:
+    """Both hands in every image of all eight cameras, joints about half a metre in front of each; not yet written."""
+    generator = np.random.default_rng(5)
+    writer = SplitWriter(root)
+    intrinsics = np.array([[350.0, 0, 318], [0, 350, 240], [0, 0, 1]])
+    for headset, sequence in SEQUENCES.items():
+        for frame in FRAMES:
+            world_mm = generator.normal(scale=30, size=(42, 3)) + np.array([0, 0, 500])
+            for number, camera in enumerate(HEADSET_CAMERAS[headset]):
+                writer.add_image(
+                    sequence=sequence,
+                    frame=frame,
+                    camera=camera,
+                    image=generator.integers(0, 256, size=(480, 636), dtype=np.uint8),
+                    boxes=np.array([RIGHT_BOX, LEFT_BOX]),
+                    joint_valid=np.ones(42),
+                    intrinsics=intrinsics,
+                    cam_from_world_mm=np.hstack([np.eye(3), [[10.0 * number], [0], [5]]]),
+                    world_mm=world_mm,
+                )
+    return writer

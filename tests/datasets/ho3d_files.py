@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from handloom.hand.joints import MANO21_FROM_SNAP
 from handloom.hand.mano import skin
-from handloom.hand.open_hand import open_hand
+from handloom.hand.models import open_hand
 
 SIZE = (64, 48)
 FRAMES = 4

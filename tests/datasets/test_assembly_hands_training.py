@@ -6,16 +6,15 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from handloom.datasets.crops import crop_intrinsics as intrinsics_of_crops
-from handloom.datasets.crops import mirrored_keypoints, network_image, project, squares_around, warp_crop
+from handloom.datasets.box_crops import crop_intrinsics as intrinsics_of_crops
+from handloom.datasets.box_crops import mirrored_keypoints, network_image, project_in_crop, squares_around, warp_crop
 from handloom.datasets.training_samples import (
     AssemblyHandsTraining,
     load_samples,
-    prepare_training_samples,
+    prepare_assembly_hands,
     write_samples,
 )
 from handloom.estimators.detnet.augmentation import no_augmentation, sample_images, sample_keypoints
-from handloom.runtime.config.datasets import DatasetsSettings, ImageSetSettings
 from handloom.runtime.images import read_grey
 
 from .assembly_hands_files import SplitWriter
@@ -48,10 +47,8 @@ def test_hands_of_all_cameras_with_ten_valid_joints(train_split):
 
 
 def test_training_crops_agree_with_the_crops_of_adaptation(train_split, tmp_path):
-    datasets = DatasetsSettings(
-        assembly_hands=train_split.dataset, rhd=ImageSetSettings(root="x"), ganerated=ImageSetSettings(root="x")
-    )
-    prepare_training_samples(datasets, tmp_path / "a.npz", dataset="assembly_hands", input_px=INPUT_PX)
+    chosen = {"dataset": "assembly_hands", "settings": train_split.dataset, "input_px": INPUT_PX}
+    prepare_assembly_hands(tmp_path / "a.npz", **chosen)
     samples = load_samples(tmp_path / "a.npz")
     assert samples.image_u8.shape[1:] == (96, 96, 1)
     plain = no_augmentation(len(samples))
@@ -61,8 +58,8 @@ def test_training_crops_agree_with_the_crops_of_adaptation(train_split, tmp_path
 
     annotations = AssemblyHandsTraining(train_split.dataset)._hands
     squares = squares_around(annotations.bbox_px)
-    cameras = intrinsics_of_crops(annotations.intrinsics_px, squares)
-    expected = project(annotations.joints_cam_m, cameras.focal_px, cameras.principal_point_px)
+    focal_px, principal_point_px = intrinsics_of_crops(annotations.intrinsics_px, squares)
+    expected = project_in_crop(annotations.joints_cam_m, focal_px, principal_point_px)
     # corners and sides are rounded on their own: one image pixel is about 1.5 pixels of the 256-pixel crop
     np.testing.assert_allclose(keypoints, mirrored_keypoints(expected, annotations.is_left), atol=2.5)
     for row in range(0, len(samples), 3):

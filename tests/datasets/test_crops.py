@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from handloom.datasets.crops import (
+from handloom.datasets.box_crops import (
     crop_intrinsics,
     mirrored_keypoints,
     network_image,
-    project,
+    project_in_crop,
     seen_in_crop,
     squares_around,
     warp_crop,
@@ -75,15 +75,15 @@ def test_crop_camera_sees_points_where_the_full_camera_does() -> None:
     squares = squares_around(np.array([[100.0, 50, 260, 150]]))
     intrinsics = np.array([[[400.0, 0, 310], [0, 410, 230], [0, 0, 1]]])
     points = generator.normal(size=(1, 21, 3)) * 0.1 + [0, 0, 0.6]
-    crop = crop_intrinsics(intrinsics, squares)
+    focal_px, principal_point_px = crop_intrinsics(intrinsics, squares)
     full_px = points @ intrinsics[0].T
     full_px = full_px[..., :2] / full_px[..., 2:]
     expected = (full_px - squares.corner_px) * 256 / squares.side_px
-    np.testing.assert_allclose(project(points, crop.focal_px, crop.principal_point_px), expected, atol=1e-9)
+    np.testing.assert_allclose(project_in_crop(points, focal_px, principal_point_px), expected, atol=1e-9)
 
 
 def test_a_joint_in_the_camera_plane_projects_to_a_number() -> None:
-    pixels = project(np.zeros((1, 21, 3)), np.ones((1, 2)), np.zeros((1, 2)))
+    pixels = project_in_crop(np.zeros((1, 21, 3)), np.ones((1, 2)), np.zeros((1, 2)))
     assert np.isfinite(pixels).all()
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handloom.datasets import ImageSetSettings
 from handloom.datasets.ganerated import GaneratedHands
 from handloom.datasets.training_samples import load_samples, write_samples
-from handloom.runtime.config.datasets import ImageSetSettings
 from handloom.runtime.errors import InputError
 
 KEYPOINTS = np.stack([100 + np.arange(21.0), 80 + 3 * np.arange(21.0)], axis=1)

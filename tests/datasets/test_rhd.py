@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handloom.datasets import ImageSetSettings
 from handloom.datasets.rhd import RhdHands
 from handloom.datasets.training_samples import load_samples, write_samples
-from handloom.runtime.config.datasets import ImageSetSettings
 from handloom.runtime.errors import InputError
 
 

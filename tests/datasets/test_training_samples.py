@@ -1,15 +1,16 @@
 """Crops prepared for training: where points land, what is mirrored, what is counted as bad."""
 
-import resource
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from handloom.datasets import LABELLED
 from handloom.datasets.labelled_hands import LabelledHand, training_crop
 from handloom.datasets.training_samples import crop_side, load_samples, write_samples
 from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.errors import InputError, OutputError
+from handloom.runtime.stages import plain, run_stage
 
 JOINTS = np.random.default_rng(1).standard_normal((21, 3))
 
@@ -154,23 +155,29 @@ def test_a_data_set_without_a_usable_hand_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def small_disk():
-    """A limit on file sizes stands in for the full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.mark.usefixtures("small_disk")
-def test_a_disk_that_fills_while_crops_are_written_loses_nothing(tmp_path):
+def test_a_disk_that_fills_while_crops_are_written_loses_nothing(tmp_path, small_disk):
     write_samples(tmp_path / "a.npz", Hands(count=2), dataset="rhd", crop_px=48)
     before = (tmp_path / "a.npz").read_bytes()
-    with pytest.raises(OutputError, match=r"no room to write .*a\.npz.*free some space and run again"):
+    told = r"no room to write .*a\.npz.*free some space and run again"
+    with small_disk(30_000), pytest.raises(OutputError, match=told):
         write_samples(tmp_path / "a.npz", Hands(), dataset="rhd", crop_px=48)
     assert (tmp_path / "a.npz").read_bytes() == before
     assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
+
+
+@pytest.mark.parametrize("dataset", LABELLED)
+def test_each_data_set_is_prepared_by_its_own_reader(tmp_path, dataset):
+    """By the settings that its rule gives; here none is there, and each reader misses its own files."""
+    row = LABELLED[dataset]
+    with pytest.raises(InputError, match=f"{tmp_path}/{row.training}"):
+        run_stage(
+            row.stage,
+            inputs={},
+            outputs={"samples": tmp_path / "a.npz"},
+            parameters={"settings": plain(row.settings(root=str(tmp_path))), "input_px": 32},
+            offered={"dataset": dataset},
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("field", ["keypoints_px", "joints_cam_m"])

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handloom.datasets.dataset_masks import dataset_masks
-from handloom.datasets.frames_file import FramesFile, read_frames_file
+from handloom.datasets.frames import Frames, read_frames
 from handloom.datasets.video import extract_frames
-from handloom.runtime.config.sequences import SequenceSettings
+from handloom.runtime.config.sequences import FrameSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.images import read_grey, read_rgb
+from handloom.runtime.images import read_rgb
 
 from .ho3d_files import CAMERA, SequenceWriter
 
@@ -43,13 +42,12 @@ def write_pictures(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def extracted(tmp_path: Path, **settings: object) -> tuple[list[np.ndarray], FramesFile]:
+def extracted(tmp_path: Path, path: Path, **settings: object) -> tuple[list[np.ndarray], Frames]:
     out = tmp_path / "out"
-    extract_frames(SequenceSettings(**settings), out / "frames", out / "frames.json")
-    files = sorted((out / "frames").iterdir())
-    frames = read_frames_file(out / "frames.json")
-    assert [path.name for path in files] == [f"{index:04d}.png" for index in range(len(frames.names))]
-    return [read_rgb(path) for path in files], frames
+    extract_frames(path, FrameSettings(**settings), out / "frames", out / "frames.json")
+    frames = read_frames(out / "frames", out / "frames.json")
+    assert [path.name for path in frames.pictures] == [f"{index:04d}.png" for index in range(len(frames))]
+    return [read_rgb(path) for path in frames.pictures], frames
 
 
 def brightness(images: list[np.ndarray]) -> list[float]:
@@ -85,7 +83,7 @@ def with_durations(path: Path, ticks: list[int]) -> Path:
 
 
 def test_a_video_gives_all_frames_in_order_with_their_times(tmp_path: Path) -> None:
-    images, frames = extracted(tmp_path, kind="video", path=str(write_video(tmp_path / "a.mp4")))
+    images, frames = extracted(tmp_path, kind="video", path=write_video(tmp_path / "a.mp4"))
     np.testing.assert_allclose(brightness(images), [20 + 25 * frame for frame in range(COUNT)], atol=6)
     np.testing.assert_allclose(frames.times_s, np.arange(COUNT) / 30, atol=1e-4)
     assert (frames.width_px, frames.height_px) == (WIDTH, HEIGHT)
@@ -95,7 +93,7 @@ def test_a_video_gives_all_frames_in_order_with_their_times(tmp_path: Path) -> N
 
 def test_first_every_and_most_choose_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4")
-    images, frames = extracted(tmp_path, kind="video", path=str(path), first=1, every=2, most=3)
+    images, frames = extracted(tmp_path, kind="video", path=path, first=1, every=2, most=3)
     assert frames.names == ("000001", "000003", "000005")
     np.testing.assert_allclose(brightness(images), [45, 95, 145], atol=6)
     np.testing.assert_allclose(frames.times_s, np.array([1, 3, 5]) / 30, atol=1e-4)
@@ -103,7 +101,7 @@ def test_first_every_and_most_choose_frames(tmp_path: Path) -> None:
 
 def test_a_phone_video_is_turned_upright(tmp_path: Path) -> None:
     path = turned(write_video(tmp_path / "a.mp4"))
-    images, frames = extracted(tmp_path, kind="video", path=str(path))
+    images, frames = extracted(tmp_path, kind="video", path=path)
     assert (frames.width_px, frames.height_px) == (HEIGHT, WIDTH)
     # Turned clockwise, the red corner moves from the top left to the top right.
     assert images[0][4, -8, 0] > 150
@@ -120,7 +118,7 @@ def test_a_variable_frame_rate_keeps_its_time_stamps(tmp_path: Path) -> None:
     tick = struct.unpack(">I", content[place : place + 4])[0]
     durations = [0.5, 0.5, 1.5, 0.5, 2.5, 0.5, 0.5, 1.5]
     path = with_durations(plain, [int(tick * duration) for duration in durations])
-    images, frames = extracted(tmp_path, kind="video", path=str(path))
+    images, frames = extracted(tmp_path, kind="video", path=path)
     np.testing.assert_allclose(brightness(images), [20 + 25 * frame for frame in range(COUNT)], atol=6)
     np.testing.assert_allclose(frames.times_s, np.cumsum([0, *durations[:-1]]) / 30, atol=1e-3)
 
@@ -128,13 +126,13 @@ def test_a_variable_frame_rate_keeps_its_time_stamps(tmp_path: Path) -> None:
 def test_a_video_that_cannot_be_decoded_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video at all" * 100)
     with pytest.raises(InputError, match=r"a\.mp4: cannot be decoded"):
-        extracted(tmp_path, kind="video", path=str(tmp_path / "a.mp4"))
+        extracted(tmp_path, kind="video", path=tmp_path / "a.mp4")
     assert not (tmp_path / "out" / "frames").exists()
 
 
 def test_a_missing_video_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.mp4: no such video"):
-        extracted(tmp_path, kind="video", path=str(tmp_path / "a.mp4"))
+        extracted(tmp_path, kind="video", path=tmp_path / "a.mp4")
 
 
 def test_a_video_cut_short_is_refused(tmp_path: Path) -> None:
@@ -143,26 +141,26 @@ def test_a_video_cut_short_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 6 // 10])
     with pytest.raises(InputError, match=r"ends after \d+ frames, but promises 40"):
-        extracted(tmp_path, kind="video", path=str(path))
+        extracted(tmp_path, kind="video", path=path)
 
 
 def test_a_video_of_one_frame_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", frames=1)
     with pytest.raises(InputError, match=r"gives 1 frame\(s\)"):
-        extracted(tmp_path, kind="video", path=str(path))
+        extracted(tmp_path, kind="video", path=path)
 
 
 def test_a_start_beyond_the_end_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"gives 0 frame\(s\) with first 50"):
-        extracted(tmp_path, kind="video", path=str(path), first=50)
+        extracted(tmp_path, kind="video", path=path, first=50)
 
 
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     """Sorted as text, frame10 would come before frame9."""
     folder = write_pictures(tmp_path / "pictures", [f"frame{number}.png" for number in range(5, 12)])
     (folder / "notes.txt").write_text("no frame")
-    images, frames = extracted(tmp_path, kind="frames", path=str(folder))
+    images, frames = extracted(tmp_path, kind="frames", path=folder)
     assert frames.names[-3:] == ("frame9.png", "frame10.png", "frame11.png")
     assert brightness(images) == [20 + 25 * frame for frame in range(7)]
     np.testing.assert_allclose(np.diff(frames.times_s), 1 / 30, atol=1e-5)
@@ -173,19 +171,19 @@ def test_frames_of_mixed_sizes_are_refused_by_name(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", ["a0.png", "a1.png", "a2.png"])
     Image.fromarray(picture(0)[:40]).save(folder / "a1.png")
     with pytest.raises(InputError, match=r"frame a1\.png has 64 x 40 pixels, but those before have 64 x 48"):
-        extracted(tmp_path, kind="frames", path=str(folder))
+        extracted(tmp_path, kind="frames", path=folder)
     assert not (tmp_path / "out" / "frames").exists()
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     with pytest.raises(InputError, match="holds no pictures"):
-        extracted(tmp_path, kind="frames", path=str(tmp_path / "pictures"))
+        extracted(tmp_path, kind="frames", path=tmp_path / "pictures")
 
 
 def test_large_frames_are_made_smaller_and_their_camera_with_them(tmp_path: Path) -> None:
     folder = SequenceWriter(tmp_path / "HO3D_v3").write()
-    images, frames = extracted(tmp_path, kind="ho3d", path=str(folder), longest_side_px=32)
+    images, frames = extracted(tmp_path, kind="ho3d", path=folder, longest_side_px=32)
     assert images[0].shape == (24, 32, 3)
     assert frames.names == ("0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg")
     # A point at the picture's corner (-0.5, -0.5) stays there: its ray is the same in both cameras.
@@ -195,34 +193,16 @@ def test_large_frames_are_made_smaller_and_their_camera_with_them(tmp_path: Path
     assert frames.intrinsics[0, 0] == CAMERA[0, 0] / 2
 
 
-def test_a_build_folder_gives_its_pictures_original_names_and_masks(tmp_path: Path) -> None:
+def test_a_build_folder_gives_its_pictures_original_names(tmp_path: Path) -> None:
     build = tmp_path / "build"
     write_pictures(build / "image", [f"{frame:04d}.png" for frame in range(4)])
-    (build / "mask").mkdir()
-    for frame in range(4):
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        mask[:10], mask[10:20], mask[20:30] = 50, 150, 250
-        mask[40 + frame] = 150
-        Image.fromarray(mask).save(build / "mask" / f"{frame:04d}.png")
     (build / "corres.txt").write_text("".join(f"{2 * frame:04d}.jpg\n" for frame in range(4)))
-    _, frames = extracted(tmp_path, kind="build", path=str(build), longest_side_px=32)
+    _, frames = extracted(tmp_path, kind="build", path=build, longest_side_px=32)
     assert frames.names == ("0000.jpg", "0002.jpg", "0004.jpg", "0006.jpg")
     assert (frames.width_px, frames.height_px) == (WIDTH, HEIGHT)  # its cameras belong to its pictures
-    settings = SequenceSettings(kind="build", path=str(build))
-    dataset_masks(settings, tmp_path / "out" / "frames.json", tmp_path / "out" / "masks")
-    expected = read_grey(build / "mask" / "0000.png")
-    np.testing.assert_array_equal(read_grey(tmp_path / "out" / "masks" / "0000.png"), expected)
     (build / "corres.txt").write_text("0000.jpg\n")
     with pytest.raises(InputError, match="names 1 frames, but 4 pictures"):
-        extracted(tmp_path, kind="build", path=str(build))
-
-
-def test_a_video_brings_no_masks(tmp_path: Path) -> None:
-    extracted(tmp_path, kind="video", path=str(write_video(tmp_path / "a.mp4")))
-    with pytest.raises(InputError, match="a source of kind video brings no masks"):
-        dataset_masks(
-            SequenceSettings(kind="video", path="a.mp4"), tmp_path / "out" / "frames.json", tmp_path / "out" / "masks"
-        )
+        extracted(tmp_path, kind="build", path=build)
 
 
 @pytest.mark.parametrize("kind", ["video", "frames"])
@@ -234,15 +214,15 @@ def test_the_users_own_camera_is_taken_and_made_smaller_with_the_frames(tmp_path
     else:
         write_pictures(path, ["1.png", "2.png"])
     camera = (100.0, 90.0, 31.5, 23.5)
-    _, frames = extracted(tmp_path, kind=kind, path=str(path), longest_side_px=32, camera_px=camera)
+    _, frames = extracted(tmp_path, kind=kind, path=path, longest_side_px=32, camera_px=camera)
     assert frames.intrinsics is not None
     np.testing.assert_allclose(frames.intrinsics, [[50, 0, 15.5], [0, 45, 11.5], [0, 0, 1]], atol=1e-9)
-    assert extracted(tmp_path / "without", kind=kind, path=str(path))[1].intrinsics is None
+    assert extracted(tmp_path / "without", kind=kind, path=path)[1].intrinsics is None
     with pytest.raises(ValueError, match="camera_px is set, but a sequence of kind ho3d brings its own"):
-        SequenceSettings(kind="ho3d", path="x", camera_px=camera)
+        FrameSettings(kind="ho3d", camera_px=camera)
 
 
 def test_a_build_folder_is_taken_whole() -> None:
     """Training reads all of the folder: a choice of frames would be heeded by some stages only."""
     with pytest.raises(ValueError, match="first, every set, but a build folder is trained on as a whole"):
-        SequenceSettings(kind="build", path="build", first=1, every=2)
+        FrameSettings(kind="build", first=1, every=2)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from handloom.demo.assembly_hands import gather_assembly_split, render_assembly_sequence, write_skeleton
-from handloom.demo.ganerated import render_ganerated
-from handloom.demo.rhd import render_rhd
-from handloom.demo.sequences import assembly_sequences
-from handloom.runtime.config.datasets import DemoSettings
+from handloom.datasets import AssemblyHandsSettings
+from handloom.datasets.assembly_hands import annotation_files
+from handloom.demo.headsets import gather_assembly_split, render_assembly_sequence
+from handloom.demo.plan import assembly_sequences
+from handloom.demo.third_person import render_ganerated, render_rhd
+from handloom.runtime.config.sources import DemoSettings
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +28,13 @@ def tiny() -> DemoSettings:
 @pytest.fixture(scope="session")
 def assembly_root(tiny: DemoSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("assemblyhands")
-    annotations = [root / "sequences" / f"{plan.name}.npz" for plan in assembly_sequences(tiny, "val")]
-    for plan, annotation in zip(assembly_sequences(tiny, "val"), annotations, strict=True):
-        images = root / "images" / "ego_images_rectified" / "val" / plan.name
-        render_assembly_sequence(tiny, "val", plan.name, images, annotation)
-    gather_assembly_split(tiny, "val", annotations, root / "annotations" / "val")
-    write_skeleton(root / "annotations" / "skeleton.txt")
+    names = [plan.name for plan in assembly_sequences(tiny, "val")]
+    sequences = [root / "sequences" / f"{name}.npz" for name in names]
+    for name, sequence in zip(names, sequences, strict=True):
+        images = root / "images" / "ego_images_rectified" / "val" / name
+        render_assembly_sequence(tiny, "val", name, images, sequence)
+    files = annotation_files(AssemblyHandsSettings(root=str(root)), "val")
+    gather_assembly_split(sequences, files.data, files.calibration, files.joints)
     return root
 
 

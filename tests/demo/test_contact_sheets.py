@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handloom.datasets import AssemblyHandsSettings
+from handloom.datasets.assembly_hands import annotation_files
 from handloom.demo.contact_sheets import assembly_hands_sheet, ganerated_sheet, rhd_sheet
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
@@ -16,7 +18,9 @@ def _coloured(sheet: np.ndarray) -> float:
 
 
 def test_headset_sheet_has_four_views_a_row_and_drawn_hands(assembly_root: Path, tmp_path: Path) -> None:
-    assembly_hands_sheet(assembly_root, "val", tmp_path / "val.png", rows_per_sequence=2)
+    files = annotation_files(AssemblyHandsSettings(root=str(assembly_root)), "val")
+    images = sorted((assembly_root / "images" / "ego_images_rectified" / "val").iterdir())
+    assembly_hands_sheet((files.data, files.calibration, files.joints), images, tmp_path / "val.png", 2)
     sheet = read_rgb(tmp_path / "val.png")
     height = sheet.shape[0] // 4
     assert _coloured(sheet[:height]) == 0
@@ -24,7 +28,7 @@ def test_headset_sheet_has_four_views_a_row_and_drawn_hands(assembly_root: Path,
 
 
 def test_colour_sheets_appear(rhd_folder: Path, ganerated_folder: Path, tmp_path: Path) -> None:
-    rhd_sheet(rhd_folder, "training", tmp_path / "rhd.png", rows=1, columns=4)
+    rhd_sheet(rhd_folder, tmp_path / "rhd.png", rows=1, columns=4)
     ganerated_sheet(ganerated_folder, tmp_path / "gan.png", rows=1, columns=4)
     assert read_rgb(tmp_path / "rhd.png").shape[1] == 4 * 324
     assert read_rgb(tmp_path / "gan.png").shape[1] == 4 * 260

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from handloom.demo.appearance import random_person
-from handloom.demo.grasps import closed_fingers, grasp
-from handloom.demo.hands import SHAPES, pose_right_hand
-from handloom.demo.motion import record, smooth_noise
-from handloom.demo.objects import random_object
+from handloom.demo.grasps import closed_fingers, grasp, random_object
+from handloom.demo.people import SHAPES, pose_right_hand, random_person, smooth_noise
+from handloom.demo.recording import record
 
 
 def test_closing_brings_all_fingertips_to_the_palm() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handloom.demo.hands import FACES, MODEL, SHAPES, TOPOLOGY, place_hand
-from handloom.demo.renderer import Environment, Mesh, Scene, Topology, project
+from handloom.demo.people import FACES, MODEL, TOPOLOGY, place_hand, random_person
+from handloom.demo.renderer import Environment, Mesh, Scene, Topology, project_from_world
 
 INTRINSICS = np.array([[200.0, 0.0, 80.3], [0.0, 210.0, 59.6], [0.0, 0.0, 1.0]])
 SKY = Environment(np.array([[0.0, 0.0, -1.0]]), np.array([[1.0]]))
@@ -28,7 +28,7 @@ def test_projected_vertices_lie_inside_the_window_and_at_the_pictures_corners() 
     mesh = _triangle(0.5, 1)
     scene = Scene([mesh], SKY)
     view = scene.view(pose, INTRINSICS, 160, 120)
-    pixels, _ = project(mesh.vertices, pose, INTRINSICS)
+    pixels, _ = project_from_world(mesh.vertices, pose, INTRINSICS)
     row, column = np.nonzero(view.mask)
     seen = np.stack([column + view.columns.start, row + view.rows.start], axis=1)
     assert (pixels > 0).all()
@@ -48,13 +48,12 @@ def test_a_surface_facing_away_from_the_light_is_dark() -> None:
 def test_hand_and_forearm_form_one_closed_surface_that_looks_outwards(is_left: bool) -> None:
     """An outward surface has positive volume; a mirrored hand with unturned faces would have a negative one."""
     track = place_hand(
+        random_person(np.random.default_rng(0)),
         finger_pose=np.zeros((1, 15, 3)),
-        shape=np.zeros(SHAPES),
         world_from_wrist=np.eye(3)[None],
         wrist_m=np.zeros((1, 3)),
         elbow_m=np.array([[0.25, 0.02, 0.0]]),
         is_left=is_left,
-        sleeve=0.5,
     )
     faces = (TOPOLOGY.left if is_left else TOPOLOGY.right).faces
     vertices = track.vertices_m[0].astype(float)

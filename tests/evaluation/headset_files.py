@@ -1,13 +1,16 @@
-"""Writes what adaptation leaves of a small headset: crops, source predictions, rotations, adapted predictions."""
+"""Writes what adaptation leaves of a small headset: crops, labels, predictions, rotations; and scores it."""
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from handloom.datasets.views import ViewSamples, pair_samples, save_views
-from handloom.runtime.artifacts import Header, write_arrays
+from handloom.adaptation.pair_predictions import PairPredictions, SourcePredictions
+from handloom.datasets.views import HandCrops, HandLabels, pair_rows
+from handloom.evaluation.headset_scores import score_headset
 from handloom.runtime.files import write_json
 
 PAIRS = tuple(f"{a}-{b}" for a, b in combinations(range(1, 5), 2))
@@ -26,97 +29,98 @@ def turn_about_y(angle_rad: float) -> np.ndarray:
 class HeadsetFiles:
     """The files of one headset whose predictions are the truth, but for known misses of the index tip."""
 
-    views: list[Path]
-    samples: list[ViewSamples]
+    crops: list[Path]
+    labels: list[Path]
     source_predictions: Path
     rotations: Path
     predictions: list[Path]
 
+    @property
+    def scores(self) -> Path:
+        """Where scores go, beside the other files."""
+        return self.rotations.with_name("scores.csv")
 
-def hand_in_world(hands: int, generator: np.random.Generator) -> np.ndarray:
-    """Wrists at the origin, joint 9 ten centimetres away."""
-    joints = generator.normal(scale=0.05, size=(hands, 21, 3))
-    joints[:, 0] = 0
-    joints[:, 9] = [0.1, 0, 0]
-    return joints
+    @property
+    def sample_errors(self) -> Path:
+        """The same of the errors of every hand."""
+        return self.rotations.with_name("sample_errors.npz")
 
 
-def write_headset(folder: Path, *, hands: int = 4, seeds: tuple[int, ...] = (1, 2), px: int = 8) -> HeadsetFiles:
+def score(files: HeadsetFiles, **changes: Any) -> pd.DataFrame:
+    """The table that the stage leaves."""
+    given = {**vars(files), "scores": files.scores, "sample_errors": files.sample_errors, **changes}
+    del given["crops"]
+    score_headset(**given, setting="in", headset="headset1", pairs=PAIRS)
+    return pd.read_csv(files.scores)
+
+
+def write_headset(folder: Path, *, hands: int = 4, seeds: tuple[int, ...] = (1, 2), px: int = 32) -> HeadsetFiles:
     """Four cameras turned about y, `hands` hands; every network misses joint 8 by its own known distance.
 
-    Seed s of an adapted network misses by `MISSES_M` plus s millimetres.
+    Wrists are at the origin, joints 9 ten centimetres away. Seed s of an adapted network misses by `MISSES_M` plus s
+    millimetres.
     """
     generator = np.random.default_rng(0)
-    world = hand_in_world(hands, generator)
+    world = generator.normal(scale=0.05, size=(hands, 21, 3))
+    world[:, 0], world[:, 9] = 0, [0.1, 0, 0]
     rotations = [turn_about_y(0.5 * camera) for camera in range(4)]
-    samples = []
+    known = []
     for camera, rotation in enumerate(rotations):
-        joints = world @ rotation.T + np.array([0, 0, 0.5])
-        samples.append(
-            ViewSamples(
-                camera=f"HMC_{camera}",
-                rank=np.arange(hands),
-                file_name=np.full(hands, "image.png"),
-                sequence=np.full(hands, "sequence-a"),
-                frame=np.arange(hands) // 2,
-                is_left=np.arange(hands) % 2 == 1,
-                image_u8=generator.integers(0, 256, size=(hands, px, px), dtype=np.uint8),
-                joints_cam_m=joints,
-                joint_valid=np.ones((hands, 21)),
-                keypoints_256px=np.full((hands, 21, 2), 128.0),
-                focal_px=np.full((hands, 2), 400.0),
-                principal_point_px=np.full((hands, 2), 128.0),
-                crop_offset_half_widths=np.zeros((hands, 2)),
-                cam_from_world_rotation=np.broadcast_to(rotation, (hands, 3, 3)),
-                cam_from_world_translation_mm=np.zeros((hands, 3)),
-                unreadable_image=np.array([], dtype=str),
-                unreadable_reason=np.array([], dtype=str),
-            )
+        named: dict[str, Any] = {"camera": f"HMC_{camera}", "rank": np.arange(hands), "frame": np.arange(hands) // 2}
+        named |= {"sequence": np.full(hands, "sequence-a"), "is_left": np.arange(hands) % 2 == 1}
+        HandCrops(
+            **named,
+            image_u8=generator.integers(0, 256, size=(hands, px, px, 1), dtype=np.uint8),
+            picture_axes_from_crop=np.tile(np.eye(3), (hands, 1, 1)),
+            rays=np.tile([0.0, 0, 1], (hands, 1)),
+            network="detnet",
+        ).save(folder / f"camera{camera + 1}.npz")
+        labels = HandLabels(
+            **named,
+            joints_cam_m=world @ rotation.T + [0, 0, 0.5],
+            joint_valid=np.ones((hands, 21)),
+            keypoints_256px=np.full((hands, 21, 2), 128.0),
+            focal_px=np.full((hands, 2), 400.0),
+            principal_point_px=np.full((hands, 2), 128.0),
+            cam_from_world_rotation=np.tile(rotation, (hands, 1, 1)),
+            cam_from_world_translation_mm=np.zeros((hands, 3)),
         )
-    paths = [folder / f"camera{camera + 1}.npz" for camera in range(4)]
-    for path, sample in zip(paths, samples, strict=True):
-        save_views(path, sample)
+        labels.save(folder / f"camera{camera + 1}.labels.npz")
+        known.append(labels)
 
     def predicted(camera: int, miss_m: float) -> np.ndarray:
         """In units of the bone 0-9, as the network gives it; the miss is along the camera's y axis, which all share."""
-        joints = samples[camera].joints_cam_m.copy()
+        joints = known[camera].joints_cam_m.copy()
         joints[:, 8, 1] += miss_m
         return (joints / 0.1).astype(np.float32)
 
-    source = {f"joints_camera{camera + 1}": predicted(camera, MISSES_M["source"]) for camera in range(4)}
-    write_arrays(folder / "source.npz", source, Header("source_predictions", extra={"root_joint": "0"}))
+    SourcePredictions(
+        camera=np.repeat(np.arange(4), hands),
+        joints=np.concatenate([predicted(camera, MISSES_M["source"]) for camera in range(4)]),
+        confidence=np.ones((4 * hands, 21)),
+        root_joint=0,
+        turned=False,
+    ).save(folder / "source.npz")
     exact = {pair: rotations[int(pair[0]) - 1] @ rotations[int(pair[2]) - 1].T for pair in PAIRS}
-    errors = {
-        "calibrated": np.eye(3).tolist(),
-        **{"published_error_deg": 13.0, "single_error_deg": 9.0, "synchronised_error_deg": 4.0},
-    }
+    errors = {"published_error_deg": 13.0, "single_error_deg": 9.0, "synchronised_error_deg": 4.0}
     off = turn_about_y(np.radians(PUBLISHED_ERROR_DEG))
-    write_json(
-        folder / "rotations.json",
-        {
-            "estimates": {
-                pair: {"published": (rotation @ off).tolist(), "single": rotation.tolist()}
-                for pair, rotation in exact.items()
-            },
-            "diagnostics": dict.fromkeys(PAIRS, errors),
-        },
-    )
+    estimates = {pair: {"published": (turn @ off).tolist(), "single": turn.tolist()} for pair, turn in exact.items()}
+    write_json(folder / "rotations.json", {"estimates": estimates, "diagnostics": dict.fromkeys(PAIRS, errors)})
     adapted = []
-    for pair in PAIRS:
+    for pair, variant, seed in product(PAIRS, ("s2dhand", "s2dhand_sync"), seeds):
         a, b = int(pair[0]) - 1, int(pair[2]) - 1
-        index_1, index_2 = pair_samples(samples[a], samples[b])
-        for variant in ("s2dhand", "s2dhand_sync"):
-            for seed in seeds:
-                miss_m = MISSES_M[variant] + 0.001 * seed
-                arrays = {
-                    "joints": np.stack([predicted(a, miss_m)[index_1], predicted(b, miss_m)[index_2]], axis=1),
-                    "confidence": np.ones((len(index_1), 2, 21), dtype=np.float32),
-                    "index_1": index_1,
-                    "index_2": index_2,
-                    "rotation_12": exact[pair] @ turn_about_y(np.radians(1)),
-                }
-                extra = {"root_joint": "0", "pair": pair, "variant": variant}
-                path = folder / pair / variant / f"seed{seed}.predictions.npz"
-                write_arrays(path, arrays, Header("pair_predictions", seed=seed, extra=extra))
-                adapted.append(path)
-    return HeadsetFiles(paths, samples, folder / "source.npz", folder / "rotations.json", adapted)
+        rows, miss_m = np.stack(pair_rows(known[a], known[b]), axis=1), MISSES_M[variant] + 0.001 * seed
+        path = folder / pair / variant / f"seed{seed}.predictions.npz"
+        PairPredictions(
+            pair=pair,
+            variant=variant,
+            seed=seed,
+            root_joint=0,
+            rows=rows,
+            joints=np.stack([predicted(c, miss_m)[rows[:, v]] for v, c in enumerate((a, b))], axis=1),
+            rotation_12=exact[pair] @ turn_about_y(np.radians(1)),
+        ).save(path)
+        adapted.append(path)
+    cameras = [folder / f"camera{camera + 1}" for camera in range(4)]
+    crops, labelled = ([path.with_suffix(suffix) for path in cameras] for suffix in (".npz", ".labels.npz"))
+    return HeadsetFiles(crops, labelled, folder / "source.npz", folder / "rotations.json", adapted)

@@ -7,10 +7,9 @@ import torch
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from handloom.evaluation.frame_meshes import PREDICTIONS, TRUTH
+from handloom.datasets.hand_and_object import HoldPredictions, HoldTruth
 from handloom.hand.mano import skin
-from handloom.hand.open_hand import open_hand
-from handloom.runtime.artifacts import Header, write_arrays
+from handloom.hand.models import open_hand
 
 FRAMES = 4
 
@@ -22,7 +21,7 @@ def block() -> trimesh.Trimesh:
 
 
 def sequence_arrays(frames: int = FRAMES) -> dict[str, np.ndarray]:
-    """The arrays of predictions.npz, with `valid`."""
+    """What predictions.npz and, with `valid`, truth.npz hold."""
     hand = open_hand()
     pose = torch.zeros(frames, 16, 3)
     pose[:, 0, 1] = torch.linspace(0, 0.8, frames)
@@ -52,11 +51,11 @@ def sequence_arrays(frames: int = FRAMES) -> dict[str, np.ndarray]:
 def write_predictions(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     """Write predictions.npz."""
     kept = {name: array for name, array in arrays.items() if name != "valid"}
-    write_arrays(path, kept, Header(PREDICTIONS, units="m", frame="camera", joint_order="SNAP"))
+    HoldPredictions(**kept, intrinsics=np.eye(3)).save(path)
     return path
 
 
 def write_truth(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     """Write truth.npz."""
-    write_arrays(path, arrays, Header(TRUTH, units="m", frame="camera", joint_order="SNAP"))
+    HoldTruth(**arrays).save(path)
     return path

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from handloom.evaluation.hold_tables import METRICS, benchmark_seconds, write_hold_ablation, write_hold_table
+from handloom.evaluation.hold_tables import METRICS, write_hold_table
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 
@@ -15,17 +15,21 @@ COLUMNS = [
     *("coverage_pct", "seconds", "paper_mpjpe_mm", "paper_chamfer_cm2", "paper_f10_pct", "paper_chamfer_hand_cm2"),
     *("protocol", "needs"),
 ]
+NAMES = [metric.key for metric in METRICS]
 
 
 def scores(folder: Path, sequence: str, value: float | None, **notes: str) -> Path:
     values = {"method": "HOLD", "variant": "phase3", "protocol": "faithful", "sequence": sequence, **notes}
     path = folder / f"{values['method']}_{values['variant']}_{sequence}.json"
-    write_json(path, {**values, **dict.fromkeys(METRICS, value)})
+    write_json(path, {**values, **dict.fromkeys(NAMES, value)})
     return path
 
 
-def table(folder: Path, files: list[Path], **options: Any) -> pd.DataFrame:
-    write_hold_table(files, folder / "t.csv", folder / "t.md", folder / "t.html", sequences=("mug", "lamp"), **options)
+def table(
+    folder: Path, files: list[Path], ablation: str = "", benchmarks: dict[str, Any] | None = None
+) -> pd.DataFrame:
+    outputs = (folder / f"t.{suffix}" for suffix in ("csv", "md", "html"))
+    write_hold_table(files, *outputs, ablation=ablation, sequences=("mug", "lamp"), benchmarks=benchmarks or {})
     return pd.read_csv(folder / "t.csv", keep_default_na=False, na_values=[""])
 
 
@@ -39,7 +43,7 @@ def test_rows_columns_means_and_paper_values(tmp_path: Path) -> None:
     files = [scores(tmp_path, "mug", 1), scores(tmp_path, "lamp", 2)]
     files += [scores(tmp_path, "mug", 3, method="iHOI"), scores(tmp_path, "lamp", 5, method="iHOI")]
     clock = {"mug": [benchmark(tmp_path, "a", 10), benchmark(tmp_path, "b", 5)], "lamp": [benchmark(tmp_path, "c", 25)]}
-    found = table(tmp_path, files, benchmarks=clock)
+    found = table(tmp_path, files, benchmarks={"HOLD": clock})
     assert list(found) == COLUMNS
     rows = found.set_index(["method", "sequence"])
     assert list(rows.index) == [
@@ -59,7 +63,7 @@ def test_rows_columns_means_and_paper_values(tmp_path: Path) -> None:
 def test_methods_that_were_not_run_say_what_they_need(tmp_path: Path) -> None:
     found = table(tmp_path, [scores(tmp_path, "mug", 1), scores(tmp_path, "lamp", 2)])
     absent = found[found["method"] == "DiffHOI"].iloc[0]
-    assert absent[list(METRICS)].isna().all()
+    assert absent[list(NAMES)].isna().all()
     assert "run DiffHOI" in absent["needs"]
     assert "interchange" in absent["needs"]
     assert "run iHOI" in (tmp_path / "t.md").read_text()
@@ -98,7 +102,7 @@ def test_a_method_whose_every_frame_failed_keeps_its_rows(tmp_path: Path) -> Non
 def test_nothing_scored_still_prints(tmp_path: Path) -> None:
     found = table(tmp_path, [])
     assert list(found["sequence"]) == ["mean"] * 3
-    assert found[list(METRICS)].isna().all().all()
+    assert found[list(NAMES)].isna().all().all()
 
 
 def test_ablation_has_the_three_variants_in_order(tmp_path: Path) -> None:
@@ -107,16 +111,13 @@ def test_ablation_has_the_three_variants_in_order(tmp_path: Path) -> None:
         for variant, value in (("phase1", 3.0), ("phase3_unrefined", 2.0), ("phase3", 1.0))
         for sequence in ("mug", "lamp")
     ]
-    out = (tmp_path / "a.csv", tmp_path / "a.md", tmp_path / "a.html")
-    clock = {"phase1": {"mug": [benchmark(tmp_path, "x", 7)]}}
-    write_hold_ablation(files, *out, sequences=("mug", "lamp"), benchmarks=clock)
-    found = pd.read_csv(out[0])
+    found = table(tmp_path, files, "_ablation", {"phase1": {"mug": [benchmark(tmp_path, "x", 7)]}})
     means = found[found["sequence"] == "mean"]
     assert list(means["variant"]) == ["phase 1", "phase 3 without refinement", "phase 3 with refinement"]
     assert list(means["chamfer_cm2"]) == [3, 2, 1]
     assert not [name for name in found if name.startswith("paper_")]
     assert found["seconds"].dropna().tolist() == [7, 7]
-    assert "**1.00**" in out[1].read_text()
+    assert "**1.00**" in (tmp_path / "t.md").read_text()
 
 
 def test_print_marks_the_best_by_direction_and_escapes(tmp_path: Path) -> None:
@@ -143,5 +144,3 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"method": "HOLD"})
     with pytest.raises(InputError, match="lacks"):
         table(tmp_path, [tmp_path / "x.json"])
-    with pytest.raises(InputError, match="no benchmark file"):
-        benchmark_seconds([tmp_path / "none.tsv"])

@@ -1,35 +1,17 @@
-"""HOLD's metrics in closed form, frames of different sizes, and failed frames."""
+"""HOLD's metrics beside the goldens: frames of different sizes, and failed frames."""
 
 import numpy as np
 import pytest
 
-from handloom.evaluation.frame_points import FramePoints, nearest_distances_m
-from handloom.evaluation.mesh_metrics import frame_metrics, surface_scores, vertex_subsets
+from handloom.evaluation.mesh_metrics import (
+    FramePoints,
+    nearest_distances_m,
+    surface_scores,
+)
 
 
 def cloud(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.05, 0.05, (count, 3))
-
-
-def lattice() -> np.ndarray:
-    """Points 4 cm apart, so that a small shift leaves every nearest neighbour as it is."""
-    return 0.04 * np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(-1, 3)
-
-
-def test_a_small_shift_has_twice_its_square_as_chamfer_distance() -> None:
-    points = lattice()
-    scores = surface_scores(FramePoints.of_frames([points + np.array([0.007, 0, 0])]), FramePoints.of_frames([points]))
-    np.testing.assert_allclose(scores.chamfer_cm2, 2 * 0.7**2)
-    np.testing.assert_allclose(scores.f5_pct, 0)
-    np.testing.assert_allclose(scores.f10_pct, 100, atol=1e-4)
-
-
-def test_f_score_is_the_harmonic_mean_of_both_shares() -> None:
-    true = lattice()
-    predicted = np.concatenate([true[:16], true[:16] + np.array([0, 0, 10]), true[:16] + np.array([0, 0, 20])])
-    scores = surface_scores(FramePoints.of_frames([predicted]), FramePoints.of_frames([true]))
-    precision, recall = 1 / 3, 16 / 64
-    np.testing.assert_allclose(scores.f5_pct, 100 * 2 * precision * recall / (precision + recall), rtol=1e-5)
 
 
 def test_frames_of_any_size_are_scored_as_if_alone() -> None:
@@ -56,31 +38,3 @@ def test_nearest_points_are_of_the_same_frame_even_far_from_the_origin() -> None
     points = FramePoints.of_frames([np.array([[0.0, 0, 0]]), np.array([[50.0, 0, 0]])])
     others = FramePoints.of_frames([np.array([[50.0, 0, 0]]), np.array([[0.0, 0, 0]])])
     np.testing.assert_allclose(nearest_distances_m(points, others), 50)
-
-
-def test_wrist_offset_changes_only_the_hand_relative_metrics() -> None:
-    joints = cloud(21)[None].repeat(2, axis=0)
-    points = FramePoints.of_frames([lattice()] * 2)
-    offset = np.array([0.0, 0.006, 0.0])
-    metrics = frame_metrics(joints + offset, points, joints, points, np.array([True, True]))
-    np.testing.assert_allclose(metrics.mpjpe_mm, 0, atol=1e-9)
-    np.testing.assert_allclose(metrics.chamfer_root_cm2, 0, atol=1e-12)
-    np.testing.assert_allclose(metrics.mrrpe_mm, 6)
-    np.testing.assert_allclose(metrics.chamfer_hand_cm2, 2 * 0.6**2)
-
-
-def test_wrist_counts_in_the_mean_over_joints() -> None:
-    true = cloud(21)[None]
-    predicted = true.copy()
-    predicted[0, 1:] += [0.021, 0, 0]
-    points = FramePoints.of_frames([lattice()])
-    metrics = frame_metrics(predicted, points, true, points, np.array([True]))
-    np.testing.assert_allclose(metrics.mpjpe_mm, 21 * 20 / 21)
-
-
-def test_at_most_3000_vertices_are_compared() -> None:
-    predicted, true = vertex_subsets(
-        FramePoints.of_frames([cloud(4000), cloud(10)]), FramePoints.of_frames([cloud(3001)] * 2)
-    )
-    np.testing.assert_array_equal(predicted.counts, [3000, 10])
-    np.testing.assert_array_equal(true.counts, [3000, 3000])

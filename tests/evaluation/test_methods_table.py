@@ -1,13 +1,14 @@
 """The methods' table: the order of averaging, both budgets, the paper's column, what is bold, and what was not run."""
 
 import math
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from handloom.evaluation.methods_table import methods_table, write_methods_table
-from handloom.evaluation.printed_methods import as_html, as_markdown
+from handloom.evaluation.table import Table
 from handloom.runtime.config.methods import MethodsSettings
 from handloom.runtime.errors import InputError
 
@@ -31,12 +32,13 @@ def scores(headset: str = "headset1") -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
 
-def table() -> pd.DataFrame:
+@cache
+def table() -> Table:
     return methods_table(scores(), SETTINGS, "fixed", "demo")
 
 
 def row(name: str, budget: str = "standard", headset: str = "headset1") -> "pd.Series[float]":
-    return table().set_index(["method", "budget", "headset"]).loc[(name, budget, headset)]
+    return table().frame.set_index(["method", "budget", "headset"]).loc[(name, budget, headset)]
 
 
 def test_means_are_over_pairs_then_seeds() -> None:
@@ -81,22 +83,22 @@ def test_attachments_that_are_ours_and_source_free_methods_are_told() -> None:
 
 
 def test_the_best_without_target_labels_is_bold_in_print() -> None:
-    text = as_markdown(table())
+    text = table().markdown()
     line = {part.split(" | ")[0].strip("| "): part for part in text.splitlines() if part.startswith("| ")}
     assert "**31.00** ± 1.41" in line["S2DHand"]
     assert "**" not in line["Fine-tune"]
     assert "**" not in line["RegDA"]
     assert "n/a" in line["DAGEN"]
-    html = as_html(table())
+    html = table().html()
     assert "<b>31.00</b>" in html
-    assert html.count("<tr>") == 2 + len([name for name in text.splitlines() if name.startswith("| ")]) - 1
+    assert html.count("<tr class") == len([name for name in text.splitlines() if name.startswith("| ")]) - 1
 
 
 def test_the_stage_writes_three_files_and_names_a_table_of_something_else(tmp_path: Path) -> None:
     scores().to_csv(tmp_path / "scores.csv", index=False)
     outputs = [tmp_path / f"table.{suffix}" for suffix in ("csv", "md", "html")]
-    write_methods_table([tmp_path / "scores.csv"], *outputs, settings=SETTINGS, fidelity="fixed", preset="demo")
-    assert len(pd.read_csv(outputs[0])) == 2 * len(table().groupby(["method", "budget"]))
+    write_methods_table([tmp_path / "scores.csv"], *outputs, methods=SETTINGS, fidelity="fixed", preset="demo")
+    assert len(pd.read_csv(outputs[0])) == 2 * len(table().frame.groupby(["method", "budget"]))
     pd.DataFrame({"headset": ["headset1"]}).to_csv(tmp_path / "scores.csv", index=False)
     with pytest.raises(InputError, match=r"scores\.csv: lacks the columns"):
-        write_methods_table([tmp_path / "scores.csv"], *outputs, settings=SETTINGS, fidelity="fixed", preset="demo")
+        write_methods_table([tmp_path / "scores.csv"], *outputs, methods=SETTINGS, fidelity="fixed", preset="demo")

@@ -1,6 +1,5 @@
 """The quality table: its measures against closed forms, its verdicts, and files that do not belong together."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,82 +9,55 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handloom.datasets.frames_file import FramesFile, write_frames_file
-from handloom.evaluation.quality_table import write_quality_table
+from handloom.datasets.frames import Frames
 from handloom.evaluation.sequence_quality import (
     FAIR,
     GOOD,
     LIMITS,
     POOR,
     UNKNOWN,
-    StageFiles,
-    sequence_quality,
     sides_seen,
+    write_hold_quality,
     write_sequence_quality,
 )
-from handloom.hand.mano import skin
-from handloom.hand.open_hand import open_hand
-from handloom.runtime.artifacts import Header, write_arrays
+from handloom.geometry.camera import project
+from handloom.hand.models import open_hand
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
 
+from ..stage_files import found_hands, object_poses  # noqa: TID252 (the tests are no package)
+
 FRAMES = 4
+Files = dict[str, Path]
 INTRINSICS = np.array([[200.0, 0, 80], [0, 200, 60], [0, 0, 1]])
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> StageFiles:
+def files(tmp_path: Path) -> Files:
     """A hand that touches a cloud of points before the camera; frame 2 has no hand and an object at the edge."""
-    hand, (names, pixels, masks) = open_hand(), _pictures(tmp_path)
-    pose, shape = torch.zeros(FRAMES, 16, 3), torch.zeros(hand.shape_count)
-    place = torch.tensor([0.0, 0.0, 0.5]).expand(FRAMES, 3)
-    posed = skin(hand, pose_rotvec=pose, shape=shape.expand(FRAMES, -1), translation_m=place)
-    image = posed.keypoints_m.numpy() @ INTRINSICS.T
-    keypoints = (image[..., :2] / image[..., 2:]).astype(np.float32)
+    model, (names, pixels, masks) = open_hand(), _pictures(tmp_path)
+    place = torch.tensor([0.0, 0.0, 0.5]).repeat(FRAMES, 1)
+    hand = HandTrack(torch.zeros(FRAMES, 16, 3), torch.zeros(model.shape_count), place)
+    posed = hand.skinned(model)
+    keypoints = project(posed.keypoints_m.numpy(), INTRINSICS)
     found = np.array([True, True, False, True])
     keypoints[~found] = np.nan
     turns = np.tile(np.eye(4), (FRAMES, 1, 1))
     turns[:, :3, :3] = Rotation.from_rotvec(np.outer(np.arange(FRAMES) * np.pi / 2, [0, 1, 0])).as_matrix()
     turns[:, 2, 3] = 5.0
-    points = np.random.default_rng(3).uniform(-0.01, 0.01, (600, 3)).astype(np.float32)
-    contact = posed.vertices_m[0, 100].numpy()
-    write_frames_file(
-        tmp_path / "frames.json",
-        FramesFile(names, tuple(np.arange(FRAMES) / 30), "file", 160, 120, "video.mp4", INTRINSICS),
-    )
-    arrays = {
-        "cam_from_object": turns,
-        "registered": np.array([True, True, True, False]),
-        "points_object": points,
-        "reprojection_px": np.array(0.5),
-        "intrinsics": INTRINSICS,
-    }
-    write_arrays(
-        tmp_path / "object_poses.npz",
-        arrays,
-        Header("object_poses", "SfM units", "camera", extra={"median_features": "70"}),
-    )
-    confidence = np.where(found[:, None], 0.6, np.nan).astype(np.float32).repeat(21, 1)
-    arrays = {"keypoints_px": keypoints, "confidence": confidence, "found": found}
-    write_arrays(tmp_path / "hand_estimates.npz", arrays, Header("hand_estimates", "px", "camera"))
-    arrays = {
-        "hand_rotvec": pose.numpy(),
-        "hand_shape": shape.numpy(),
-        "hand_translation_cam_m": place.numpy().copy(),
-        "object_rotation": np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1)),
-        "object_translation_m": np.tile(contact, (FRAMES, 1)),
-        "object_scale": np.array(1.0, np.float32),
-        "points_object": points,
-        "intrinsics": INTRINSICS,
-    }
-    write_arrays(tmp_path / "aligned.npz", arrays, Header("aligned", "m", "camera"))
-    return StageFiles(
-        tmp_path / "frames.json",
-        pixels,
-        masks,
-        tmp_path / "object_poses.npz",
-        tmp_path / "hand_estimates.npz",
-        tmp_path / "aligned.npz",
-    )
+    points = np.random.default_rng(3).uniform(-0.01, 0.01, (600, 3))
+    times = tuple(np.arange(FRAMES) / 30)
+    Frames(pixels, names, times, "file", 160, 120, "video.mp4", INTRINSICS).write_list(tmp_path / "frames.json")
+    paths = {name: tmp_path / f"{name}.npz" for name in ("object_poses", "hand_estimates", "aligned")}
+    seen = {"reprojection_px": 0.5, "intrinsics": INTRINSICS, "median_features": 70}
+    object_poses(turns, points, registered=np.arange(FRAMES) < 3, **seen).save(paths["object_poses"])
+    confidence = np.where(found[:, None], 0.6, 0.0).repeat(21, 1)
+    hands = found_hands(np.zeros((FRAMES, 21, 3)), keypoints, found=found, confidence=confidence)
+    hands.save(paths["hand_estimates"])
+    contact = posed.vertices_m[:1, 100].repeat(FRAMES, 1)
+    thing = ObjectTrack(torch.eye(3).repeat(FRAMES, 1, 1), contact, torch.ones(()))
+    SequencePoses.of(hand, thing, "right").save(paths["aligned"])
+    return {"frames_json": tmp_path / "frames.json", "frames": pixels, "masks": masks, **paths}
 
 
 def _pictures(folder: Path) -> tuple[tuple[str, ...], Path, Path]:
@@ -104,9 +76,16 @@ def _pictures(folder: Path) -> tuple[tuple[str, ...], Path, Path]:
     return tuple(f"shot_{frame}.jpg" for frame in range(FRAMES)), folder / "frames", folder / "masks"
 
 
-def test_measures_are_what_the_files_say(files: StageFiles) -> None:
+def quality(files: Files) -> pd.DataFrame:
+    """The table as written, by measure."""
+    path = files["aligned"].with_name("quality.csv")
+    write_sequence_quality(**files, table=path, sequence="mug")
+    return pd.read_csv(path, keep_default_na=False, na_values={"value": [""]}).set_index("measure")
+
+
+def test_measures_are_what_the_files_say(files: Files) -> None:
     """Each value can be told from how the files were made; frames are named as the user knows them."""
-    table = sequence_quality(files, open_hand(), "mug").set_index("measure")
+    table = quality(files)
     wanted = {
         "frames": 4,
         "frames with the object": 100,
@@ -131,9 +110,9 @@ def test_measures_are_what_the_files_say(files: StageFiles) -> None:
     assert list(table.index) == [limits.measure for limits in LIMITS]
 
 
-def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: StageFiles) -> None:
+def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: Files) -> None:
     """Good measures need no advice; the others say what to do."""
-    table = sequence_quality(files, open_hand(), "mug").set_index("measure")
+    table = quality(files)
     assert table.loc["reprojection error", "verdict"] == GOOD
     assert table.loc["features in the median frame", "verdict"] == FAIR
     assert table.loc["frames with the object cut off", "verdict"] == POOR
@@ -141,18 +120,12 @@ def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: StageFil
     assert (table.loc[table["verdict"].isin([FAIR, POOR]), "advice"] != "").all()
 
 
-@pytest.mark.parametrize(("value", "verdict"), [(95.0, GOOD), (94.9, FAIR), (80.0, FAIR), (79.9, POOR)])
-def test_at_least(value: float, verdict: str) -> None:
-    """Limits belong to the better side."""
-    limits = next(limits for limits in LIMITS if limits.measure == "frames registered")
-    assert limits.verdict(value) == verdict
-
-
-@pytest.mark.parametrize(("value", "verdict"), [(1.0, GOOD), (2.0, FAIR), (2.1, POOR), (np.nan, UNKNOWN)])
-def test_at_most(value: float, verdict: str) -> None:
-    """Where small is good, limits turn round; what is not known is not judged."""
-    limits = next(limits for limits in LIMITS if limits.measure == "reprojection error")
-    assert limits.verdict(value) == verdict
+def test_limits_belong_to_the_better_side() -> None:
+    """At least so much, or, where small is good, at most; what is not known is not judged."""
+    share, error = (next(limits for limits in LIMITS if limits.measure == name)
+                    for name in ("frames registered", "reprojection error"))  # fmt: skip
+    assert [share.verdict(value) for value in (95.0, 94.9, 80.0, 79.9)] == [GOOD, FAIR, FAIR, POOR]
+    assert [error.verdict(value) for value in (1.0, 2.0, 2.1, np.nan)] == [GOOD, FAIR, POOR, UNKNOWN]
 
 
 def test_sides_seen_of_one_view_and_of_a_full_turn() -> None:
@@ -167,21 +140,22 @@ def test_sides_seen_of_one_view_and_of_a_full_turn() -> None:
     assert sides_seen(turns, points) == pytest.approx(0.5, abs=0.01)
 
 
-def test_files_of_different_videos_are_refused(files: StageFiles, tmp_path: Path) -> None:
+def test_files_of_different_videos_are_refused(files: Files, tmp_path: Path) -> None:
     """A stage that ran on another number of frames must not be judged with the others."""
-    short = FramesFile(("a.jpg", "b.jpg", "c.jpg"), (0.0, 0.1, 0.2), "file", 160, 120, "video.mp4", None)
-    write_frames_file(tmp_path / "short.json", short)
-    with pytest.raises(InputError, match=r"short\.json: lists 3 frames, but the stages after it have"):
-        sequence_quality(replace(files, frames_json=tmp_path / "short.json"), open_hand(), "mug")
+    (files["frames"] / "0003.png").unlink()
+    short = Frames(files["frames"], ("a.jpg", "b.jpg", "c.jpg"), (0.0, 0.1, 0.2), "file", 160, 120, "video.mp4", None)
+    short.write_list(files["frames_json"])
+    with pytest.raises(InputError, match=r"frames\.json: lists 3 frames, but the stages after it have"):
+        quality(files)
 
 
-def test_tables_are_gathered_and_printed(files: StageFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_are_gathered_and_printed(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The overview has the rows of all sequences; names from outside cannot become HTML."""
-    write_sequence_quality(files, open_hand(), tmp_path / "mug.csv", sequence="mug")
+    write_sequence_quality(**files, table=tmp_path / "mug.csv", sequence="mug")
     assert "mug: features in the median frame 70 is fair; an object with more texture" in capsys.readouterr().out
     other = pd.read_csv(tmp_path / "mug.csv").assign(sequence="<b>can</b>")
     other.to_csv(tmp_path / "can.csv", index=False)
-    write_quality_table([tmp_path / "mug.csv", tmp_path / "can.csv"], tmp_path / "all.csv", tmp_path / "all.html")
+    write_hold_quality([tmp_path / "mug.csv", tmp_path / "can.csv"], tmp_path / "all.csv", tmp_path / "all.html")
     assert len(pd.read_csv(tmp_path / "all.csv")) == 2 * len(LIMITS)
     html = (tmp_path / "all.html").read_text()
     assert "&lt;b&gt;can&lt;/b&gt;" in html

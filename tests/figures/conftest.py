@@ -1,21 +1,22 @@
-"""The result files of one small headset, scored."""
-
-from pathlib import Path
+"""The result files of one small headset, scored, and a small reconstructed sequence."""
 
 import pytest
 
-from handloom.evaluation.scores import score_headset
+from ..evaluation.headset_files import HeadsetFiles, score, write_headset  # noqa: TID252  # tests/ is not on sys.path
+from .hold_files import HoldFiles, write_sequence
 
-from ..evaluation.headset_files import PAIRS, HeadsetFiles, write_headset  # noqa: TID252  # tests/ is not on sys.path
 
-
-@pytest.fixture
-def headset(tmp_path: Path) -> HeadsetFiles:
-    """Also writes `scores.csv` and `sample_errors.npz` beside the other files."""
-    files = write_headset(tmp_path, px=32)
-    score_headset(
-        files.views, files.source_predictions, files.rotations, files.predictions,
-        tmp_path / "scores.csv", tmp_path / "sample_errors.npz",
-        setting="in", headset="headset1", pairs=PAIRS, root_joint=0,
-    )  # fmt: skip
+@pytest.fixture(scope="session")
+def headset(tmp_path_factory: pytest.TempPathFactory) -> HeadsetFiles:
+    """In a folder of the headset's name, scored; made once, as nothing changes it."""
+    folder = tmp_path_factory.mktemp("results") / "headset1"
+    folder.mkdir()
+    files = write_headset(folder)
+    score(files)
     return files
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> HoldFiles:
+    """Made once, as nothing changes it."""
+    return write_sequence(tmp_path_factory.mktemp("sequence"))

@@ -9,12 +9,11 @@ import trimesh
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from handloom.datasets.frames_file import FramesFile, write_frames_file
-from handloom.evaluation.frame_meshes import PREDICTIONS
+from handloom.datasets.frames import Frames
+from handloom.datasets.hand_and_object import HoldPredictions
 from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture
 from handloom.hand.mano import skin
-from handloom.hand.open_hand import open_hand
-from handloom.runtime.artifacts import Header, write_arrays
+from handloom.hand.models import open_hand
 
 HEIGHT_PX, WIDTH_PX, FRAMES = 90, 120, 5
 INTRINSICS = np.array([[150.0, 0, 59.5], [0, 150, 44.5], [0, 0, 1]])
@@ -78,7 +77,8 @@ def write_sequence(folder: Path) -> HoldFiles:
         "hand_faces": hand.faces.numpy().astype(np.int32),
     }
     files = HoldFiles(folder / "predictions.npz", folder / "frames", folder / "frames.json")
-    write_arrays(files.predictions, arrays, Header(PREDICTIONS, units="m", frame="camera"))
-    listed = FramesFile(names, tuple(0.1 * f for f in range(FRAMES)), "nominal", WIDTH_PX, HEIGHT_PX, "test", None)
-    write_frames_file(files.frames_json, listed)
+    HoldPredictions(**arrays).save(files.predictions)
+    times = tuple(0.1 * f for f in range(FRAMES))
+    frames = Frames(files.frames, names, times, "nominal", WIDTH_PX, HEIGHT_PX, "test", None)
+    frames.write_list(files.frames_json)
     return files

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handloom.figures import video_file
-from handloom.figures.video_file import read_video, write_video
+from handloom.figures.video_file import median_rate, read_video, write_video
 from handloom.runtime.errors import OutputError
 
 
@@ -82,3 +82,11 @@ def test_wrong_sizes_and_builds_are_refused(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "text.mp4").write_text("no video")
     assert read_video(tmp_path / "text.mp4") == []
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [([0, 0.04, 0.08, 0.5], 25), ([0], 10), ([], 10), ([0, 0, 0], 10), ([0, 0.001], 60), ([0, 20], 1)],
+)
+def test_the_rate_is_the_median_one(times: list[float], rate: float) -> None:
+    assert median_rate(np.array(times, dtype=float)) == pytest.approx(rate)

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handloom.estimators.detnet.loss import LossWeights, detnet_loss
-from handloom.estimators.detnet.network import DetNet, DetNetMaps
-from handloom.estimators.detnet.readout import read_out
+from handloom.estimators.detnet.network import DetNet, DetNetMaps, read_out
 from handloom.estimators.detnet.targets import (
+    LossWeights,
     delta_target,
+    detnet_loss,
     heat_map_target,
     input_key_points,
     key_point_heat_maps,
     location_target,
 )
-from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.config.sources import DetNetSettings
 
 from .weight_recipe import published_shapes, recipe_arrays
 

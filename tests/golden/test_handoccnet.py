@@ -1,4 +1,4 @@
-"""HandOccNet against numbers of the released code (c13), with the real network and weights that names alone fix."""
+"""HandOccNet against the released code (hold/c13_handoccnet.npz), with real sizes and weights that names alone fix."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from handloom.estimators.handoccnet.architecture import HandOccNetArchitecture
-from handloom.estimators.handoccnet.checkpoint import PUBLISHED, filled_network
-from handloom.estimators.handoccnet.network import HandOccNet, HandOccNetOutput
-from handloom.estimators.handoccnet.prediction import mean_pose, posed
-from handloom.estimators.handoccnet.preprocessing import INPUT_PX, network_input
+from handloom.estimators.handoccnet.hands import PUBLISHED, HandOccNetHands, posed
+from handloom.estimators.handoccnet.network import HandOccNet, HandOccNetArchitecture, HandOccNetOutput
+from handloom.estimators.hands.meshes import colours, mean_pose
+from handloom.estimators.published_weights import filled
 from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH
 
 from .generic_weights import generic_weights
@@ -39,40 +38,40 @@ def is_left_alone(name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def c13() -> Arrays:
+def golden() -> Arrays:
     return hold_tensors("c13_handoccnet")
 
 
 @pytest.fixture(scope="module")
-def weights(c13: Arrays) -> Arrays:
+def weights(golden: Arrays) -> Arrays:
     """All entries of the published file; those left alone take no memory."""
     entries = hold_json("c13_handoccnet_keys")
-    filled = generic_weights(entries, int(c13["seed"]), is_left_alone)
+    drawn = generic_weights(entries, int(golden["seed"]), is_left_alone)
     unused = {name: torch.zeros(()).expand(entries[name][0]) for name in entries if is_left_alone(name)}
-    return {**filled, **unused}
+    return {**drawn, **unused}
 
 
 @pytest.fixture(scope="module")
 def network(weights: Arrays) -> HandOccNet:
-    return filled_network(weights, HandOccNetArchitecture(), "recipe")
+    return filled(lambda: HandOccNet(HandOccNetArchitecture()), weights, PUBLISHED, "recipe")
 
 
 @pytest.fixture(scope="module")
-def maps(network: HandOccNet, c13: Arrays) -> Arrays:
+def maps(network: HandOccNet, golden: Arrays) -> Arrays:
     """What the network sees on its way."""
-    image = c13["image_small"].repeat_interleave(REPEAT, 1).repeat_interleave(REPEAT, 2)
-    assert image.shape[1:3] == (INPUT_PX, INPUT_PX)
-    gated = network.backbone(network_input(image))
-    filled = network.FIT(gated.secondary, gated.primary)
-    return {**gated._asdict(), "fit": filled, "set": network.SET(filled, filled), "image": image}
+    image = golden["image_small"].repeat_interleave(REPEAT, 1).repeat_interleave(REPEAT, 2)
+    assert image.shape[1:3] == (HandOccNetHands.input_px, HandOccNetHands.input_px)
+    gated = network.backbone(colours(image))
+    fit = network.FIT(gated.secondary, gated.primary)
+    return {**gated._asdict(), "fit": fit, "set": network.SET(fit, fit), "image": image}
 
 
 @pytest.fixture(scope="module")
-def outputs(network: HandOccNet, maps: Arrays, c13: Arrays) -> Callable[[str], HandOccNetOutput]:
+def outputs(network: HandOccNet, maps: Arrays, golden: Arrays) -> Callable[[str], HandOccNetOutput]:
     """Of the image, or of the given features."""
-    drawn = _generator(int(c13["seed"]), "handoccnet.feature").uniform(-1, 1, (1, 256, 32, 32))
+    drawn = _generator(int(golden["seed"]), "handoccnet.feature").uniform(-1, 1, (1, 256, 32, 32))
     given = torch.from_numpy(drawn.astype(np.float32))
-    return {"": network(network_input(maps["image"])), "given_": network.regressed(given)}.__getitem__
+    return {"": network(colours(maps["image"])), "given_": network.regressed(given)}.__getitem__
 
 
 def test_the_recipe_fills_the_weights_of_the_set(weights: Arrays) -> None:
@@ -94,27 +93,27 @@ def test_names_and_shapes_are_the_published_ones(network: HandOccNet) -> None:
 
 
 @pytest.mark.parametrize("part", ["primary", "secondary", "fit", "set"])
-def test_maps(maps: Arrays, c13: Arrays, part: str) -> None:
-    close(maps[part].mean((-1, -2)), c13[f"{part}_mean"], 1e-4)
-    close(maps[part][:, :8, ::8, ::8], c13[f"{part}_patch"], 1e-4)
+def test_maps(maps: Arrays, golden: Arrays, part: str) -> None:
+    close(maps[part].mean((-1, -2)), golden[f"{part}_mean"], 1e-4)
+    close(maps[part][:, :8, ::8, ::8], golden[f"{part}_patch"], 1e-4)
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_key_points(c13: Arrays, outputs: Callable[[str], HandOccNetOutput], given: str) -> None:
-    close(outputs(given).keypoints, c13[f"{given}joints_img"], tolerance(given))
+def test_key_points(golden: Arrays, outputs: Callable[[str], HandOccNetOutput], given: str) -> None:
+    close(outputs(given).keypoints, golden[f"{given}joints_img"], tolerance(given))
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_pose_and_shape(c13: Arrays, outputs: Callable[[str], HandOccNetOutput], given: str) -> None:
-    close(outputs(given).shape, c13[f"{given}mano_mano_shape"], tolerance(given))
-    close(outputs(given).rotations, c13[f"{given}mano_mano_pose"], tolerance(given))
+def test_pose_and_shape(golden: Arrays, outputs: Callable[[str], HandOccNetOutput], given: str) -> None:
+    close(outputs(given).shape, golden[f"{given}mano_mano_shape"], tolerance(given))
+    close(outputs(given).rotations, golden[f"{given}mano_mano_pose"], tolerance(given))
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_mesh_and_joints(c13: Arrays, outputs: Callable[[str], HandOccNetOutput], given: str) -> None:
+def test_mesh_and_joints(golden: Arrays, outputs: Callable[[str], HandOccNetOutput], given: str) -> None:
     """The mean pose comes on top, joints are in SNAP's order, and tips at manopth's vertices."""
     hand = replace(random_hand(), tip_vertices=MANO_FINGERTIPS_MANOPTH)
     found = posed(outputs(given), hand)
-    close(found.vertices_m, c13[f"{given}mano_verts3d"], tolerance(given))
-    close(found.keypoints_m, c13[f"{given}mano_joints3d"], tolerance(given))
+    close(found.vertices_m, golden[f"{given}mano_verts3d"], tolerance(given))
+    close(found.keypoints_m, golden[f"{given}mano_joints3d"], tolerance(given))
     assert float(mean_pose(hand).abs().max()) > 0.1

@@ -1,4 +1,4 @@
-"""HOLD's scene placement, build folder, cameras and camera-space predictions against the released code (c09, c10)."""
+"""HOLD's scene placement, build folder, cameras and camera-space predictions against the released code."""
 
 from pathlib import Path
 
@@ -9,30 +9,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from handloom.datasets.mask_labels import MASK_LABELS
+from handloom.datasets.masks import MASK_LABELS
 from handloom.hand.joints import MANO21_FROM_SNAP
 from handloom.hand.mano import HandModel, rest_joints_m
-from handloom.reconstruction.build_folder import data_of_scene, read_build, read_pictures, write_build
-from handloom.reconstruction.build_scene import AlignedScene, BuildScene, build_scene
-from handloom.reconstruction.cameras import (
+from handloom.reconstruction.build_folder import BuildScene, data_of_scene, read_build, read_pictures, write_build
+from handloom.reconstruction.build_scene import build_scene
+from handloom.reconstruction.holdnet.rays import (
     classes_of_labels,
-    decompose,
+    rays_through_pixels,
     sample_bilinear,
     sample_classes,
-    whole_image_pixels,
 )
-from handloom.reconstruction.holdnet.rays import rays_through_pixels
-from handloom.reconstruction.scene_placement import (
-    HandInFrame,
-    ObjectInFrame,
-    ScenePlacement,
-    placement_at,
-    predict_in_camera,
-)
+from handloom.reconstruction.scene_placement import ScenePlacement, decompose, placement_at
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 
 from .hold_files import hold_tensors, random_hand
 
 Arrays = dict[str, Tensor]
+FIXED_SHIFT_M = (-0.0085238, -0.01372686, 0.42570806)
 
 
 def close(actual: Tensor | np.ndarray, expected: Tensor, *, atol: float = 1e-5, rtol: float = 1e-4) -> None:
@@ -61,7 +55,14 @@ def load() -> Arrays:
 
 @pytest.fixture(scope="module", params=["fixed", "auto"])
 def shift(request: pytest.FixtureRequest) -> str:
+    """HOLD's two ways to place a scene."""
     return str(request.param)
+
+
+def released_placement(shift: str, object_points_cam_m: Tensor) -> ScenePlacement:
+    """A constant; or -D m + (0, 0, -1), m the median over frames of the frames' median object points."""
+    median = np.median(np.median(object_points_cam_m.double().numpy(), axis=1), axis=0)
+    return placement_at(FIXED_SHIFT_M if shift == "fixed" else [-median[0], median[1], median[2] - 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -77,24 +78,19 @@ def scene(
     pose = torch.cat([c09["in_hand_rot"], c09["in_hand_pose"] + model.hands_mean], dim=1)
     sfm_from_normalised = torch.linalg.inv(c09["in_norm_mat"])
     points = c09["in_pts_cano"] @ sfm_from_normalised[:3, :3].T + sfm_from_normalised[:3, 3]
-    aligned = AlignedScene(
-        intrinsics=c09["in_K"],
-        hand_rotvec=pose.unflatten(1, (16, 3)),
-        hand_shape=c09["in_hand_beta"],
-        hand_translation_cam_m=c09["in_hand_transl"],
-        object_rotation=c09["in_o2w_all"][:, :3, :3],
-        object_translation_m=c09["in_o2w_all"][:, :3, 3],
-        object_scale=float(c09["in_obj_scale"]),
-        points_object=points.float(),
-    )
+    matrix, scale = c09["in_o2w_all"].float(), c09["in_obj_scale"].float().reshape(())
+    hand = HandTrack(pose.unflatten(1, (16, 3)), c09["in_hand_beta"], c09["in_hand_transl"])
+    thing = ObjectTrack(matrix[:, :3, :3], matrix[:, :3, 3], scale)
     return build_scene(
-        aligned,
+        SequencePoses.of(hand, thing, "right"),
+        points,
+        c09["in_K"],
         model,
         sequence="golden",
         names=[f"{number:04d}.png" for number in range(len(pose))],
         image_paths=sorted((folder / "images").iterdir()),
         mask_paths=sorted((folder / "masks").iterdir()),
-        shift="fixed" if shift == "fixed" else "auto",
+        placement=released_placement(shift, thing.placed(points.float())),
         normalised_from_sfm=c09["in_norm_mat"].float(),
     )
 
@@ -143,7 +139,7 @@ class TestBuild:
         close(hand.shape.expand(scene.frame_count, -1), params[:, 52:])
         params = load[f"{shift}_object_params"]
         close(thing.translation_m, params[:, 1:4], atol=1e-6)
-        close(rotations(thing.rotvec), rotations(params[:, 4:]))
+        close(thing.rotation, rotations(params[:, 4:]))
 
         images, masks = read_pictures(read)
         assert np.array_equal(images, load["images"].numpy())
@@ -176,7 +172,8 @@ class TestCameras:
 
     def test_whole_image(self, load: Arrays) -> None:
         height, width = load["item1_img_size"].tolist()
-        uv = whole_image_pixels(height, width)
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        uv = torch.stack([columns, rows], -1).view(-1, 2).float()
         assert len(uv) == int(load["item1_total_pixels"])
         first, last = len(load["item1_uv_first70"]), len(load["item1_uv_last3"])
         assert torch.equal(uv[:first], load["item1_uv_first70"])
@@ -189,32 +186,27 @@ class TestCameras:
 
 class TestPredictionsInCamera:
     def test_predictions_from_checkpoint(self, model: HandModel) -> None:
+        """Poses learnt in the world, and a mesh of the object's unit sphere, in OpenCV camera metres."""
         c10 = hold_tensors("c10_predictions_from_checkpoint")
         shift = placement_at(c10["normalize_shift"].numpy())
         assert shift.scene_scale == pytest.approx(float(c10["scene_scale"]), rel=1e-6)
         pose = torch.cat([c10["in_right_global_orient"], c10["in_right_pose"] + model.hands_mean], dim=1)
-        found = predict_in_camera(
-            model,
-            hand_world=HandInFrame(pose.unflatten(1, (16, 3)), c10["in_right_transl"]),
-            shape=c10["in_right_betas"][0],
-            object_world=ObjectInFrame(rotations(c10["in_object_global_orient"]), c10["in_object_transl"]),
-            object_scale=float(c10["in_obj_scale"]),
-            normalised_from_sfm=c10["norm_mat"],
-            object_vertices_canonical=c10["object_cano_verts"].float(),
-            placement=ScenePlacement(shift.shift_m, float(c10["scene_scale"])),
-        )
+        hand = HandTrack(pose.unflatten(1, (16, 3)), c10["in_right_betas"][0], c10["in_right_transl"])
+        found = shift.hand_to_cam(hand, model).skinned(model)
         # The file holds the first vertices only.
-        close(found.hand_vertices_cam_m[:, : c10["out_v3d_c_right"].shape[1]], c10["out_v3d_c_right"], rtol=0)
-        joints = found.hand_joints_cam_m[:, list(MANO21_FROM_SNAP)]
+        close(found.vertices_m[:, : c10["out_v3d_c_right"].shape[1]], c10["out_v3d_c_right"], rtol=0)
+        joints = found.keypoints_m[:, list(MANO21_FROM_SNAP)]
         close(joints, c10["out_j3d_c_right"], rtol=0)
         close(joints - joints[:, :1], c10["out_j3d_ra_right"], rtol=0)
         close(joints[:, 0], c10["out_root_right"], rtol=0)
-        thing = found.object_vertices_cam_m
+        scale = c10["in_obj_scale"].float().reshape(())
+        in_world = ObjectTrack(rotations(c10["in_object_global_orient"]), c10["in_object_transl"], scale)
+        sfm_from_normalised = torch.linalg.inv(c10["norm_mat"])
+        vertices = c10["object_cano_verts"].float() @ sfm_from_normalised[:3, :3].T + sfm_from_normalised[:3, 3]
+        thing = shift.object_to_cam(in_world).placed(vertices)
         root = (thing.amin(1) + thing.amax(1)) / 2
         close(thing, c10["out_v3d_c_object"], rtol=0)
         close(root, c10["out_root_object"], rtol=0)
         frames = len(c10["out_v3d_ra_object"])
         close((thing - root[:, None])[:frames], c10["out_v3d_ra_object"], rtol=0)
         close((thing - joints[:, :1])[:frames], c10["out_v3d_right_object"], rtol=0)
-        rotation = found.cam_from_object[:, :3, :3]
-        close(rotation @ rotation.mT, torch.eye(3).expand_as(rotation))

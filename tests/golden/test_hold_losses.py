@@ -1,4 +1,4 @@
-"""The training losses and the hand's canonical target against numbers of the released HOLD code (c07)."""
+"""The training losses and the hand's canonical target against numbers of the released HOLD code."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 import trimesh
 from torch import Tensor
 
-from handloom.reconstruction.cameras import classes_of_labels
-from handloom.reconstruction.canonical_target import hand_surface
-from handloom.reconstruction.losses import (
+from handloom.geometry.surfaces import hole_cap
+from handloom.reconstruction.holdnet.canonical_space import hand_surface
+from handloom.reconstruction.holdnet.losses import (
     HandShapeTarget,
     HoldLoss,
     NodeRays,
@@ -19,8 +19,7 @@ from handloom.reconstruction.losses import (
     rgb_loss,
     semantic_loss,
 )
-from handloom.reconstruction.sealed_hand import wrist_cap
-from handloom.runtime.config.hold_losses import HoldLossSettings, published_losses
+from handloom.reconstruction.holdnet.rays import classes_of_labels
 
 from .hold_files import hold_arrays, hold_tensors, random_hand
 
@@ -37,7 +36,7 @@ def c07() -> Arrays:
     return hold_tensors("c07_losses")
 
 
-def loss_of(c07: Arrays, step: int, variant: str = "full", settings: HoldLossSettings | None = None) -> HoldLoss:
+def loss_of(c07: Arrays, step: int, variant: str = "full") -> HoldLoss:
     rgb = c07["rgb"].clone()
     if variant == "nan":
         rgb[: int(c07["n_images"])] = torch.nan
@@ -59,7 +58,6 @@ def loss_of(c07: Arrays, step: int, variant: str = "full", settings: HoldLossSet
         hand_shape=(
             None if variant == "early" else HandShapeTarget(c07["right_pred_sdf"], c07["right_pts2mano_sdf_cano"])
         ),
-        settings=settings or published_losses(),
         fidelity="faithful",
     )
 
@@ -73,7 +71,7 @@ class TestTerms:
             close(opacity_loss(c07[f"{node}_mask_prob"][off, 0]), c07[f"term_opacity_{node}"])
             close(eikonal_loss(c07[f"{node}_grad_theta"]), c07[f"term_eikonal_{node}"])
         distances = HandShapeTarget(c07["right_pred_sdf"], c07["right_pts2mano_sdf_cano"])
-        close(hand_shape_loss(distances, 0.01), c07["term_mano_cano"])
+        close(hand_shape_loss(distances), c07["term_mano_cano"])
 
     def test_mean_over_no_ray_is_the_reference_s_nan_only_when_faithful(self, c07: Arrays) -> None:
         assert bool(c07["term_opacity_empty_isnan"])
@@ -111,16 +109,12 @@ class TestTotals:
         assert loss.dropped_rays == 1
         close(loss.rgb, rgb_loss(c07["rgb"][keep], c07["rgb_gt"][keep]))
 
-    def test_published_eikonal_term_is_the_only_setting_that_differs(self) -> None:
-        assert published_losses() == HoldLossSettings(eikonal_weight=1e-5, eikonal_threshold=8e-4)
-        assert HoldLossSettings().eikonal_threshold == 0
-
 
 class TestCanonicalHand:
     def test_sealed_subdivided_hand(self, c07: Arrays) -> None:
         model = random_hand()
         rest = hold_tensors("c04_deformers")["v_posed"][0]
-        surface = hand_surface(rest, wrist_cap(model.faces, len(rest)))
+        surface = hand_surface(rest, hole_cap(model.faces, len(rest)))
         mesh = trimesh.Trimesh(surface.vertices.numpy(), surface.faces.numpy(), process=False)
         assert len(mesh.vertices) == int(c07["cano_target_n_verts"])
         assert len(mesh.faces) == int(c07["cano_target_n_faces"])

@@ -1,4 +1,4 @@
-"""HOLD-Net's networks against numbers of the released code: c01 (networks, first weights), c02 and c03.
+"""HOLD-Net's networks, encodings and densities against numbers of the released code.
 
 Weights come from the files' recipe by parameter name, so equal outputs also mean equal names and shapes.
 """
@@ -8,12 +8,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handloom.reconstruction.holdnet.background import Background
-from handloom.reconstruction.holdnet.density import LaplaceDensity, absolute_density, laplace_density
-from handloom.reconstruction.holdnet.embedding import BarfEncoding, FourierEncoding, fourier_encoding
-from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork, start_as_sphere
-from handloom.reconstruction.holdnet.rendering_network import RenderingNetwork
-from handloom.runtime.config.holdnet import BarfSettings, HoldNetSettings
+from handloom.reconstruction.holdnet.networks import (
+    BarfEncoding,
+    ImplicitNetwork,
+    RenderingNetwork,
+    fourier_encoding,
+    hand_shape_network,
+    start_as_sphere,
+)
+from handloom.reconstruction.holdnet.rendering import Background
+from handloom.reconstruction.holdnet.sampler import LaplaceDensity
+from handloom.reconstruction.laplace_density import laplace_density
+from handloom.runtime.config.fields import BarfSettings, HoldNetSettings
 
 from .hold_files import hold_json, hold_tensors, recipe_value, weight_seed
 
@@ -36,10 +42,6 @@ def filled(module: nn.Module, prefix: str) -> nn.Module:
     return module
 
 
-def hand_sdf(generator: torch.Generator | None = None) -> ImplicitNetwork:
-    return ImplicitNetwork(SIZES.sdf, FourierEncoding(3, 6), condition_width=45, generator=generator)
-
-
 def object_sdf(generator: torch.Generator | None = None) -> ImplicitNetwork:
     return ImplicitNetwork(SIZES.sdf, BarfEncoding(3, 6, SIZES.barf), generator=generator)
 
@@ -56,7 +58,7 @@ def c02() -> Arrays:
 
 class TestNetworks:
     def test_hand_field_and_its_gradient(self, c01: Arrays) -> None:
-        network = filled(hand_sdf(), "nodes.right.implicit_network.")
+        network = filled(hand_shape_network(SIZES.sdf), "nodes.right.implicit_network.")
         assert isinstance(network, ImplicitNetwork)
         wanted = c01["hand_sdf_feature"]
         field = network.with_gradient(c01["hand_x"], differentiable=False)
@@ -68,7 +70,7 @@ class TestNetworks:
 
     def test_the_hands_pose_has_no_effect_on_its_shape(self, c01: Arrays) -> None:
         assert float(c01["hand_pose_effect_max"]) == 0
-        network = filled(hand_sdf(), "nodes.right.implicit_network.")
+        network = filled(hand_shape_network(SIZES.sdf), "nodes.right.implicit_network.")
         with torch.no_grad():
             close(
                 network(c01["hand_x"], 0 * c01["hand_pose"]).sdf,
@@ -104,9 +106,7 @@ class TestNetworks:
 
     def test_background_field_and_colour(self, c01: Arrays) -> None:
         frames = int(hold_json("c01_hold_keys")["n_frames"])
-        background = filled(
-            Background(SIZES.background, frames=frames, frame_code=32, sphere_radius=6.0), "background."
-        )
+        background = filled(Background(SIZES.background, frames=frames, frame_code=32), "background.")
         assert isinstance(background, Background)
         code = background.frame_latent_encoder(c01["bg_frame_idx"])
         close(code, c01["bg_frame_code"], atol=0, rtol=0)
@@ -150,8 +150,8 @@ class TestFirstWeights:
         found = []
         for seed in range(10):
             network = self._started(kind.removesuffix("_barf0"), seed)
-            if isinstance(network.embedder_obj, BarfEncoding):
-                network.embedder_obj.fully_open = kind == "object"
+            if isinstance(network.embedder_obj, BarfEncoding) and kind == "object":
+                network.embedder_obj.alpha_iter.fill_(SIZES.barf.end_step - 1)  # fully open
             with torch.no_grad():
                 found.append(network.distance(points))
         means = torch.stack([distance.mean(1) for distance in found])
@@ -163,7 +163,9 @@ class TestFirstWeights:
 
     def _started(self, kind: str, seed: int) -> ImplicitNetwork:
         generator = torch.Generator().manual_seed(seed)
-        network = (hand_sdf if kind == "hand" else object_sdf)(generator)
+        if kind == "hand":
+            return hand_shape_network(SIZES.sdf, generator)
+        network = object_sdf(generator)
         start_as_sphere(network, generator)
         return network
 
@@ -182,8 +184,7 @@ class TestEncodings:
             close(encoding.alpha(), alpha, atol=1e-6)
             close(encoding.column_weights(), weights, atol=1e-6)
             close(encoding(c02["x3"][:4]), encoded, atol=2e-4, rtol=1e-5)
-        encoding.alpha_iter.fill_(0)
-        encoding.fully_open = True
+        encoding.alpha_iter.fill_(SIZES.barf.end_step - 1)
         close(encoding(c02["x3"]), c02["barf_disabled_embed_x3"], atol=2e-4, rtol=1e-5)
 
     def test_barf_counts_and_stops(self, c02: Arrays) -> None:
@@ -200,7 +201,7 @@ class TestDensity:
         betas = sorted(name.removesuffix("_eff") for name in c03 if name.endswith("_eff"))
         assert len(betas) >= 4
         for name in betas:
-            density = LaplaceDensity(SIZES.density)
+            density = LaplaceDensity()
             with torch.no_grad():
                 density.beta.fill_(float(name.removeprefix("beta")))
             distance = c03["sdf"].clone().requires_grad_()
@@ -211,10 +212,9 @@ class TestDensity:
             close(by_distance, c03[f"{name}_ddensity_dsdf"], atol=0, rtol=1e-4)
             close(by_beta, c03[f"{name}_dsum_dbetaparam"], atol=0, rtol=1e-4)
 
-    def test_given_scale_and_absolute(self) -> None:
+    def test_given_scale(self) -> None:
         c03 = hold_tensors("c03_density")
         for name in c03:
             if name.startswith("explicit_beta"):
                 beta = float(name.removeprefix("explicit_beta"))
                 close(laplace_density(c03["sdf"], beta), c03[name], atol=0, rtol=1e-5)
-        close(absolute_density(c03["sdf"]), c03["abs_density"], atol=0, rtol=1e-5)

@@ -1,19 +1,14 @@
-"""The losses of the pose refinement against the reference's: c08 of the golden set."""
+"""The losses of HOLD's released pose refinement, and the hand's sealed wrist, against the reference's numbers."""
 
 import numpy as np
 import pytest
 import torch
 
-from handloom.datasets.mask_labels import LABEL_OF
-from handloom.reconstruction.refinement_losses import (
-    crop_hand_masks,
-    one_hand_loss,
-    resize_masks,
-    two_hands_loss,
-)
-from handloom.reconstruction.sealed_hand import wrist_cap
+from handloom.datasets.masks import LABEL_OF
+from handloom.geometry.surfaces import hole_cap
 
 from .hold_files import hold_arrays, hold_tensors, random_hand
+from .released_refinement import crop_hand_masks, one_hand_loss, resize_masks, two_hands_loss
 
 RTOL = 1e-4
 
@@ -33,31 +28,18 @@ def test_one_hand_loss(golden: dict[str, torch.Tensor], side: str) -> None:
         golden["target_labels"],
         LABEL_OF[side],
     )
-    names = {"object_mask": "mask_o", "hand_mask": "mask_h", "contact": "fine_ho", "total": "loss"}
-    for ours, theirs in names.items():
-        assert getattr(loss, ours).item() == pytest.approx(golden[f"{side}_{theirs}"].item(), rel=RTOL), ours
+    for name in ("mask_o", "mask_h", "fine_ho", "loss"):
+        assert loss[name].item() == pytest.approx(golden[f"{side}_{name}"].item(), rel=RTOL), name
 
 
 def test_two_hands_loss_remembers_where_the_hands_were_at_its_first_call(golden: dict[str, torch.Tensor]) -> None:
     right, left = golden["in_right_v3d_c"], golden["in_left_v3d_c"]
-    fixed = (
-        *(golden["in_object_v3d_c"], golden["contact_idx"], golden["in_object_mask"]),
-        *(golden["target_labels"], golden["K"]),
-    )
-    first, targets = two_hands_loss(right, left, *fixed)
-    shifted, _ = two_hands_loss(right + golden["two_shift"].float(), left, *fixed, targets)
-    names = {
-        "object_mask": "mask_o",
-        "right_shift": "v2d_r",
-        "left_shift": "v2d_l",
-        "right_contact": "contact_ro",
-        "left_contact": "contact_lo",
-        "total": "loss",
-    }
+    fixed = [golden[name] for name in ("in_object_v3d_c", "contact_idx", "in_object_mask", "target_labels", "K")]
+    first, targets = two_hands_loss([right, left], *fixed)
+    shifted, _ = two_hands_loss([right + golden["two_shift"].float(), left], *fixed, targets)
     for tag, loss in (("two_first", first), ("two_after_shift", shifted)):
-        for ours, theirs in names.items():
-            expected = golden[f"{tag}_{theirs}"].item()
-            assert getattr(loss, ours).item() == pytest.approx(expected, rel=RTOL), (tag, ours)
+        for name in ("mask_o", "v2d_r", "v2d_l", "contact_ro", "contact_lo", "loss"):
+            assert loss[name].item() == pytest.approx(golden[f"{tag}_{name}"].item(), rel=RTOL), (tag, name)
 
 
 @pytest.mark.parametrize("side", [30, 77])
@@ -76,7 +58,7 @@ def test_hand_masks_lose_the_forearm(shrink: float, name: str) -> None:
 
 def test_sealed_vertex_is_the_mean_of_the_wrist_ring(golden: dict[str, torch.Tensor]) -> None:
     hand = random_hand()
-    cap = wrist_cap(hand.faces, len(hand.v_template))
+    cap = hole_cap(hand.faces, len(hand.v_template))
     sealed = cap.sealed(golden["in_right_v3d_c"])
     torch.testing.assert_close(sealed[:, -1], golden["sealed_vertex_right"], rtol=RTOL, atol=1e-6)
     assert len(cap.faces) == len(hand.faces) + len(cap.ring)

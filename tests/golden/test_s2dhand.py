@@ -1,24 +1,26 @@
-"""S2DHand against numbers of the released code: rotations (c5), pseudo-labels (c6), whole iterations (c9).
+"""S2DHand against numbers of the released code: rotations, pseudo-labels, whole iterations.
 
 Every seed, root joint and size comes from the files.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from handloom.adaptation.merging import merge_poses, merge_weights
-from handloom.adaptation.pseudo_labels import label_rotation, make_pseudo_labels, mirror_left
-from handloom.adaptation.refinement import objective_and_gradient, refine_least_norm, rotation_objective
-from handloom.adaptation.step import GroundTruthLeak, PairBatch, adapt_once
-from handloom.adaptation.teacher import make_teacher, momentum_at
+from handloom.adaptation import map_learner
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings
+from handloom.adaptation.pairs import PairCrops
+from handloom.adaptation.pseudo_labels import label_rotation, make_pseudo_labels, merge_poses, merge_weights
+from handloom.adaptation.rotation_guided_refinement import refine_least_norm
+from handloom.adaptation.s2dhand import GroundTruthLeak, S2DHand, momentum_at
 from handloom.estimators.detnet.network import DetNet
-from handloom.estimators.detnet.prediction import network_input
-from handloom.estimators.detnet.targets import delta_target, location_target
+from handloom.estimators.detnet.targets import DetNetLoss, delta_target, detnet_loss, location_target
 from handloom.geometry.rotations import (
     matrix_from_quaternion,
     mean_rotation_chordal,
@@ -28,8 +30,10 @@ from handloom.geometry.rotations import (
     rotation_between,
 )
 from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.config.base import Settings
+from handloom.runtime.config.sources import DetNetSettings
 
+from .rotation_objective import rotation_objective
 from .weight_recipe import recipe_weights
 
 Arrays = dict[str, Tensor]
@@ -88,6 +92,11 @@ class TestRotations:
         close(updated, c5["upd_result"], atol=1e-9)
 
 
+def mirrors(is_left: Tensor) -> Tensor:
+    """From crops' axes to the picture's: left hands are shown mirrored."""
+    return torch.eye(3, dtype=torch.float64) * torch.where(is_left[:, None, None], torch.tensor([-1.0, 1, 1]), 1.0)
+
+
 def batches(c6: Arrays) -> list[str]:
     """Prefixes of the file's batches of pairs, the tie case left out."""
     found = sorted(name.removesuffix("e1") for name in c6 if name.endswith("_e1"))
@@ -119,10 +128,7 @@ class TestPseudoLabels:
         close(merged.view_1, c6[f"tie_c1_max_{suffix}"], atol=2e-6)
         close(merged.view_2, c6[f"tie_c2_max_{suffix}"], atol=2e-6)
 
-    @pytest.mark.parametrize(("analytic_gradient", "atol"), [(False, 3e-5), (True, 5e-4)])
-    def test_faithful_labels_follow_the_reference_from_poses_to_targets(
-        self, c6: Arrays, analytic_gradient: bool, atol: float
-    ) -> None:
+    def test_faithful_labels_follow_the_reference_from_poses_to_targets(self, c6: Arrays) -> None:
         for k in batches(c6):
             root = int(c6[k + "root_idx"])
             labels = make_pseudo_labels(
@@ -131,29 +137,26 @@ class TestPseudoLabels:
                 root_joint=root,
                 consensus_weight=0.7,
                 fidelity="faithful",
-                analytic_gradient=analytic_gradient,
             )
             close(labels.aligned.view_1, c6[k + "q1"], atol=2e-6)
             close(labels.aligned.view_2, c6[k + "q2"], atol=2e-6)
             close(labels.aligned.scale_2, c6[k + "scale2"], atol=2e-6)
-            close(labels.refined.view_1, c6[k + "r1"], atol=atol)
-            close(labels.refined.view_2, c6[k + "r2"], atol=atol)
-            close(labels.view_1, c6[k + "y1"], atol=atol)
-            close(labels.view_2, c6[k + "y2"], atol=atol)
-            if not analytic_gradient:
-                rotation = label_rotation(labels)
-                close(rotation, c6[k + "R_prime"], atol=1e-6)
-                moved = momentum_rotation(c6[k + "R12"], rotation, 0.999, align_signs=False)
-                close(moved, c6[k + "R12_new"], atol=1e-6)
-            is_left = c6[k + "left"] > 0
+            close(labels.refined.view_1, c6[k + "r1"], atol=3e-5)
+            close(labels.refined.view_2, c6[k + "r2"], atol=3e-5)
+            close(labels.view_1, c6[k + "y1"], atol=3e-5)
+            close(labels.view_2, c6[k + "y2"], atol=3e-5)
+            rotation = label_rotation(labels)
+            close(rotation, c6[k + "R_prime"], atol=1e-6)
+            moved = momentum_rotation(c6[k + "R12"], rotation, 0.999, align_signs=False)
+            close(moved, c6[k + "R12_new"], atol=1e-6)
+            axes = mirrors(c6[k + "left"] > 0)
             for view, label in (("1", labels.view_1), ("2", labels.view_2)):
-                stored = c6[f"{k}y{view}_net"]
-                close(mirror_left(label, is_left), stored, atol=atol)
+                stored, in_crop = c6[f"{k}y{view}_net"], label @ axes
+                close(in_crop, stored, atol=3e-5)
                 close(location_target(stored, root), c6[f"{k}loc{view}"], atol=1e-9)
                 close(delta_target(stored), c6[f"{k}delta{view}"], atol=1e-9)
-                if not analytic_gradient:
-                    close(location_target(mirror_left(label, is_left), root), c6[f"{k}loc{view}"], atol=1e-4)
-                    close(delta_target(mirror_left(label, is_left)), c6[f"{k}delta{view}"], atol=1e-4)
+                close(location_target(in_crop, root), c6[f"{k}loc{view}"], atol=1e-4)
+                close(delta_target(in_crop), c6[f"{k}delta{view}"], atol=1e-4)
 
     def test_closed_form_refinement_is_the_least_norm_solution(self, c6: Arrays) -> None:
         for k in batches(c6):
@@ -164,15 +167,15 @@ class TestPseudoLabels:
             f = rotation_objective(refined.view_1, refined.view_2, c6[k + "R12"], common.double())
             assert bool((f <= c6[k + "rgr_f_end"].clamp_min(1e-12)).all())
 
-    def test_analytic_gradient_of_the_refinement_objective(self, c6: Arrays) -> None:
+    def test_what_is_minimised_is_the_released_objective(self, c6: Arrays) -> None:
+        """The oracle of the closed form, and its slope."""
         for k in batches(c6):
             common = (c6[k + "vis1"] > 0) & (c6[k + "vis2"] > 0)
-            for sample, joints in enumerate(common):
-                q1, q2 = (c6[k + q][sample, joints].double().numpy() for q in ("q1", "q2"))
-                f, gradient_1, gradient_2 = objective_and_gradient(q1, q2, c6[k + "R12"].numpy())
-                close(torch.tensor(f, dtype=torch.float64), c6[k + "rgr_f_start"][sample], atol=1e-6)
-                close(torch.as_tensor(gradient_1), c6[k + "rgr_grad1"][sample, joints], atol=1e-6)
-                close(torch.as_tensor(gradient_2), c6[k + "rgr_grad2"][sample, joints], atol=1e-6)
+            poses = [c6[k + name].double().requires_grad_() for name in ("q1", "q2")]
+            f = rotation_objective(*poses, c6[k + "R12"], common.double())
+            close(f, c6[k + "rgr_f_start"], atol=1e-6)
+            for view, slope in enumerate(torch.autograd.grad(f.sum(), poses), start=1):
+                close(slope[common], c6[f"{k}rgr_grad{view}"][common], atol=1e-6)
 
     def test_rotation_of_the_teacher_poses(self, c6: Arrays) -> None:
         for k in batches(c6):
@@ -194,75 +197,77 @@ class TestAdaptationStep:
         yield
         torch.set_num_threads(before)
 
+    @pytest.fixture
+    def losses(self, monkeypatch: pytest.MonkeyPatch) -> list[DetNetLoss]:
+        """The loss of each view, which the method adds."""
+        found: list[DetNetLoss] = []
+
+        def noted(*arguments: Any, **options: Any) -> DetNetLoss:
+            found.append(detnet_loss(*arguments, **options))
+            return found[-1]
+
+        monkeypatch.setattr(map_learner, "detnet_loss", noted)
+        return found
+
     @pytest.mark.slow
     @pytest.mark.parametrize("scenario", ["s", "t"])
-    def test_whole_iterations(self, c9: Arrays, golden_folder: Path, scenario: str) -> None:
+    def test_whole_iterations(self, c9: Arrays, golden_folder: Path, losses: list[DetNetLoss], scenario: str) -> None:
         weights = recipe_weights(golden_folder, int(c9["weight_seed_a"]))
-        student = DetNet(DetNetSettings()).eval()
+        student = DetNet(DetNetSettings(), int(c9[f"{scenario}_root_idx"])).eval()
         student.load_state_dict(weights)
-        teacher = make_teacher(student)
+        method = self.method(c9, scenario, student)
         if scenario == "t":
             other = recipe_weights(golden_folder, int(c9["weight_seed_b"]))
             counters = {name for name in weights if name.endswith("num_batches_tracked")}
             mixed = {n: w if n in counters else w + np.float32(0.1) * (other[n] - w) for n, w in weights.items()}
-            teacher.load_state_dict(mixed)
-        optimiser = torch.optim.Adam(student.parameters(), lr=self.SETTINGS.learning_rate)
-        rotation = c9[f"{scenario}_R12"]
-        for iteration in range(len(c9[f"{scenario}_image_u8"])):
-            k = f"{scenario}_it{iteration}_"
-            momentum = momentum_at(iteration, 0.99, warm_up=True, warm_up_start=self.BATCHES_PER_EPOCH)
+            method.teacher.load_state_dict(mixed)
+        method.start_epoch(0)
+        iterations, _, count = c9[f"{scenario}_image_u8"].shape[:3]
+        for iteration in range(iterations):
+            k, first = f"{scenario}_it{iteration}_", iteration == 0
+            momentum = momentum_at(self.SETTINGS, iteration, self.BATCHES_PER_EPOCH)
             assert momentum == pytest.approx(float(c9[k + "ema_alpha"]), abs=1e-12)
-            result = adapt_once(
-                *(student, teacher, optimiser, self.batch(c9, scenario, iteration), rotation, self.SETTINGS),
-                root_joint=int(c9[f"{scenario}_root_idx"]),
-                fidelity="faithful",
-                momentum=momentum,
-            )
-            first = iteration == 0
-            self.compare_labels(c9, k, result, atol=2e-5 if first else 4e-4)
-            self.compare_losses(c9, k, result, rtol=2e-5 if first else 5e-4)
-            self.compare_networks(c9, k, student, teacher, first)
-            estimate = label_rotation(result.labels)
-            close(estimate, c9[k + "R_prime"], atol=2e-5 if first else 4e-4)
-            rotation = momentum_rotation(rotation, estimate, 0.999, align_signs=False)
-            close(rotation, c9[k + "R12_new"], atol=1e-6)
+            batch = method.surroundings.pairs.batch(torch.arange(count) + count * iteration, "cpu")
+            total = method.step(batch, iteration)["total"]
+            self.compare_labels(c9, k, method, atol=2e-5 if first else 4e-4)
+            for found, expected in zip(losses[-2:], c9[k + "loss_view"], strict=True):
+                terms = torch.stack([term.detach().double() for term in found])
+                close(terms, expected, rtol=2e-5 if first else 5e-4, atol=1e-9)
+            close(total.double(), c9[k + "loss_total"], rtol=2e-5 if first else 5e-4)
+            self.compare_networks(c9, k, student, method.teacher, first)
+            close(label_rotation(method._epoch.labels[-1]), c9[k + "R_prime"], atol=2e-5 if first else 4e-4)
+            close(method.rotation_12, c9[k + "R12_new"], atol=1e-6)
             if scenario == "s" and first:
                 # The student still is its teacher, so its heat maps are their own target.
-                assert float((result.loss_1.heat + result.loss_2.heat).detach()) < 1e-9
+                assert float((losses[0].heat + losses[1].heat).detach()) < 1e-9
+
+    def method(self, c9: Arrays, scenario: str, student: DetNet) -> S2DHand:
+        """The method as released, on the pairs of all iterations one after the other."""
+        images, valid, veil, left = (c9[f"{scenario}_{name}"] for name in ("image_u8", "vis", "hm_veil", "left"))
+        images, valid, veil = (each.transpose(0, 1).flatten(1, 2) for each in (images, valid, veil))
+        axes = mirrors(left.flatten() > 0).expand(2, -1, -1, -1)
+        pairs = PairCrops(images[..., None], axes, torch.eye(3).double().expand_as(axes), turned=False)
+        learner = MapLearner(self.SETTINGS, "faithful")
+        assert student.root_joint is not None
+        learner.root_joint = student.root_joint
+        surroundings = Surroundings(
+            *(student, learner, pairs, c9[f"{scenario}_R12"], self.SETTINGS, Settings(), self.BATCHES_PER_EPOCH),
+            *("faithful", "standard", 1, torch.Generator(), "cpu"),
+        )
+        return S2DHand(surroundings, GroundTruthLeak(valid > 0, veil))
 
     @staticmethod
-    def batch(c9: Arrays, scenario: str, iteration: int) -> PairBatch:
-        images, vis, veil, left = (
-            c9[f"{scenario}_{name}"][iteration] for name in ("image_u8", "vis", "hm_veil", "left")
-        )
-        return PairBatch(
-            network_input(images[0]),
-            network_input(images[1]),
-            left > 0,
-            GroundTruthLeak(vis[0] > 0, vis[1] > 0, veil[0], veil[1]),
-        )
-
-    @staticmethod
-    def compare_labels(c9: Arrays, k: str, result, atol: float) -> None:
-        close(result.teacher.poses_1, c9[k + "e1"], atol=atol)
-        close(result.teacher.poses_2, c9[k + "e2"], atol=atol)
-        close(result.teacher.confidence_1, c9[k + "vmax1"][..., 0], atol=atol)
-        close(result.teacher.confidence_2, c9[k + "vmax2"][..., 0], atol=atol)
-        labels = result.labels
+    def compare_labels(c9: Arrays, k: str, method: S2DHand, atol: float) -> None:
+        epoch, labels = method._epoch, method._epoch.labels[-1]
+        for view in range(2):
+            close(epoch.answers[-1][:, view], c9[f"{k}e{view + 1}"], atol=atol)
+            close(epoch.confidence[-1][:, view], c9[f"{k}vmax{view + 1}"][..., 0], atol=atol)
         close(labels.merged.view_1, c9[k + "c1"], atol=atol)
         close(labels.merged.view_2, c9[k + "c2"], atol=atol)
         close(labels.refined.view_1, c9[k + "r1"], atol=atol)
         close(labels.refined.view_2, c9[k + "r2"], atol=atol)
         close(labels.view_1, c9[k + "y1"], atol=atol)
         close(labels.view_2, c9[k + "y2"], atol=atol)
-
-    @staticmethod
-    def compare_losses(c9: Arrays, k: str, result, rtol: float) -> None:
-        for view, loss in enumerate((result.loss_1, result.loss_2)):
-            close(
-                torch.stack([term.detach().double() for term in loss]), c9[k + "loss_view"][view], rtol=rtol, atol=1e-9
-            )
-        close((result.loss_1.total + result.loss_2.total).double(), c9[k + "loss_total"], rtol=rtol)
 
     @staticmethod
     def compare_networks(c9: Arrays, k: str, student: DetNet, teacher: DetNet, first: bool) -> None:

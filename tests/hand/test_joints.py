@@ -1,6 +1,5 @@
 """Joint orders: every permutation brings the same anatomy to the same place."""
 
-import numpy as np
 import pytest
 
 from handloom.hand import joints
@@ -29,14 +28,6 @@ def test_permutation_gathers_the_named_joints(order):
     assert [_SNAP[joint] for joint in order_from_snap] == names
 
 
-@pytest.mark.parametrize("order", _ORDERS)
-def test_round_trip_changes_nothing(order):
-    _, snap_from_order, order_from_snap = _ORDERS[order]
-    values = np.random.default_rng(0).normal(size=(4, 21, 3))
-    there = values[:, list(snap_from_order)]
-    np.testing.assert_array_equal(there[:, list(order_from_snap)], values)
-
-
 def test_bones_join_each_joint_to_the_next_of_its_finger():
     assert len(joints.SNAP_BONES) == 20
     for parent, child in joints.SNAP_BONES:
@@ -48,8 +39,7 @@ def test_bones_join_each_joint_to_the_next_of_its_finger():
 
 def test_mano_parents_follow_the_names():
     for joint, parent in enumerate(joints.MANO_PARENTS):
-        name, place = joints.MANO_NAMES[joint], (joint - 1) % 3
         if joint == 0:
             assert parent == -1
         else:
-            assert joints.MANO_NAMES[parent] == ("wrist" if place == 0 else joints.MANO_NAMES[joint - 1]), name
+            assert _MANO21[parent] == ("wrist" if _MANO21[joint].endswith("0") else _MANO21[joint - 1])

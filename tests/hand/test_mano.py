@@ -8,9 +8,9 @@ import smplx
 import torch
 from smplx.utils import Struct
 
-from handloom.hand.joints import MANO21_FROM_SNAP
+from handloom.hand.joints import MANO21_FROM_SNAP, MANO_PARENTS
 from handloom.hand.mano import HandModel, rest_joints_m, skin, transformed
-from handloom.hand.open_hand import open_hand
+from handloom.hand.models import open_hand
 
 # smplx adds 1e-8 to rotation vectors before it takes their length, which shows in double precision.
 _TOLERANCE_M = {torch.float32: 1e-6, torch.float64: 1e-8}
@@ -43,7 +43,7 @@ def test_parity_with_smplx(dtype, side):
         J_regressor=model.J_regressor.double().numpy(),
         weights=model.weights.double().numpy(),
         f=model.faces.numpy(),
-        kintree_table=np.array([model.parents, range(16)]),
+        kintree_table=np.array([MANO_PARENTS, range(16)]),
         hands_components=model.hands_components.double().numpy(),
         hands_mean=model.hands_mean.double().numpy(),
     )

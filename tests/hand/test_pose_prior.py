@@ -3,12 +3,10 @@
 import pytest
 import torch
 
-from handloom.hand.anatomy import mirror_pose
-from handloom.hand.key_poses import KEY_POSES, key_pose_angles
-from handloom.hand.limits import LOWER_RAD, UPPER_RAD, within_limits
+from handloom.hand.anatomy import LOWER_RAD, UPPER_RAD, within_limits
 from handloom.hand.mano import skin
-from handloom.hand.open_hand import open_hand, open_hand_anatomy
-from handloom.hand.pose_prior import motion_angles, sample_angles, sample_poses, smooth_motion
+from handloom.hand.models import open_hand, open_hand_anatomy
+from handloom.hand.pose_prior import key_pose_angles, motion_angles, sample_angles, smooth_motion
 from handloom.hand.self_contact import parted, penetration_m
 
 _DEGREES = 180.0 / torch.pi
@@ -28,13 +26,13 @@ def _assert_possible(angles: torch.Tensor) -> None:
 
 
 def test_sampled_poses_are_possible():
-    _assert_possible(sample_angles(_generator(), 500, open_hand_anatomy()))
+    _assert_possible(sample_angles(_generator(), 500))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_motions_are_possible_and_smooth(seed):
     """No joint jumps: speeds of a hand (under 15 degrees a frame) and small changes of speed."""
-    angles = motion_angles(_generator(seed), 200, open_hand_anatomy())
+    angles = motion_angles(_generator(seed), 200, 24.0)
     _assert_possible(angles)
     speed = angles.diff(dim=0) * _DEGREES
     assert speed.abs().max() < 15.0
@@ -43,27 +41,25 @@ def test_motions_are_possible_and_smooth(seed):
 
 
 def test_sampled_poses_do_not_pass_through_themselves():
-    deepest = _deepest_mm(sample_angles(_generator(1), 400, open_hand_anatomy()))
+    deepest = _deepest_mm(sample_angles(_generator(1), 400))
     assert torch.quantile(deepest, 0.95) < 1.5
     assert deepest.max() < 2.5
 
 
 def test_motions_do_not_pass_through_themselves():
-    motions = [motion_angles(_generator(seed), 150, open_hand_anatomy()) for seed in range(4)]
+    motions = [motion_angles(_generator(seed), 150, 24.0) for seed in range(4)]
     deepest = _deepest_mm(torch.cat(motions))
     assert torch.quantile(deepest, 0.95) < 2.0
     assert deepest.max() < 9.0
 
 
 def test_parting_needs_no_change_where_nothing_touches_and_helps_where_it_does():
-    anatomy = open_hand_anatomy()
-    flat = key_pose_angles()[[list(KEY_POSES).index("flat")]]
+    flat = key_pose_angles("flat")
     crossed = flat.clone()
     crossed[:, 0, 1], crossed[:, 3, 1] = -0.4, 0.3  # index through middle finger
-    freedom = torch.ones(15, 3)
-    torch.testing.assert_close(parted(anatomy, flat, freedom), flat)
-    assert penetration_m(anatomy, crossed).max() > 0.005
-    assert penetration_m(anatomy, parted(anatomy, crossed, freedom)).max() < 0.001
+    torch.testing.assert_close(parted(flat), flat)
+    assert penetration_m(crossed).max() > 0.005
+    assert penetration_m(parted(crossed)).max() < 0.001
 
 
 def test_key_poses_are_possible():
@@ -107,18 +103,16 @@ def test_flexion_adds_up_about_one_axis():
     assert (pose[:12, 2] > 0).all(), "about the thumb's side, so that the fingers close"
 
 
-def test_equal_seeds_give_equal_poses_and_sides_mirror():
-    right, left = sample_poses(_generator(5), 20), sample_poses(_generator(5), 20, "left")
-    torch.testing.assert_close(mirror_pose(right), left)
-    torch.testing.assert_close(smooth_motion(_generator(6), 30, "left"), mirror_pose(smooth_motion(_generator(6), 30)))
-    assert not torch.equal(right, sample_poses(_generator(7), 20))
+def test_equal_seeds_give_equal_motions():
+    motion = smooth_motion(_generator(5), 20, 24.0)
+    assert torch.equal(motion, smooth_motion(_generator(5), 20, 24.0))
+    assert not torch.equal(motion, smooth_motion(_generator(7), 20, 24.0))
 
 
 def _deepest_mm(angles: torch.Tensor) -> torch.Tensor:
-    return penetration_m(open_hand_anatomy(), angles).amax(1) * 1000.0
+    return penetration_m(angles).amax(1) * 1000.0
 
 
 def _keypoints(name: str) -> torch.Tensor:
-    angles = key_pose_angles()[list(KEY_POSES).index(name)]
-    pose = torch.cat([torch.zeros(1, 3), open_hand_anatomy().pose_from_angles(angles)])
+    pose = torch.cat([torch.zeros(1, 3), open_hand_anatomy().pose_from_angles(key_pose_angles(name)[0])])
     return skin(open_hand(), pose_rotvec=pose, shape=torch.zeros(10), translation_m=torch.zeros(3)).keypoints_m

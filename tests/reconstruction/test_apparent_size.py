@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from handloom.geometry.camera import project
 from handloom.hand.mano import skin
-from handloom.hand.open_hand import open_hand
+from handloom.hand.models import open_hand
 from handloom.reconstruction.apparent_size import distance_factor
 
 INTRINSICS = np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]])
@@ -28,7 +29,7 @@ def _masks(folder, vertices, keypoints):
     files = []
     for index, (hand, joints) in enumerate(zip(vertices, keypoints, strict=True)):
         mask = np.zeros((240, 320), np.uint8)
-        pixels, ends = ((x @ INTRINSICS.T)[:, :2] / x[:, 2:] for x in (hand, joints))
+        pixels, ends = (project(x, INTRINSICS) for x in (hand, joints))
         for face in MODEL.faces.numpy():
             cv2.fillConvexPoly(mask, np.rint(pixels[face]).astype(np.int32), 150)
         elbow = ends[0] - 3 * (ends[9] - ends[0])

@@ -1,23 +1,20 @@
-"""Artifacts appear whole or not at all, hold the same bytes for the same content, and refuse what they are not."""
+"""Artifacts hold the same bytes for the same content, come back as they were, and refuse what they are not."""
 
-import errno
 import json
 import os
-import resource
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from handloom.runtime.artifacts import Header, read_arrays, read_weights, write_arrays, write_weights
-from handloom.runtime.errors import InputError, OutputError
-from handloom.runtime.files import atomic_path, read_json, write_json, write_table, write_text
+from handloom.runtime.artifacts import Artifact, Header, read_arrays, read_weights, write_arrays, write_weights
+from handloom.runtime.errors import InputError
 
 HEADER = Header(kind="poses", units="m", frame="camera", joint_order="snap", seed=3, code="abc", extra={"root": "0"})
 
@@ -109,118 +106,91 @@ def test_the_wrong_kind_a_newer_version_and_no_header_are_told_apart(tmp_path: P
         read_arrays(tmp_path / "e.npz", "poses")
 
 
-def test_a_writer_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-
-    def write_half() -> None:
-        with atomic_path(path) as temporary:
-            assert temporary.suffix == ".txt"
-            temporary.write_text("ne")
-            raise RuntimeError("half way")
-
-    with pytest.raises(RuntimeError, match="half way"):
-        write_half()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    with atomic_path(path) as first, atomic_path(path) as second:
-        assert first != second
-        first.write_text("first")
-        second.write_text("second")
-    assert path.read_text() == "first"  # the outer block ends last; each file is whole
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-    program = (
-        "import os, signal, sys; from pathlib import Path; from handloom.runtime.files import atomic_path\n"
-        "with atomic_path(Path(sys.argv[1])) as temporary:\n"
-        "    temporary.write_text('ne'); os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    finished = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
-    assert finished.returncode == -9
-    assert path.read_text() == "old"
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-    with pytest.raises(OutputError, match=r"no room to write .*a\.txt.*free some space") as raised, atomic_path(path):
-        Path("/dev/full").write_text("new" * 10_000)
-    assert raised.value.errno == errno.ENOSPC
-    assert path.read_text() == "old"
-
-
-def test_a_disk_that_fills_while_arrays_are_written_loses_nothing(tmp_path: Path) -> None:
-    """A limit on file sizes stands in for the full disk: the write itself fails part way."""
-    program = (
-        "import resource, signal, sys; import numpy as np; from pathlib import Path\n"
-        "from handloom.runtime.artifacts import Header, write_arrays\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "write_arrays(Path(sys.argv[1]), {'x': np.random.default_rng(0).normal(size=9999)}, Header('poses'))\n"
-    )
-    path = tmp_path / "a.npz"
-    write_arrays(path, {"x": np.ones(3)}, HEADER)
-    before = path.read_bytes()
-    finished = subprocess.run([sys.executable, "-c", program, str(path)], check=False, capture_output=True, text=True)
-    assert finished.returncode != 0
-    assert "OutputError" in finished.stderr
-    assert f"no room to write {path}" in finished.stderr
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 2000
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[None]:
-    """Root may write everywhere, so give up that right for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.mark.usefixtures("ordinary_user")
-def test_an_unwritable_folder_is_named() -> None:
-    with pytest.raises(OutputError, match=r"cannot write .*make .*results a writable folder"):
-        write_text(Path("/results/a.txt"), "new")
-
-
-def test_a_file_in_place_of_the_results_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "results").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot write .*a\.txt"):
-        write_text(tmp_path / "results" / "tables" / "a.txt", "new")
-
-
-def test_json_is_refused_when_cut_short_and_when_nan(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": None})
-    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, 2.5]}
-    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text()[:-6])
-    with pytest.raises(InputError, match=r"a\.json: not whole"):
-        read_json(tmp_path / "a.json")
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "b.json", float("nan"))
-    assert not (tmp_path / "b.json").exists()
-    with pytest.raises(InputError, match="no such file"):
-        read_json(tmp_path / "b.json")
-
-
-def test_a_table_is_plain_csv(tmp_path: Path) -> None:
-    write_table(tmp_path / "a.csv", pd.DataFrame({"pair": ["1-2"], "mono_mm": [12.5]}))
-    assert (tmp_path / "a.csv").read_text() == "pair,mono_mm\n1-2,12.5\n"
-
-
 def test_headers_are_json_with_sorted_keys() -> None:
     assert list(json.loads(HEADER.to_json())) == sorted(json.loads(HEADER.to_json()))
+
+
+@dataclass(frozen=True)
+class Poses(Artifact, kind="poses_of_the_tests", units="m", frame="camera", may_be_nan=("shape",)):
+    joints_m: Float[np.ndarray, "frames 21 3"]
+    found: Bool[np.ndarray, " frames"]
+    shape: Float[np.ndarray, " components"]
+    names: np.ndarray
+    weights: Float[Tensor, " frames"]
+    vertices_m: Float[np.ndarray, "frames vertices 3"] | None
+    side: Literal["right", "left"]
+    sources: dict[str, str]
+    seed: int | None = None
+
+
+POSES = Poses(
+    joints_m=np.random.default_rng(0).normal(size=(4, 21, 3)),
+    found=np.array([True, False, True, True]),
+    shape=np.array([0.5, np.nan]),
+    names=np.array(["a", "b", "c", "d é"]),
+    weights=torch.arange(4.0),
+    vertices_m=None,
+    side="left",
+    sources={"left": "a.mp4"},
+)
+
+
+def test_a_typed_artifact_comes_back_as_it_was_and_equal_ones_have_equal_bytes(tmp_path: Path) -> None:
+    with_mesh = replace(POSES, vertices_m=np.ones((4, 7, 3), np.float32), seed=3)
+    for name, poses in (("a", POSES), ("b", POSES), ("mesh", with_mesh)):
+        poses.save(tmp_path / f"{name}.npz", seed=2, code="abc")
+        found = Poses.load(tmp_path / f"{name}.npz")
+        for field in fields(Poses):
+            expected, value = getattr(poses, field.name), getattr(found, field.name)
+            assert type(value) is type(expected)
+            np.testing.assert_equal(np.asarray(value), np.asarray(expected))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    _, header = read_arrays(tmp_path / "a.npz", "poses_of_the_tests")
+    assert (header.units, header.frame, header.seed, header.code) == ("m", "camera", 2, "abc")
+    assert header.extra == {"side": "left", "sources": {"left": "a.mp4"}, "seed": None}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"joints_m": np.zeros((4, 20, 3))}, r"joints_m of .* shape \(4, 20, 3\) .*, but Float 'frames 21 3'"),
+        ({"joints_m": np.zeros((3, 21, 3))}, r"found of type bool and shape \(4,\)"),  # as many frames everywhere
+        ({"found": np.ones(4)}, r"found of type float64 .*, but Bool 'frames' was expected"),
+        ({"vertices_m": np.zeros((5, 2, 3))}, r"vertices_m of .* \(5, 2, 3\)"),
+        ({"weights": torch.full((4,), torch.nan)}, "weights holds NaN, but finite numbers were expected"),
+        ({"joints_m": np.full((4, 21, 3), np.inf)}, "joints_m holds NaN"),
+    ],
+)
+def test_arrays_that_are_not_as_annotated_are_neither_written_nor_read(
+    tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "a.npz"
+    with pytest.raises(InputError, match=rf"a\.npz: .*{told}"):
+        replace(POSES, **changed).save(path)
+    assert not path.exists()
+    POSES.save(path)
+    arrays, header = read_arrays(path, "poses_of_the_tests")
+    write_arrays(path, arrays | {name: np.asarray(value) for name, value in changed.items()}, header)
+    with pytest.raises(InputError, match=rf"a\.npz: .*{told}.* run the rule that makes it again"):
+        Poses.load(path)
+
+
+def test_what_a_typed_artifact_lacks_or_has_of_another_value_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    POSES.save(path)
+    arrays, header = read_arrays(path, "poses_of_the_tests")
+    extra = dict(header.extra)
+    del extra["sources"], arrays["found"]
+    write_arrays(path, arrays, replace(header, extra=extra))
+    with pytest.raises(InputError, match=r"a\.npz: lacks found, sources; delete it and run"):
+        Poses.load(path)
+    write_arrays(path, arrays, replace(header, extra=header.extra | {"side": "both"}))
+    with pytest.raises(InputError, match=r"a\.npz: side is 'both': .*'right' or 'left'"):
+        Poses.load(path)
+
+    @dataclass(frozen=True)
+    class Other(Artifact, kind="other"):
+        rows: Int[np.ndarray, " rows"]
+
+    with pytest.raises(InputError, match="holds 'poses_of_the_tests', but 'other' was expected"):
+        Other.load(path)

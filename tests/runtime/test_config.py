@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.base import Settings
 from handloom.runtime.config.documents import documents
+from handloom.runtime.config.footage import OWN_PAIRS
 from handloom.runtime.config.load import load_settings, merged, read_yaml, settings_from
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.errors import InputError
@@ -86,6 +89,21 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
         ({"datasets": {"rhd": {"root": "data/RHD"}}}, r"datasets\.rhd\.root is data/RHD, outside resources/demo"),
         ({"datasets": {"ganerated": {"root": "/tmp"}}}, r"datasets\.ganerated\.root is /tmp, outside"),
         ({"device": "gpu"}, r"device: .*pattern"),
+        ({"footage": {"backend": "metro"}}, r"footage: backend is metro; .* network that learns: detnet or mediapipe"),
+        (
+            {"footage": {"backend": "detnet", "pairs": {"rig": {"left": "a.mp4", "right": "b.mp4"}}}},
+            r"footage: pairs\.rig has no left_boxes and no right_boxes, but backend is detnet.*set backend: mediapipe",
+        ),
+        (
+            {"footage": {"pairs": {"rig": {"left": "a.mp4", "right": "a.mp4"}}}},
+            r"footage: pairs\.rig: left and right are the same, a\.mp4",
+        ),
+        ({"footage": {"pairs": {"a b": {"left": "a", "right": "b"}}}}, r"pairs\.a b: a name has letters"),
+        (
+            {"footage": {"pairs": {"rig": {"left": "a", "right": "b", "field_of_view_deg": [65, 180]}}}},
+            r"footage\.pairs\.rig: field_of_view_deg is \[65\.0, 180\.0\]; expected two angles below 180",
+        ),
+        ({"hold": {"hand": {"estimation": {"backend": "openpose"}}}}, r"backend is openpose; expected one of detnet, "),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_path(overlay: dict[str, Any], message: str) -> None:
@@ -103,6 +121,26 @@ def test_every_problem_is_told_at_once() -> None:
         settings_from(changed(fidelty="fixed", seeds=["a"]))
     assert "fidelty: no such setting" in str(raised.value)
     assert "seeds.0:" in str(raised.value)
+
+
+def test_a_section_that_is_given_in_part_keeps_its_places_default() -> None:
+    """Own camera pairs have another default of the adaptation than S2DHand's tables; an alias is a name like any."""
+
+    class Section(Settings):
+        first: int = 1
+        second: int = 2
+
+    class Whole(Settings):
+        section: Section = Section(first=5)
+        in_: Section = Field(Section(second=6), alias="in")
+
+    found = Whole.model_validate({"section": {"second": 3}, "in": {"first": 4}})
+    assert (found.section, found.in_) == (Section(first=5, second=3), Section(first=4, second=6))
+    assert Whole.model_validate({"section": Section(second=3)}).section == Section(second=3)
+    with pytest.raises(ValueError, match="thrid"):
+        Whole.model_validate({"section": {"thrid": 3}})
+    footage = settings_from(changed(footage={"adaptation": {"epochs": 2}})).footage.adaptation
+    assert footage == OWN_PAIRS.model_copy(update={"epochs": 2}) != AdaptationSettings(epochs=2)
 
 
 def test_a_missing_section_is_named() -> None:

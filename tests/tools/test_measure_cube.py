@@ -1,31 +1,25 @@
 """A cube of the wrong size that lies anywhere is measured as a cube, and a dent shows on its face."""
 
-import importlib.util
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
-from handloom.evaluation.frame_meshes import PREDICTIONS
-from handloom.runtime.artifacts import Header, write_arrays
+import measure_cube
+from handloom.datasets.hand_and_object import HoldPredictions
+from handloom.evaluation.icp import align_meshes
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 
-TOOL = Path(__file__).parents[2] / "tools" / "measure_cube.py"
+from ..stage_files import object_poses  # noqa: TID252 (the tests are no package)
+
 FRAMES = 3
 TURN = Rotation.from_rotvec([0.5, -0.8, 0.3]).as_matrix()
 SIDE_M = 0.1
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measure_cube", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def sequence(folder: Path, cube: tuple[np.ndarray, np.ndarray], dent_m: float) -> Path:
@@ -47,25 +41,28 @@ def sequence(folder: Path, cube: tuple[np.ndarray, np.ndarray], dent_m: float) -
         "hand_vertices_cam_m": np.zeros((FRAMES, 4, 3)),
         "hand_joints_cam_m": np.zeros((FRAMES, 21, 3)),
         "hand_faces": np.array([[0, 1, 2]]),
+        "intrinsics": np.eye(3),
     }
     (folder / "phase3").mkdir(parents=True)
-    write_arrays(folder / "phase3" / "predictions.npz", arrays, Header(PREDICTIONS, units="m", frame="camera"))
-    aligned = {
-        "object_scale": np.array(0.05),
-        "points_object": (rows @ TURN.T + centre) / 0.05,
-        "object_rotation": np.repeat(pose[None, :3, :3], FRAMES, 0),
-        "object_translation_m": np.repeat(pose[None, :3, 3], FRAMES, 0),
-    }
-    write_arrays(folder / "aligned.npz", aligned, Header("aligned", units="m", frame="camera"))
+    HoldPredictions(**arrays).save(folder / "phase3" / "predictions.npz")
+    still = HandTrack(torch.zeros(FRAMES, 16, 3), torch.zeros(10), torch.zeros(FRAMES, 3))
+    thing = ObjectTrack.of_sfm(np.repeat(pose[None], FRAMES, 0))
+    placed = replace(thing, scale=torch.tensor(0.05).double())
+    SequencePoses.of(still.to(torch.float64), placed, "right").save(folder / "aligned.npz")
+    poses = object_poses(arrays["cam_from_object"], (rows @ TURN.T + centre) / 0.05)
+    poses.save(folder / "object_poses.npz")
     return folder
 
 
 def test_size_and_place_do_not_count_and_a_dent_does(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    small = {"STARTS": 12, "align_meshes": partial(align_meshes, restarts=20)}
+    for name, value in small.items():
+        monkeypatch.setattr(measure_cube, name, value)
     found = []
     for name, dent_m in (("cube", 0.0), ("dented", 0.02)):
-        assert tool.main([str(sequence(tmp_path / name, tool.cube_mesh(SIDE_M), dent_m))]) == 0
+        assert measure_cube.main([str(sequence(tmp_path / name, measure_cube.cube_mesh(SIDE_M), dent_m))]) == 0
         found.append(capsys.readouterr().out)
     f_scores = [re.findall(r"F5 ([\d.]+) %, F10 ([\d.]+) %", report)[0] for report in found]
     assert f_scores[0] == ("100.0", "100.0")
@@ -80,6 +77,6 @@ def test_size_and_place_do_not_count_and_a_dent_does(
     assert averages[1][0] < 3
 
 
-def test_distances_to_a_cube_are_exact(tool: ModuleType) -> None:
+def test_distances_to_a_cube_are_exact() -> None:
     points = np.array([[0.05, 0, 0], [0.042, 0.042, 0.044], [0.0, 0.03, 0.0]])
-    np.testing.assert_allclose(tool.distance_to_cube(points, 0.084), [0.008, 0.002, -0.012], atol=1e-9)
+    np.testing.assert_allclose(measure_cube.distance_to_cube(points, 0.084), [0.008, 0.002, -0.012], atol=1e-9)

@@ -1,21 +1,16 @@
 """The measuring tool's errors in closed form, and its scores of files with a known answer."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handloom.demo.camera_pair import TRUTH_KIND
-from handloom.footage.pairing import KIND as PAIRS_KIND
-from handloom.footage.poses_file import FootagePoses, write_poses
-from handloom.runtime.artifacts import Header, write_arrays
+from handloom.adaptation.fused_poses import FusedPoses
+from handloom.datasets.views import FramePairs
 from handloom.runtime.files import write_json
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
 from measure_footage import error_mm, scores
+from rendered_pair import Filmed
 
 TURN = Rotation.from_rotvec([0.0, 0.5, 0.0])
 
@@ -37,17 +32,14 @@ def test_errors_know_no_size_and_no_place_but_a_turn() -> None:
 def test_scores_of_known_files(tmp_path: Path) -> None:
     left = hands(6)
     right = TURN.apply(left.reshape(-1, 3)).reshape(left.shape)
-    truth = {"joints_left_m": left, "joints_right_m": right, "right_from_left": TURN.as_matrix()}
-    write_arrays(tmp_path / "truth.npz", truth, Header(TRUTH_KIND))
     rows = np.arange(6)
-    write_arrays(
-        tmp_path / "pairs.npz",
-        {"index_left": rows, "index_right": rows, "common": np.ones(6, bool)},
-        Header(PAIRS_KIND),
-    )
+    pixels = np.zeros((6, 21, 2))
+    Filmed(left, right, pixels, pixels, rows / 30, rows / 30, TURN.as_matrix()).save(tmp_path / "truth.npz")
+    none = np.zeros(0)
+    FramePairs(rows, rows, np.ones(6, bool), none, none).save(tmp_path / "pairs.npz")
     write_json(tmp_path / "pairing.json", {"offset_s": 0.1, "estimate": None})
     off = Rotation.from_rotvec([0.0, 0.5 + np.radians(3), 0.0]).as_matrix()
-    poses = FootagePoses(
+    FusedPoses(
         *(rows, rows, rows.astype(str), rows.astype(str), rows / 30, rows / 30),
         joints_m=left,
         confidence=np.ones((6, 21)),
@@ -58,8 +50,8 @@ def test_scores_of_known_files(tmp_path: Path) -> None:
         joints_left_before_m=left,
         joints_right_before_m=right,
         right_from_left_before=off,
-    )
-    write_poses(tmp_path / "poses.npz", tmp_path / "poses.json", poses, {}, side="right", size="")
+        **{"side": "right", "size": "", "sources": {}},
+    ).save(tmp_path / "poses.npz")
     found = scores(tmp_path / "truth.npz", tmp_path)
     assert found["rotation_before_deg"] == pytest.approx(3)
     assert found["rotation_after_deg"] == pytest.approx(0, abs=1e-5)

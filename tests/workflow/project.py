@@ -12,7 +12,7 @@ import yaml
 
 from handloom.estimators.detnet.checkpoint import save_checkpoint
 from handloom.estimators.detnet.network import DetNet, initialise
-from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.config.sources import DetNetSettings
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "config.yaml", "envs", "profiles", "src", "pyproject.toml")
@@ -63,9 +63,9 @@ def copied_project(folder: Path) -> Project:
     settings = DetNetSettings.model_validate(DETNET)
     roots = {"in": 0, "cross": 9}
     for setting, name in CHECKPOINTS.items():
-        network = DetNet(settings)
+        network = DetNet(settings, roots[setting])
         initialise(network, torch.Generator().manual_seed(roots[setting]))
-        save_checkpoint(folder / name, network, roots[setting])
+        save_checkpoint(folder / name, network)
     tiny = {
         "headsets": ["headset1"],
         "demo": {"rhd_training_images": 1, "rhd_evaluation_images": 1, "ganerated_images": 2},

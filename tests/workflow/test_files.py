@@ -174,7 +174,7 @@ def test_a_rule_declares_all_that_a_rule_declares(rule: str) -> None:
     assert body.lstrip().startswith('"""')
     wanted = ["output", "log", "conda", "resources", "params"] + ["benchmark"] * (rule != "cost")
     assert [part for part in wanted if not re.search(rf"^ +{part}:$", body, flags=re.M)] == []
-    assert "code=code_digest(" in body
+    assert "code=code_digest(" in body or "**stage(" in body
     outputs = re.search(r"^ +output:\n((?: {8,}.*\n)+)", body, flags=re.M)
     assert outputs is not None
     assert re.match(r" +\w+=", outputs[1]), "outputs are named"

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import yaml
 
-from ..reconstruction.compact.scene import write_small_build  # noqa: TID252 (the tests are no package)
+from ..reconstruction.held_box import write_small_build  # noqa: TID252 (the tests are no package)
 from .project import Project
+from .test_runs import planned
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
-PHASE = {"steps": 30, "cells": [12, 16], "preview_steps": 30}
+PHASE = {"steps": 30, "cells": [12, 16]}
 COMPACT = {
     **{"rays": 96, "hand_cells": 12, "coarse_samples": 16, "feature_cells": 8, "features": 3, "hidden": 8},
     **{"checkpoint_seconds": 0, "phase1": PHASE},
@@ -73,18 +74,28 @@ def test_a_build_folder_with_a_missing_key_ends_the_run(fresh: Callable[[str], P
     assert files_of(project) == []
 
 
-def test_a_build_folder_needs_no_stage_before_it(fresh: Callable[[str], Project]) -> None:
-    """Protects users of HOLD's own folders: meshes and the page come of the folder alone, in its camera."""
+def test_a_build_folder_needs_no_stage_before_it_and_is_trained_once(fresh: Callable[[str], Project]) -> None:
+    """Protects users of HOLD's own folders: the page comes of the folder alone; and from training in vain."""
     project = with_sequence(fresh("whole_build"), {"kind": "build", "path": "box/build"})
     write_small_build(project.folder / "box")
     project.snakemake("results/hold/own/phase1/scene.html")
     made = {path.name for path in (project.folder / "results/hold/own").iterdir()}
-    assert made == {"frames", "frames.json", "hand_template.npz", "phase1", "work"}
+    assert made == {"frames", "frames.json", "hand_template.npz", "phase1"}
+
+    dry = ("results/hold/own/phase1/predictions.npz", "--dry-run", "--config")
+    for change in ("'phase3': {'steps': 9}", "'checkpoint_seconds': 1"):
+        assert "Nothing to be done" in project.snakemake(*dry, f"hold={{'compact': {{{change}}}}}")
+    longer = planned(project.snakemake(*dry, "hold={'compact': {'phase1': {'steps': 9}}}"))
+    assert longer == {"train_phase", "hold_predictions"}
+    finer = planned(project.snakemake(*dry, "hold={'compact': {'hand_cells': 13}}"))
+    assert finer == {"hand_template", "train_phase", "hold_predictions"}
 
 
 def steps(project: Project) -> list[int]:
     """The steps of the checkpoints of phase 1."""
-    return sorted(int(path.name.split("-")[1]) for path in project.folder.glob("results/hold/own/work/*/*/step-*.pt"))
+    return sorted(
+        int(path.name.split("-")[1]) for path in project.folder.glob("results/hold/own/phase1/work/*/step-*.pt")
+    )
 
 
 def test_a_killed_phase_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project]) -> None:

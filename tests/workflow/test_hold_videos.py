@@ -2,7 +2,7 @@
 
 import pytest
 
-from handloom.figures.hold_videos import TURN_PICTURES
+from handloom.figures.hold_pictures import TURN_PICTURES
 from handloom.figures.video_file import read_video
 
 from .project import Project

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from ..reconstruction.compact.scene import write_small_build  # noqa: TID252 (the tests are no package)
+from ..reconstruction.held_box import write_small_build  # noqa: TID252 (the tests are no package)
 from .project import Project
 from .test_runs import planned
 
@@ -34,13 +34,13 @@ def test_phase_1_is_made_by_the_networks_and_only_once(fresh: Callable[[str], Pr
         *("network.safetensors", "poses.npz", "object.npz", "history.csv", "previews", "predictions.npz"),
     }
     assert (folder / "hand_prior.json").is_file()
-    assert not list(folder.glob("work/*/*"))
+    assert not list(folder.glob("phase1/work/*"))
     assert "rays/s" in (project.folder / "logs/train_holdnet/own/phase1.log").read_text()
 
     assert "Nothing to be done" in project.snakemake(PREDICTIONS)
     dry = (PREDICTIONS, "--dry-run", "--config")
     assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'phase3': {'epochs': 9}}}")
-    assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'parts': 2, 'checkpoint_seconds': 1}}")
+    assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'chunks': 2, 'checkpoint_seconds': 1}}")
     longer = planned(project.snakemake(*dry, "hold={'holdnet': {'phase1': {'epochs': 9}}}"))
     assert longer == {"train_holdnet", "hold_predictions"}
     prior = planned(project.snakemake(*dry, "hold={'holdnet': {'prior': {'steps': 9}}}"))

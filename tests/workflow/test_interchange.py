@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from handloom.evaluation.frame_meshes import PREDICTIONS
-from handloom.runtime.artifacts import read_arrays
+from handloom.datasets.hand_and_object import HoldPredictions
 
 from .project import Project
 
@@ -21,18 +20,18 @@ WITH_FILE = ("--config", "hold={'interchange': {'DiffHOI': {'jug1': 'diffhoi.npz
 @pytest.fixture
 def brought(built: Project) -> Iterator[Project]:
     """The finished project with our own predictions brought as another method's; afterwards it is as before."""
-    arrays, _ = read_arrays(built.folder / "results/hold/jug1/phase3/predictions.npz", PREDICTIONS)
-    pose = arrays["cam_from_object"]
-    points = arrays["object_vertices_m"].astype(float) @ pose[:, :3, :3].swapaxes(1, 2) + pose[:, None, :3, 3]
+    ours = HoldPredictions.load(built.folder / "results/hold/jug1/phase3/predictions.npz")
+    pose = ours.cam_from_object
+    points = ours.object_vertices_m.astype(float) @ pose[:, :3, :3].swapaxes(1, 2) + pose[:, None, :3, 3]
     file = built.folder / "diffhoi.npz"
     np.savez(
         file,
-        fnames=arrays["names"],
-        hand_verts=arrays["hand_vertices_cam_m"],
+        fnames=ours.names,
+        hand_verts=ours.hand_vertices_cam_m,
         obj_verts=points.reshape(-1, 3),
         obj_vert_ptr=np.arange(len(points) + 1) * points.shape[1],
-        obj_faces=arrays["object_faces"],
-        obj_face_ptr=np.array([0, len(arrays["object_faces"])]),
+        obj_faces=ours.object_faces,
+        obj_face_ptr=np.array([0, len(ours.object_faces)]),
         frame=np.array("camera"),
         units=np.array("m"),
         method=np.array("DiffHOI"),

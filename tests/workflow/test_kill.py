@@ -22,10 +22,11 @@ TRAINING = {
     "sources": {"cross": {"datasets": ["rhd"], "checkpoint": None}},
     "demo": {"rhd_training_images": 16},
     # A checkpoint after every step, and so many steps that none of this is over before it is killed.
-    "pretraining": {"epochs": 50, "batch_size": 4, "checkpoint_minutes": 1e-9, "precision": "float32"},
+    "pretraining": {"epochs": 50, "batch_size": 4, "precision": "float32"},
+    "checkpoint_seconds": 0,
 }
 PAIR = "results/s2d/cross/headset1/1-2/s2dhand"
-ADAPTATION = {"adaptation": {"epochs": 30, "checkpoint_seconds": 0, "precision": "float32"}}
+ADAPTATION = {"adaptation": {"epochs": 30, "precision": "float32"}, "checkpoint_seconds": 0}
 
 
 def training(project: Project) -> Project:

@@ -7,16 +7,19 @@ from pathlib import Path
 SOURCE = Path(workflow.current_basedir).parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
-from handloom.datasets.assembly_hands import annotation_files
-from handloom.demo.sequences import assembly_sequences
-from handloom.runtime.assets import checkpoint_path, require
+from handloom.check import require
+from handloom.datasets import LABELLED
+from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
+from handloom.demo.plan import assembly_sequences
+from handloom.estimators.hands.registry import NETWORKS
+from handloom.estimators.mediapipe import LANDMARKS_FILE, PALMS_FILE
+from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
-from handloom.runtime.config.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import require_writable
 from handloom.runtime.job import hand_down_source
-from handloom.runtime.stages import stage
+from handloom.runtime.stages import plain, stage
 
 hand_down_source(SOURCE)
 
@@ -25,15 +28,18 @@ GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
 SOURCES = {"in": RUN.sources.in_, "cross": RUN.sources.cross}
-TRAINED = [name for name, source in SOURCES.items() if RUN.pretrain or source.checkpoint is None]
+TRAINED = [
+    name
+    for name, source in SOURCES.items()
+    if source.network == "detnet" and (RUN.pretrain or source.checkpoint is None)
+]
 SETTINGS = list(SOURCES)
-SHEETS_OF = {"assembly_hands": ["assembly_hands_train"], "rhd": ["rhd_training"], "ganerated": ["ganerated"]}
 # Training sets are rendered only when something is trained; their sheets can be asked for by name at any time.
 DEMO_SHEETS = ["assembly_hands_val"] + [
-    sheet for name in TRAINED for dataset in SOURCES[name].datasets for sheet in SHEETS_OF[dataset]
+    sheet for name in TRAINED for dataset in SOURCES[name].datasets for sheet in LABELLED[dataset].sheets
 ]
-VARIANTS = ["s2dhand", "s2dhand_sync"]
-CAMERAS = [1, 2, 3, 4]
+# S2DHand starts from a pair's own rotation, or from those that agree over all pairs of a headset.
+VARIANTS = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
 ENVIRONMENT = "../../envs/handloom.yaml"
 FIGURES = [
     *(
@@ -47,16 +53,17 @@ FIGURES = [
 
 wildcard_constraints:
     setting="in|cross",
-    headset="headset1|headset2",
-    camera="[1-4]",
-    pair="[1-4]-[1-4]",
-    variant="s2dhand|s2dhand_sync",
+    headset="|".join(HEADSET_CAMERAS),
+    camera="[0-9]+",
+    pair="[0-9]+-[0-9]+",
+    network="|".join(NETWORKS),
+    variant="|".join(VARIANTS),
     split="train|val|test",
     seed="[0-9]+",
     rhd_split="training|evaluation",
     which="|_in",
     sequence="[A-Za-z0-9_-]+",
-    dataset="assembly_hands|rhd|ganerated",
+    dataset="|".join(LABELLED),
     phase="phase1|phase3_unrefined|phase3",
     ablation="|_ablation",
 
@@ -66,15 +73,104 @@ def needs(mem_mb=2000, runtime=60, gpu=0):
     return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu and GPUS}
 
 
-def plain(settings):
-    """A settings model as JSON values: what a job gets to see, and what runs it again when it changes."""
-    return settings.model_dump(mode="json", by_alias=True)
+def shown(path, caption, category, labels):
+    """An output that the report shows, explained by workflow/report/{caption}.rst."""
+    return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
-def pair_views(wildcards):
+def demo_sheet(name, data_set, split):
+    """A contact sheet of rendered pictures, as the report shows it."""
+    return shown(f"results/figures/demo/{name}.png", "demo", "Demo data", {"data set": data_set, "split": split})
+
+
+def s2d_figure(name, picture):
+    """A figure of both settings, as the report shows it."""
+    return shown(f"results/figures/s2d_{name}.png", name, "S2DHand", {"picture": picture, "setting": "both"})
+
+
+def network_of(wildcards):
+    """The row of a setting's hand network."""
+    return NETWORKS[SOURCES[wildcards.setting].network]
+
+
+def source_setting(name):
+    """A parameter: a value of the wildcard's source network."""
+    return lambda wildcards: getattr(SOURCES[wildcards.setting], name)
+
+
+def network_file(setting, path):
+    """A network's file that a setting names: shipped, fetched by a rule, or the user's own."""
+    if path.startswith(PACKAGE_PREFIX):
+        shipped_or_exit(setting, path)
+        return f"resources/shipped/{path.removeprefix(PACKAGE_PREFIX)}"
+    fetched = any(path in row.by_rule for row in NETWORKS.values())
+    return path if fetched else by_hand(setting, [path])[0]
+
+
+def shipped_or_exit(setting, path):
+    """End the run where handloom ships no such file."""
+    try:
+        shipped_digest(path.removeprefix(PACKAGE_PREFIX))
+    except InputError as error:
+        sys.exit(f"handloom: {setting}: {error}")
+
+
+def training_histories(wildcards):
+    """The curves of the source networks that this run trains."""
+    if not TRAINED:
+        sys.exit("handloom: no source network is trained in this configuration; set pretrain: true")
+    return [f"results/s2d/source/{name}/history.csv" for name in TRAINED]
+
+
+def source_network(wildcards):
+    """The network that a setting's adaptations start from, in handloom's own format where it is DetNet."""
+    row = network_of(wildcards)
+    if row.name == "detnet":
+        return f"results/s2d/source/{wildcards.setting}/detnet.safetensors"
+    return configured_checkpoint(wildcards)
+
+
+def crops_of(setting, headset, cameras, kind="npz"):
+    """The crops (`npz`) or labels (`labels.npz`) of some cameras of a headset, as a setting's network sees them."""
+    network = SOURCES[setting].network
+    return [f"results/s2d/views/{SPLIT}/{headset}/camera{camera}.{network}.{kind}" for camera in cameras]
+
+
+def all_cameras(headset):
+    """Numbers of a headset's cameras, counted from 1."""
+    return range(1, len(HEADSET_CAMERAS[headset]) + 1)
+
+
+def headset_crops(wildcards):
+    """The crops of all cameras of the wildcard's headset."""
+    return crops_of(wildcards.setting, wildcards.headset, all_cameras(wildcards.headset))
+
+
+def headset_labels(wildcards):
+    """Their labels."""
+    return crops_of(wildcards.setting, wildcards.headset, all_cameras(wildcards.headset), "labels.npz")
+
+
+def pair_crops(wildcards):
     """The crops of the two cameras of a pair."""
-    folder = f"results/s2d/views/{SPLIT}/{wildcards.headset}"
-    return [f"{folder}/camera{camera}.npz" for camera in wildcards.pair.split("-")]
+    return crops_of(wildcards.setting, wildcards.headset, wildcards.pair.split("-"))
+
+
+def pair_labels(wildcards):
+    """Their labels."""
+    return crops_of(wildcards.setting, wildcards.headset, wildcards.pair.split("-"), "labels.npz")
+
+
+def cropping_weights(wildcards):
+    """The network's weights, where it has to see a hand to crop it; DetNet's crops need none."""
+    return [] if wildcards.network == "detnet" else own_file(wildcards.network, "weights")
+
+
+def own_file(network, kind):
+    """A network's own weights or detector."""
+    name = getattr(NETWORKS[network], kind)
+    path = getattr(RUN.hold.hand.estimation.of(network), name)
+    return network_file(f"hold.hand.estimation.{network}.{name}", path)
 
 
 def part(settings, *names):
@@ -123,20 +219,10 @@ def demo_sequences(split, headset=None):
     return [plan.name for plan in plans if headset in (None, plan.headset)]
 
 
-def images_of(split, headset):
-    """The image folders that the demo renders for a headset; real images are too many to be watched one by one."""
+def images_of(split, headset=None):
+    """The image folders that the demo renders for a headset, or both; real images are too many to be watched."""
     folder = f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{split}"
     return [f"{folder}/{name}" for name in demo_sequences(split, headset)] if RUN.demo else []
-
-
-def views_of(headset):
-    """The crops of the four cameras of a headset."""
-    return [f"results/s2d/views/{SPLIT}/{headset}/camera{camera}.npz" for camera in CAMERAS]
-
-
-def headset_views(wildcards):
-    """The crops of the four cameras of the wildcard's headset."""
-    return views_of(wildcards.headset)
 
 
 def of_headsets(setting, name):
@@ -157,6 +243,15 @@ def of_adaptations(settings, suffix, headsets=RUN.headsets, variants=VARIANTS, s
     )
 
 
+def drawn_crops(wildcards, kind):
+    """The crops or labels of all cameras of the headsets in the tables, as DetNet sees them, whatever is adapted."""
+    return [
+        f"results/s2d/views/{SPLIT}/{headset}/camera{camera}.detnet.{kind}"
+        for headset in RUN.headsets
+        for camera in all_cameras(headset)
+    ]
+
+
 def setting_of(wildcards):
     """The setting of a picture whose name has none for the cross-dataset setting, which is the paper's main one."""
     return "in" if wildcards.which else "cross"
@@ -165,11 +260,9 @@ def setting_of(wildcards):
 def training_data(wildcards):
     """What the labelled crops of a data set are cut from."""
     if wildcards.dataset == "assembly_hands":
-        images = [path for headset in ("headset1", "headset2") for path in images_of("train", headset)]
-        return by_hand("datasets.assembly_hands.root", annotations_of("train")) + images
-    if wildcards.dataset == "rhd":
-        return by_hand("datasets.rhd.root", [f"{DATASETS.rhd.root}/RHD_published_v2/training"])
-    return by_hand("datasets.ganerated.root", [f"{DATASETS.ganerated.root}/data"])
+        return by_hand("datasets.assembly_hands.root", annotations_of("train")) + images_of("train")
+    root, inside = getattr(DATASETS, wildcards.dataset).root, LABELLED[wildcards.dataset].training
+    return by_hand(f"datasets.{wildcards.dataset}.root", [f"{root}/{inside}"])
 
 
 def mano_pickle(side):
@@ -178,13 +271,8 @@ def mano_pickle(side):
 
 
 def configured_checkpoint(wildcards):
-    """The checkpoint file that the configuration names for a setting."""
-    path = str(checkpoint_path(SOURCES[wildcards.setting].checkpoint))
-    return by_hand(f"sources.{wildcards.setting}.checkpoint", [path])[0]
-
-
-def mediapipe_network(name):
-    """The file of one of MediaPipe's networks, `landmarks` or `palms`: fetched by its rule, or the user's own."""
-    path = getattr(RUN.hold.hand.estimation.mediapipe, name)
-    fetched = path in (LANDMARKS_FILE, PALMS_FILE)
-    return path if fetched else by_hand(f"hold.hand.estimation.mediapipe.{name}", [path])[0]
+    """The checkpoint file that the configuration names for a setting, else its network's own."""
+    source = SOURCES[wildcards.setting]
+    if source.checkpoint is None:
+        return own_file(source.network, "weights")
+    return network_file(f"sources.{wildcards.setting}.checkpoint", source.checkpoint)

@@ -1,35 +1,27 @@
 """HOLD's phases 1 and 3 with the voxel fields (`hold.field: compact`)."""
 
 
-rule hand_template:
+use rule stage as hand_template with:
     """Signed distances of the shaped hand at rest: the shape prior of the hand's field."""
     input:
         build=build_of,
         hand=MANO_HAND,
     output:
         template=f"{OF_SEQUENCE}/hand_template.npz",
-    log:
-        "logs/hand_template/{sequence}.log",
-    benchmark:
-        "benchmarks/hand_template/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hand_template/{sequence}",
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **needs(runtime=20),
     params:
-        cells=HOLD.compact.hand_cells,
-        code=code_digest("handloom.reconstruction.compact.hand_template"),
-    script:
-        "../scripts/hand_template.py"
+        **stage("reconstruction.compact.hand_template:template_of_build", cells=HOLD.compact.hand_cells),
 
 
-rule train_phase:
+use rule stage as train_phase with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`) or phase 1's (`phase3_unrefined`)."""
     input:
         build=build_of,
         template=f"{OF_SEQUENCE}/hand_template.npz",
-        poses=lambda wildcards: {
+        first_poses=lambda wildcards: {
             "phase1": [],
             "phase3_unrefined": f"results/hold/{wildcards.sequence}/phase1/poses.npz",
             "phase3": f"results/hold/{wildcards.sequence}/phase2/poses.npz",
@@ -41,24 +33,19 @@ rule train_phase:
         mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
         history=f"{OF_SEQUENCE}/{{phase}}/history.csv",
         previews=directory(f"{OF_SEQUENCE}/{{phase}}/previews"),
-    log:
-        "logs/train_phase/{sequence}/{phase}.log",
-    benchmark:
-        "benchmarks/train_phase/{sequence}/{phase}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="train_phase/{sequence}/{phase}",
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=GPUS,
+        **needs(mem_mb=4000, runtime=240, gpu=1),
+        checkpoint_seconds=HOLD.compact.checkpoint_seconds,
     params:
-        compact=plain(HOLD.compact),
-        phase=lambda wildcards: "phase1" if wildcards.phase == "phase1" else "phase3",
-        files=lambda wildcards: 2 if wildcards.phase == "phase1" else 3,
-        work=lambda wildcards: f"results/hold/{wildcards.sequence}/work/{wildcards.phase}",
-        seed=HOLD.seed,
-        device=RUN.device,
-        code=code_digest("handloom.reconstruction.compact.phases"),
-    script:
-        "../scripts/train_phase.py"
+        **stage(
+            "reconstruction.compact.phases:train_phase",
+            settings=without(HOLD.compact, "phase1", "phase3", "hand_cells", "checkpoint_seconds"),
+            length=lambda wildcards: plain(
+                HOLD.compact.phase1 if wildcards.phase == "phase1" else HOLD.compact.phase3
+            ),
+            seed=HOLD.seed,
+            device=RUN.device,
+        ),

@@ -1,188 +1,210 @@
 """S2DHand on the user's own camera pairs: frames, hands, pairs of frames, adaptation, fused poses."""
 
 
-rule footage_frames:
+use rule stage as footage_frames with:
     """The frames of one view, in order, and when they were taken."""
     input:
         source=view_source,
     output:
         frames=directory(f"{OF_VIEW}/frames"),
-        list=f"{OF_VIEW}/frames.json",
-    log:
-        "logs/footage_frames/{rig}/{view}.log",
-    benchmark:
-        "benchmarks/footage_frames/{rig}/{view}.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=60,
+        frames_json=f"{OF_VIEW}/frames.json",
+    pathvars:
+        job="footage_frames/{rig}/{view}",
     params:
-        sequence=view_sequence,
-        code=code_digest("handloom.datasets.video"),
-    script:
-        "../scripts/footage_frames.py"
+        **stage("datasets.video:extract_frames", settings=view_frames, watched=view_state),
 
 
-rule footage_hands:
-    """The hand of every frame of one view, and a picture to check it."""
+use rule stage as footage_hands with:
+    """The hand of every frame of one view."""
     input:
         frames=f"{OF_VIEW}/frames",
-        list=f"{OF_VIEW}/frames.json",
-        network=footage_source,
-        palms=FOOTAGE_PALMS,
+        frames_json=f"{OF_VIEW}/frames.json",
+        weights=footage_weights,
+        detector=footage_detector,
         boxes=view_boxes,
     output:
         hands=f"{OF_VIEW}/hands.npz",
-        picture=report(
-            f"{OF_VIEW}/hands.jpg",
-            caption="../report/footage_hands.rst",
-            category="Own camera pairs",
-            labels={"picture": "hands, {view}", "pair": "{rig}"},
-        ),
-    log:
-        "logs/footage_hands/{rig}/{view}.log",
-    benchmark:
-        "benchmarks/footage_hands/{rig}/{view}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="footage_hands/{rig}/{view}",
     resources:
-        mem_mb=3000,
-        runtime=120,
-        gpu=GPUS,
+        **needs(mem_mb=3000, runtime=120, gpu=1),
     params:
-        footage=footage_part("least_presence", "least_confidence", "least_hands"),
-        pair=rig_part("side", "field_of_view_deg", "left_boxes", "right_boxes"),
-        device=RUN.device,
-        code=code_digest("handloom.footage.view_hands", "handloom.figures.footage_hands"),
-    script:
-        "../scripts/footage_hands.py"
+        **stage(
+            f"estimators.{FOOTAGE.backend}.hands:find_hands",
+            network=FOOTAGE_NETWORK,
+            search=FOOTAGE.search,
+            side=lambda wildcards: rig_of(wildcards).side,
+            field_of_view_deg=lambda wildcards: rig_of(wildcards).view_angle(wildcards.view),
+            where=lambda wildcards: f"footage.pairs.{wildcards.rig}.{wildcards.view}",
+            device=RUN.device,
+        ),
 
 
-rule footage_pairs:
+use rule stage as footage_hands_sheet with:
+    """A picture to check where the hand was found."""
+    input:
+        frames=f"{OF_VIEW}/frames",
+        frames_json=f"{OF_VIEW}/frames.json",
+        hands=f"{OF_VIEW}/hands.npz",
+    output:
+        picture=shown(
+            f"{OF_VIEW}/hands.jpg", "footage_hands", "Own camera pairs", {"picture": "hands, {view}", "pair": "{rig}"}
+        ),
+    pathvars:
+        job="footage_hands_sheet/{rig}/{view}",
+    resources:
+        **needs(runtime=20),
+    params:
+        **stage("figures.footage_checks:draw_hands"),
+
+
+use rule stage as footage_pairs with:
     """Which frames of the two views show the same moment."""
     input:
-        hands=expand(f"{OF_RIG}/{{view}}/hands.npz", view=VIEWS, allow_missing=True),
-        lists=expand(f"{OF_RIG}/{{view}}/frames.json", view=VIEWS, allow_missing=True),
+        hands=of_views("hands.npz"),
+        frames=of_views("frames"),
+        frames_json=of_views("frames.json"),
     output:
         pairs=f"{OF_RIG}/pairs.npz",
         pairing=f"{OF_RIG}/pairing.json",
-        picture=report(
-            f"{OF_RIG}/pairing.png",
-            caption="../report/footage_pairing.rst",
-            category="Own camera pairs",
-            labels={"picture": "pairing", "pair": "{rig}"},
-        ),
-    log:
-        "logs/footage_pairs/{rig}.log",
-    benchmark:
-        "benchmarks/footage_pairs/{rig}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="footage_pairs/{rig}",
     resources:
-        mem_mb=1000,
-        runtime=20,
+        **needs(mem_mb=1000, runtime=20),
     params:
-        pairing=plain(FOOTAGE.pairing),
-        pair=rig_part("offset_s"),
-        code=code_digest("handloom.footage.pairing", "handloom.figures.footage_pairing"),
-    script:
-        "../scripts/footage_pairs.py"
+        **stage(
+            "adaptation.pairing:pair_views",
+            settings=FOOTAGE.pairing,
+            offset_s=lambda wildcards: rig_of(wildcards).offset_s,
+        ),
 
 
-rule footage_adapt:
+use rule stage as footage_pairing_sheet with:
+    """A picture to check how the frames of both views were paired."""
+    input:
+        hands=of_views("hands.npz"),
+        pairs=f"{OF_RIG}/pairs.npz",
+        pairing=f"{OF_RIG}/pairing.json",
+    output:
+        picture=shown(
+            f"{OF_RIG}/pairing.png", "footage_pairing", "Own camera pairs", {"picture": "pairing", "pair": "{rig}"}
+        ),
+    pathvars:
+        job="footage_pairing_sheet/{rig}",
+    resources:
+        **needs(mem_mb=1000, runtime=20),
+    params:
+        **stage("figures.footage_checks:draw_pairing"),
+
+
+use rule stage as footage_crops with:
+    """The hands of one view as the network is taught with them, cut out once."""
+    input:
+        frames=f"{OF_VIEW}/frames",
+        frames_json=f"{OF_VIEW}/frames.json",
+        hands=f"{OF_VIEW}/hands.npz",
+        pairs=f"{OF_RIG}/pairs.npz",
+        weights=footage_weights,
+    output:
+        crops=f"{OF_VIEW}/crops.npz",
+    pathvars:
+        job="footage_crops/{rig}/{view}",
+    params:
+        **stage(f"estimators.{FOOTAGE.backend}.hands:crop_pairs"),
+
+
+use rule stage as footage_rotation with:
+    """The first rotation between the cameras, from both views' hands."""
+    input:
+        hands=of_views("hands.npz"),
+        pairs=f"{OF_RIG}/pairs.npz",
+    output:
+        rotations=f"{OF_RIG}/first_rotation.json",
+    pathvars:
+        job="footage_rotation/{rig}",
+    resources:
+        **needs(runtime=20),
+    params:
+        **stage(
+            "adaptation.camera_rotation:own_pair_rotations",
+            adaptation=part(FOOTAGE.adaptation, "pairs", "spread_pairs"),
+        ),
+
+
+use rule stage as footage_adapt with:
     """S2DHand on a camera pair; a killed adaptation goes on from its last checkpoint."""
     input:
-        frames=expand(f"{OF_RIG}/{{view}}/frames", view=VIEWS, allow_missing=True),
-        hands=expand(f"{OF_RIG}/{{view}}/hands.npz", view=VIEWS, allow_missing=True),
-        pairs=f"{OF_RIG}/pairs.npz",
-        source=footage_source,
+        crops=of_views("crops.npz"),
+        source=footage_weights,
+        rotations=f"{OF_RIG}/first_rotation.json",
     output:
         network=f"{OF_RIG}/network.safetensors",
+        predictions=f"{OF_RIG}/predictions.npz",
         history=f"{OF_RIG}/history.csv",
-        rotation=f"{OF_RIG}/rotation.json",
-    log:
-        "logs/footage_adapt/{rig}.log",
-    benchmark:
-        "benchmarks/footage_adapt/{rig}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="footage_adapt/{rig}",
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=240,
-        gpu=GPUS,
+        **needs(mem_mb=6000, runtime=240, gpu=1),
+        checkpoint_seconds=RUN.checkpoint_seconds,
     params:
-        footage=footage_part("adaptation", "seed"),
-        pair=rig_part("side"),
-        device=RUN.device,
-        code=code_digest("handloom.footage.pair_adaptation"),
-    script:
-        "../scripts/footage_adapt.py"
+        **stage(
+            NETWORKS[FOOTAGE.backend].s2dhand,
+            pair=OWN_PAIR,
+            variant="s2dhand",
+            seed=FOOTAGE.seed,
+            adaptation=FOOTAGE.adaptation,
+            fidelity="fixed",
+            ray_share=FOOTAGE.ray_share,
+            turned_poses=True,
+            start=FOOTAGE.adaptation.rotation,
+            device=RUN.device,
+        ),
 
 
-rule footage_poses:
-    """The poses of both views in one, for every pair of frames."""
+use rule stage as footage_poses with:
+    """The poses of both views in one, for every pair of frames, and the cameras' rotation."""
     input:
-        frames=expand(f"{OF_RIG}/{{view}}/frames", view=VIEWS, allow_missing=True),
-        lists=expand(f"{OF_RIG}/{{view}}/frames.json", view=VIEWS, allow_missing=True),
-        hands=expand(f"{OF_RIG}/{{view}}/hands.npz", view=VIEWS, allow_missing=True),
+        hands=of_views("hands.npz"),
+        frames=of_views("frames"),
+        frames_json=of_views("frames.json"),
         pairs=f"{OF_RIG}/pairs.npz",
-        source=footage_source,
-        network=f"{OF_RIG}/network.safetensors",
-        rotation=f"{OF_RIG}/rotation.json",
+        predictions=f"{OF_RIG}/predictions.npz",
+        start=f"{OF_RIG}/first_rotation.json",
     output:
         poses=f"{OF_RIG}/poses.npz",
         text=f"{OF_RIG}/poses.json",
-    log:
-        "logs/footage_poses/{rig}.log",
-    benchmark:
-        "benchmarks/footage_poses/{rig}.tsv"
-    conda:
-        ENVIRONMENT
+        rotation=f"{OF_RIG}/rotation.json",
+    pathvars:
+        job="footage_poses/{rig}",
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=GPUS,
+        **needs(runtime=20),
     params:
-        footage=footage_part("adaptation"),
-        pair=rig_part("side"),
-        device=RUN.device,
-        code=code_digest("handloom.footage.fused_poses"),
-    script:
-        "../scripts/footage_poses.py"
+        **stage(
+            "adaptation.fused_poses:fuse_poses",
+            adaptation=part(FOOTAGE.adaptation, "rotation", "attention_sharpness"),
+        ),
 
 
-rule footage_video:
+use rule stage as footage_video with:
     """Both views with the fused pose laid over, as a video, and the fused pose as a moving skeleton."""
     input:
         poses=f"{OF_RIG}/poses.npz",
-        frames=expand(f"{OF_RIG}/{{view}}/frames", view=VIEWS, allow_missing=True),
-        hands=expand(f"{OF_RIG}/{{view}}/hands.npz", view=VIEWS, allow_missing=True),
+        frames=of_views("frames"),
+        frames_json=of_views("frames.json"),
+        hands=of_views("hands.npz"),
     output:
-        video=report(
-            f"{OF_RIG}/overlay.mp4",
-            caption="../report/footage_video.rst",
-            category="Own camera pairs",
-            labels={"picture": "fused poses", "pair": "{rig}"},
+        video=shown(
+            f"{OF_RIG}/overlay.mp4", "footage_video", "Own camera pairs", {"picture": "fused poses", "pair": "{rig}"}
         ),
         skeleton=f"{OF_RIG}/skeleton.glb",
-    log:
-        "logs/footage_video/{rig}.log",
-    benchmark:
-        "benchmarks/footage_video/{rig}.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=60,
+    pathvars:
+        job="footage_video/{rig}",
     params:
-        code=code_digest("handloom.figures.footage_video", "handloom.figures.footage_skeleton"),
-    script:
-        "../scripts/footage_video.py"
+        **stage("figures.footage_video:write_footage_video"),
 
 
-rule footage_quality:
+use rule stage as footage_quality with:
     """What to trust of a camera pair, and what to film better."""
     input:
         hands=expand(f"{OF_RIG}/{{view}}/hands.npz", view=VIEWS, allow_missing=True),
@@ -190,25 +212,15 @@ rule footage_quality:
         rotation=f"{OF_RIG}/rotation.json",
         poses=f"{OF_RIG}/poses.npz",
     output:
-        table=report(
-            f"{OF_RIG}/quality.csv",
-            caption="../report/footage_quality.rst",
-            category="Own camera pairs",
-            labels={"picture": "quality", "pair": "{rig}"},
+        table=shown(
+            f"{OF_RIG}/quality.csv", "footage_quality", "Own camera pairs", {"picture": "quality", "pair": "{rig}"}
         ),
-    log:
-        "logs/footage_quality/{rig}.log",
-    benchmark:
-        "benchmarks/footage_quality/{rig}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="footage_quality/{rig}",
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **needs(mem_mb=1000, runtime=10),
     params:
-        code=code_digest("handloom.footage.quality"),
-    script:
-        "../scripts/footage_quality.py"
+        **stage("evaluation.footage_quality:write_footage_quality"),
 
 
 localrules:

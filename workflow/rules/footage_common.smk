@@ -1,8 +1,9 @@
 """The user's own camera pairs, and what their rules read."""
 
-from handloom.runtime.config.mediapipe import LANDMARKS_FILE, PALMS_FILE
+from handloom.datasets.views import OWN_PAIR
 
 FOOTAGE = RUN.footage
+FOOTAGE_NETWORK = HOLD.hand.estimation.of(FOOTAGE.backend)
 OF_RIG = "results/footage/{rig}"
 OF_VIEW = f"{OF_RIG}/{{view}}"
 VIEWS = ["left", "right"]
@@ -22,48 +23,52 @@ wildcard_constraints:
 
 
 def rig_of(wildcards):
-    """The settings of the wildcard's camera pair, as JSON values."""
+    """The settings of the wildcard's camera pair."""
     if wildcards.rig not in FOOTAGE.chosen:
         raise WorkflowError(f"footage.pairs has no {wildcards.rig}; it has {', '.join(FOOTAGE.chosen) or 'none'}")
-    return plain(FOOTAGE.chosen[wildcards.rig])
+    return FOOTAGE.chosen[wildcards.rig]
 
 
-def rig_part(*names):
-    """An input function: the named settings of the wildcard's camera pair, so that another one runs nothing again."""
-    return lambda wildcards: {
-        name: value for name, value in rig_of(wildcards).items() if name in ("left", "right", *names)
-    }
+def of_views(name):
+    """One file of both views."""
+    return expand(f"{OF_VIEW}/{name}", view=VIEWS, allow_missing=True)
 
 
-def view_sequence(wildcards):
-    """The settings of a view as those of a sequence of frames."""
-    rig_of(wildcards)
-    return plain(FOOTAGE.chosen[wildcards.rig].sequence(wildcards.view))
+def view_frames(wildcards):
+    """Which frames of a view are used, and how."""
+    return plain(rig_of(wildcards).frames(wildcards.view))
+
+
+def view_state(wildcards):
+    """The state of the pictures of a view that is a folder."""
+    return state_in(view_source(wildcards), ("*",))
+
+
+def of_view(wildcards, ending=""):
+    """A file or folder that a setting of a view leads to, by its place and name; none where it is not set."""
+    setting = f"{wildcards.view}{ending}"
+    path = getattr(rig_of(wildcards), setting)
+    return [] if path is None else by_hand(f"footage.pairs.{wildcards.rig}.{setting}", [path])[0]
 
 
 def view_source(wildcards):
     """The folder or file that a view is read from."""
-    return by_hand(f"footage.pairs.{wildcards.rig}.{wildcards.view}", [rig_of(wildcards)[wildcards.view]])[0]
+    return of_view(wildcards)
 
 
 def view_boxes(wildcards):
     """The boxes of a view, if the user gives them."""
-    path = rig_of(wildcards)[f"{wildcards.view}_boxes"]
-    return [] if path is None else by_hand(f"footage.pairs.{wildcards.rig}.{wildcards.view}_boxes", [path])[0]
+    return of_view(wildcards, "_boxes")
 
 
-def footage_source(wildcards):
-    """The weights that adaptation starts from."""
-    if FOOTAGE.backend == "mediapipe":
-        return LANDMARKS_FILE
-    path = str(checkpoint_path(FOOTAGE.checkpoint))
-    return path if FOOTAGE.checkpoint.startswith("package:") else by_hand("footage.checkpoint", [path])[0]
+def footage_weights(wildcards):
+    """The network's weights, which adaptation starts from."""
+    if FOOTAGE.checkpoint is None:
+        return own_file(FOOTAGE.backend, "weights")
+    return network_file("footage.checkpoint", FOOTAGE.checkpoint)
 
 
-# Only MediaPipe has a network that looks for hands.
-FOOTAGE_PALMS = PALMS_FILE if FOOTAGE.backend == "mediapipe" else []
-
-
-def footage_part(*names):
-    """The named settings of all camera pairs; the rest keep their defaults, and no pair runs another one's job again."""
-    return part(FOOTAGE, "backend", "checkpoint", "root_joint", "detnet", "ray_share", *names)
+def footage_detector(wildcards):
+    """The file of what finds hands in whole pictures; none where boxes tell where they are."""
+    alone = NETWORKS[FOOTAGE.backend].detector is not None and not view_boxes(wildcards)
+    return own_file(FOOTAGE.backend, "detector") if alone else []

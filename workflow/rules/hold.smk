@@ -1,138 +1,118 @@
 """HOLD: a sequence's frames, masks and first estimates, and phase 2; phases 1 and 3 are the field's."""
 
-for rendered, thing in RENDERED.items():
+if RENDERED:
 
-    rule:
-        name:
-            f"render_hold_{rendered}"
-        # A hand that turns an unknown object before a camera, in HO3D-v3's layout.
+    use rule stage as render_hold_sequence with:
+        """A hand that turns an unknown object before a camera, in HO3D-v3's layout."""
         output:
-            frames=directory(f"{HOLD_DEMO_ROOT}/train/{rendered}"),
-            model=directory(f"{HOLD_DEMO_ROOT}/models/{thing}"),
-        log:
-            f"logs/render_hold_sequence/{rendered}.log",
-        benchmark:
-            f"benchmarks/render_hold_sequence/{rendered}.tsv"
-        conda:
-            ENVIRONMENT
+            frames=directory(f"{HOLD_DEMO_ROOT}/train/{{sequence}}"),
+        pathvars:
+            job="render_hold_sequence/{sequence}",
         threads: 8
         resources:
-            mem_mb=3000,
-            runtime=60,
+            **needs(mem_mb=3000),
         params:
-            demo=plain(HOLD.demo),
-            sequence=rendered,
-            code=code_digest("handloom.demo.hold_sequences"),
-        script:
-            "../scripts/render_hold_sequence.py"
+            **stage(
+                "demo.hold_sequences:render_hold_sequence",
+                demo=part(HOLD.demo, "seed", "frames", "width_px", "height_px"),
+            ),
+
+    use rule stage as render_held_object with:
+        """The textured model of what is held in a rendered sequence."""
+        output:
+            model=directory(f"{HOLD_DEMO_ROOT}/models/{{object}}"),
+        pathvars:
+            job="render_held_object/{object}",
+        params:
+            **stage("demo.held_objects:render_held_object", demo=part(HOLD.demo, "seed")),
 
 
-rule extract_frames:
+use rule stage as extract_frames with:
     """The frames of a sequence, in order, and when they were taken."""
     input:
         source=sequence_source,
     output:
         frames=directory(f"{OF_SEQUENCE}/frames"),
-        list=f"{OF_SEQUENCE}/frames.json",
-    log:
-        "logs/extract_frames/{sequence}.log",
-    benchmark:
-        "benchmarks/extract_frames/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=60,
+        frames_json=f"{OF_SEQUENCE}/frames.json",
+    pathvars:
+        job="extract_frames/{sequence}",
     params:
-        sequence=sequence_of,
-        code=code_digest("handloom.datasets.video"),
-    script:
-        "../scripts/extract_frames.py"
+        **stage(
+            "datasets.video:extract_frames",
+            settings=frame_settings,
+            watched=sequence_state(PICTURES_IN),
+        ),
 
 
-rule sequence_masks:
+use rule stage as sequence_masks with:
     """Which pixels show the object and which the hand."""
     input:
         frames=f"{OF_SEQUENCE}/frames",
-        list=f"{OF_SEQUENCE}/frames.json",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
+        given=mask_input,
     output:
         masks=directory(f"{OF_SEQUENCE}/masks"),
         picture=f"{OF_SEQUENCE}/masks.png",
-    log:
-        "logs/sequence_masks/{sequence}.log",
-    benchmark:
-        "benchmarks/sequence_masks/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="sequence_masks/{sequence}",
     resources:
-        mem_mb=4000,
-        runtime=120,
-        gpu=GPUS,
+        **needs(mem_mb=4000, runtime=120, gpu=1),
     params:
-        sequence=sequence_of,
-        device=RUN.device,
-        code=code_digest("handloom.reconstruction.sequence_inputs"),
-    script:
-        "../scripts/sequence_masks.py"
+        **stage(mask_stage, arguments=mask_arguments, watched=mask_state),
 
 
-rule object_poses:
-    """The object's pose in every frame and points of its surface, by structure from motion."""
+use rule stage as object_poses with:
+    """The object's pose in every frame and points of its surface, by structure from motion or as annotated."""
     input:
+        [] if SFM.of_masks else rendered_model,
         frames=f"{OF_SEQUENCE}/frames",
-        list=f"{OF_SEQUENCE}/frames.json",
-        masks=f"{OF_SEQUENCE}/masks",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=f"{OF_SEQUENCE}/masks" if SFM.of_masks else [],
+        source=[] if SFM.of_masks else sequence_source,
     output:
         poses=f"{OF_SEQUENCE}/object_poses.npz",
         picture=f"{OF_SEQUENCE}/object_poses.png",
-    log:
-        "logs/object_poses/{sequence}.log",
-    benchmark:
-        "benchmarks/object_poses/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="object_poses/{sequence}",
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **needs(mem_mb=4000, runtime=240),
     params:
-        sfm=plain(HOLD.sfm),
-        sequence=sequence_of,
-        seed=HOLD.seed,
-        code=code_digest("handloom.reconstruction.sequence_inputs"),
-    script:
-        "../scripts/object_poses.py"
+        **stage(
+            SFM.stage,
+            arguments=lambda wildcards: or_end(SFM.arguments, HOLD.sfm, sequence_of(wildcards)),
+            seed=HOLD.seed,
+            watched="" if SFM.of_masks else sequence_state({"ho3d": ["meta/*"]}),
+        ),
 
 
-rule hand_estimates:
-    """The joints of the hand in every frame, by a network."""
+use rule stage as hand_estimates with:
+    """The hand of every frame, by a network."""
     input:
         frames=f"{OF_SEQUENCE}/frames",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
-        checkpoint=hand_checkpoint,
+        weights=hand_weights,
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         hand=MANO_HAND,
     output:
-        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
-    log:
-        "logs/hand_estimates/{sequence}.log",
-    benchmark:
-        "benchmarks/hand_estimates/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+        hands=f"{OF_SEQUENCE}/hand_estimates.npz",
+    pathvars:
+        job="hand_estimates/{sequence}",
     resources:
-        mem_mb=3000,
-        runtime=60,
-        gpu=GPUS,
+        **needs(mem_mb=3000, gpu=1),
     params:
-        estimation=plain(HOLD.hand.estimation),
-        device=RUN.device,
-        code=code_digest("handloom.reconstruction.hand_estimates"),
-    script:
-        "../scripts/hand_estimates.py"
+        **stage(
+            f"estimators.{ESTIMATION.backend}.hands:find_hands",
+            network=ESTIMATION.of(ESTIMATION.backend),
+            search=ESTIMATION.search,
+            side=ESTIMATION.side,
+            where=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
+            device=RUN.device,
+        ),
 
 
-rule hand_poses:
+use rule stage as hand_poses with:
     """The hand model laid onto the joints of all frames."""
     input:
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
@@ -140,24 +120,17 @@ rule hand_poses:
         hand=MANO_HAND,
     output:
         poses=f"{OF_SEQUENCE}/hand_poses.npz",
-    log:
-        "logs/hand_poses/{sequence}.log",
-    benchmark:
-        "benchmarks/hand_poses/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=60,
+    pathvars:
+        job="hand_poses/{sequence}",
     params:
-        registration=plain(HOLD.hand.registration),
-        seed=HOLD.seed,
-        code=code_digest("handloom.reconstruction.hand_registration"),
-    script:
-        "../scripts/hand_poses.py"
+        **stage(
+            "reconstruction.registration:register_hands",
+            registration=HOLD.hand.registration,
+            seed=HOLD.seed,
+        ),
 
 
-rule align_hand_object:
+use rule stage as align_hand_object with:
     """Hand and object brought into one frame, and the object's size."""
     input:
         hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
@@ -168,74 +141,45 @@ rule align_hand_object:
     output:
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         history=f"{OF_SEQUENCE}/alignment.csv",
-    log:
-        "logs/align_hand_object/{sequence}.log",
-    benchmark:
-        "benchmarks/align_hand_object/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=2000,
-        runtime=60,
+    pathvars:
+        job="align_hand_object/{sequence}",
     params:
-        hand=plain(HOLD.hand),
-        seed=HOLD.seed,
-        code=code_digest("handloom.reconstruction.alignment"),
-    script:
-        "../scripts/align_hand_object.py"
+        **stage("reconstruction.alignment:align_hand_object", alignment=HOLD.hand.alignment, seed=HOLD.seed),
 
 
-rule build_sequence:
+use rule stage as build_sequence with:
     """HOLD's `build/` folder: what its own code starts from, and ours."""
     input:
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         frames=f"{OF_SEQUENCE}/frames",
-        list=f"{OF_SEQUENCE}/frames.json",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
         hand=MANO_HAND,
     output:
         build=directory(f"{OF_SEQUENCE}/build"),
-    log:
-        "logs/build_sequence/{sequence}.log",
-    benchmark:
-        "benchmarks/build_sequence/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="build_sequence/{sequence}",
     resources:
-        mem_mb=3000,
-        runtime=30,
+        **needs(mem_mb=3000, runtime=30),
     params:
-        code=code_digest("handloom.reconstruction.sequence_build"),
-    script:
-        "../scripts/build_sequence.py"
+        **stage("reconstruction.build_scene:build_sequence"),
 
 
-rule refine_poses:
+use rule stage as refine_poses with:
     """Phase 2: poses moved so that silhouettes fit the masks and the hand touches the object."""
     input:
         build=build_of,
-        poses=f"{OF_SEQUENCE}/phase1/poses.npz",
+        first_poses=f"{OF_SEQUENCE}/phase1/poses.npz",
         mesh=f"{OF_SEQUENCE}/phase1/object.npz",
         hand=MANO_HAND,
     output:
         poses=f"{OF_SEQUENCE}/phase2/poses.npz",
         history=f"{OF_SEQUENCE}/phase2/history.csv",
-    log:
-        "logs/refine_poses/{sequence}.log",
-    benchmark:
-        "benchmarks/refine_poses/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="refine_poses/{sequence}",
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=GPUS,
+        **needs(mem_mb=4000, gpu=1),
     params:
-        refinement=plain(HOLD.refinement),
-        cube_margin=HOLD.compact.cube_margin,
-        device=RUN.device,
-        code=code_digest("handloom.reconstruction.compact.phases"),
-    script:
-        "../scripts/refine_poses.py"
+        **stage("reconstruction.refinement:refine_poses", refinement=HOLD.refinement, device=RUN.device),

@@ -1,15 +1,22 @@
 """HOLD's sequences, and what its rules read."""
 
-from handloom.demo.hold_names import OBJECT_NAMES
+from functools import cache
+
+from handloom.demo.plan import object_name
+from handloom.estimators.masks import SOURCES as MASK_SOURCES
+from handloom.estimators.sfm import BACKENDS as SFM_BACKENDS
 from handloom.runtime.config.hold import HOLD_DEMO_ROOT
+from handloom.runtime.config.sequences import FrameSettings
+from handloom.runtime.files import files_state
 
 HOLD = RUN.hold
+ESTIMATION = HOLD.hand.estimation
 SEQUENCES = HOLD.chosen
 PHASES = ["phase1", "phase3_unrefined", "phase3"]
-RENDERED = {} if HOLD.demo is None else {name: OBJECT_NAMES[name] for name in HOLD.demo.sequences}
+RENDERED = {} if HOLD.demo is None else {name: object_name(name) for name in HOLD.demo.sequences}
 ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
 WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
-# The last input of its rules, as scripts take the others by their places; without a file, none.
+# The hand model of the stages; none for the shipped one.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
 OTHERS = HOLD.others
@@ -23,42 +30,122 @@ STAGES = [
     *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
     *("build_sequence", "hand_template" if HOLD.field == "compact" else "hand_prior"),
 ]
+# What is read of a sequence's folder, by its kind.
+PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"]}
+MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*"]}
+SFM = SFM_BACKENDS[HOLD.sfm.backend]
 TRAINED_BY = {"compact": "train_phase", "holdnet": "train_holdnet"}[HOLD.field]
 
 
+def without(settings, *names):
+    """All settings but the named ones, which a rule does not depend on; those keep their defaults there."""
+    return {name: value for name, value in plain(settings).items() if name not in names}
+
+
 def sequence_of(wildcards):
-    """The settings of the wildcard's sequence, as JSON values."""
+    """The settings of the wildcard's sequence."""
     if wildcards.sequence not in SEQUENCES:
         raise WorkflowError(f"hold.sequences has no {wildcards.sequence}; it has {', '.join(SEQUENCES) or 'none'}")
-    return plain(SEQUENCES[wildcards.sequence])
+    return SEQUENCES[wildcards.sequence]
+
+
+def of_sequence(wildcards, setting, path):
+    """A file or folder that a sequence's setting leads to; the demo renders its own, others are the user's."""
+    rendered = wildcards.sequence in RENDERED and setting == "path"
+    return path if rendered else by_hand(f"hold.sequences.{wildcards.sequence}.{setting}", [path])[0]
 
 
 def sequence_source(wildcards):
-    """The folder or file that a sequence is read from; the demo renders its own, others are the user's."""
-    path = sequence_of(wildcards)["path"]
-    if wildcards.sequence in RENDERED:
-        return [path, f"{HOLD_DEMO_ROOT}/models/{RENDERED[wildcards.sequence]}"]
-    return by_hand(f"hold.sequences.{wildcards.sequence}.path", [path])
+    """The folder or file that a sequence is read from."""
+    return of_sequence(wildcards, "path", sequence_of(wildcards).path)
 
 
-def hand_checkpoint(wildcards):
-    """The weights of the configured hand estimator: DetNet's, MediaPipe's, or METRO's or HandOccNet's by the user."""
-    estimation = HOLD.hand.estimation
-    if estimation.backend == "mediapipe":
-        return mediapipe_network("landmarks")
-    fetched = {"metro": estimation.metro.checkpoint, "handoccnet": estimation.handoccnet.checkpoint}
-    if estimation.backend in fetched:
-        setting = f"hold.hand.estimation.{estimation.backend}.checkpoint"
-        return by_hand(setting, [fetched[estimation.backend]])[0]
-    return str(checkpoint_path(estimation.checkpoint))
+def rendered_model(wildcards):
+    """The model of the object in a sequence that the demo renders."""
+    rendered = RENDERED.get(wildcards.sequence)
+    return [] if rendered is None else f"{HOLD_DEMO_ROOT}/models/{rendered}"
+
+
+def annotated_source(wildcards):
+    """The folder of a sequence whose poses are annotated."""
+    kind = sequence_of(wildcards).kind
+    if kind != "ho3d":
+        sys.exit(f"handloom: hold.sequences.{wildcards.sequence}: is of kind {kind}; only ho3d sequences have a truth")
+    return sequence_source(wildcards)
+
+
+def frame_settings(wildcards):
+    """Which frames of a sequence are used, and how."""
+    return part(sequence_of(wildcards), *FrameSettings.model_fields)
+
+
+@cache
+def state_in(folder, patterns):
+    """The state of a user's files in a folder."""
+    return files_state(path for pattern in patterns for path in Path(folder).glob(pattern) if path.is_file())
+
+
+def sequence_state(files):
+    """An input function: the state of the user's files that are read of a sequence's folder, by its kind."""
+
+    def state(wildcards):
+        sequence = sequence_of(wildcards)
+        rendered = wildcards.sequence in RENDERED
+        return "" if rendered else state_in(sequence.path, tuple(files.get(sequence.kind, ())))
+
+    return state
+
+
+def or_end(function, *arguments):
+    """What a function makes of the settings; if it refuses them, the run ends at once, as that of `by_hand` does."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        sys.exit(f"handloom: {error}")
+
+
+def mask_source(wildcards):
+    """Where the masks of a sequence come from."""
+    return MASK_SOURCES[sequence_of(wildcards).masks.source]
+
+
+def mask_stage(wildcards):
+    """The stage that makes the masks of a sequence."""
+    return mask_source(wildcards).stage
+
+
+def mask_input(wildcards):
+    """The user's file or folder that masks are read from, if they are."""
+    given = or_end(mask_source(wildcards).given, sequence_of(wildcards))
+    return [] if given is None else of_sequence(wildcards, *given)
+
+
+def mask_arguments(wildcards):
+    """What the stage of the masks is given besides files."""
+    source = mask_source(wildcards)
+    device = {"device": RUN.device} if source.on_device else {}
+    return {**or_end(source.arguments, sequence_of(wildcards)), **device}
+
+
+def mask_state(wildcards):
+    """The state of the user's mask files."""
+    masks = sequence_of(wildcards).masks
+    if masks.source == "files":
+        return state_in(mask_input(wildcards), ("**/*",))
+    return sequence_state(MASKS_IN)(wildcards) if masks.source == "dataset" else ""
+
+
+def hand_weights(wildcards):
+    """The weights of the configured hand network."""
+    if ESTIMATION.checkpoint is None:
+        return own_file(ESTIMATION.backend, "weights")
+    return network_file("hold.hand.estimation.checkpoint", ESTIMATION.checkpoint)
 
 
 def build_of(wildcards):
     """HOLD's build folder: the user's own, or the one made from the sequence."""
-    sequence = sequence_of(wildcards)
-    if sequence["kind"] == "build":
-        return by_hand(f"hold.sequences.{wildcards.sequence}.path", [sequence["path"]])
-    return [f"results/hold/{wildcards.sequence}/build"]
+    built = sequence_of(wildcards).kind != "build"
+    return f"results/hold/{wildcards.sequence}/build" if built else sequence_source(wildcards)
 
 
 def interchange_file(wildcards):

@@ -1,7 +1,7 @@
 """HOLD: what comes of the phases: predictions, scores, tables, pictures, videos and exports."""
 
 
-rule hold_predictions:
+use rule stage as hold_predictions with:
     """Hand and object of a phase in the camera's frame, in metres."""
     input:
         build=build_of,
@@ -10,46 +10,37 @@ rule hold_predictions:
         hand=MANO_HAND,
     output:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
-    log:
-        "logs/hold_predictions/{sequence}/{phase}.log",
-    benchmark:
-        "benchmarks/hold_predictions/{sequence}/{phase}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hold_predictions/{sequence}/{phase}",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(runtime=10),
     params:
-        code=code_digest("handloom.reconstruction.compact.predictions"),
-    script:
-        "../scripts/hold_predictions.py"
+        **stage("reconstruction.predictions:write_predictions"),
 
 
-rule hold_truth:
+use rule stage as hold_truth with:
     """The annotation of an HO3D sequence, for scoring only."""
     input:
-        list=f"{OF_SEQUENCE}/frames.json",
-        source=sequence_source,
+        rendered_model,
+        source=annotated_source,
+        frames=f"{OF_SEQUENCE}/frames",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
         hand=MANO_HAND,
     output:
         truth=f"{OF_SEQUENCE}/truth.npz",
-    log:
-        "logs/hold_truth/{sequence}.log",
-    benchmark:
-        "benchmarks/hold_truth/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hold_truth/{sequence}",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(runtime=10),
     params:
-        sequence=sequence_of,
-        code=code_digest("handloom.datasets.hold_truth"),
-    script:
-        "../scripts/hold_truth.py"
+        **stage(
+            "datasets.hold_truth:write_truth",
+            models=lambda wildcards: sequence_of(wildcards).models,
+            watched=sequence_state({"ho3d": ["meta/*"]}),
+        ),
 
 
-rule score_hold:
+use rule stage as score_hold with:
     """MPJPE, CD, F-scores and CD_h of a phase."""
     input:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
@@ -57,24 +48,15 @@ rule score_hold:
     output:
         scores=f"{OF_SEQUENCE}/{{phase}}/scores.json",
         frames=f"{OF_SEQUENCE}/{{phase}}/scores.csv",
-    log:
-        "logs/score_hold/{sequence}/{phase}.log",
-    benchmark:
-        "benchmarks/score_hold/{sequence}/{phase}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="score_hold/{sequence}/{phase}",
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **needs(runtime=30),
     params:
-        protocol=HOLD.protocol,
-        seed=HOLD.seed,
-        code=code_digest("handloom.evaluation.hold_scores"),
-    script:
-        "../scripts/score_hold.py"
+        **stage("evaluation.hold_scores:score_hold", protocol=HOLD.protocol, seed=HOLD.seed),
 
 
-rule score_interchange:
+use rule stage as score_interchange with:
     """iHOI or DiffHOI, run by the user and brought as a file, scored like HOLD's own predictions."""
     input:
         interchange=interchange_file,
@@ -83,26 +65,17 @@ rule score_interchange:
     output:
         scores=f"{OF_SEQUENCE}/interchange/{{method}}/scores.json",
         frames=f"{OF_SEQUENCE}/interchange/{{method}}/scores.csv",
-    log:
-        "logs/score_interchange/{sequence}/{method}.log",
-    benchmark:
-        "benchmarks/score_interchange/{sequence}/{method}.tsv"
+    pathvars:
+        job="score_interchange/{sequence}/{method}",
     wildcard_constraints:
         method="iHOI|DiffHOI",
-    conda:
-        ENVIRONMENT
     resources:
-        mem_mb=3000,
-        runtime=60,
+        **needs(mem_mb=3000),
     params:
-        protocol=HOLD.protocol,
-        seed=HOLD.seed,
-        code=code_digest("handloom.evaluation.interchange"),
-    script:
-        "../scripts/score_interchange.py"
+        **stage("evaluation.interchange:score_interchange", protocol=HOLD.protocol, seed=HOLD.seed),
 
 
-rule hold_table:
+use rule stage as hold_table with:
     """The table of HOLD, or that of its phases (`_ablation`)."""
     input:
         scores=lambda wildcards: collect(
@@ -114,173 +87,131 @@ rule hold_table:
     output:
         csv="results/tables/hold{ablation}.csv",
         markdown="results/tables/hold{ablation}.md",
-        html=report(
-            "results/tables/hold{ablation}.html",
-            caption="../report/hold_table.rst",
-            category="Tables",
-            labels={"table": "HOLD", "setting": "{ablation}"},
+        html=shown(
+            "results/tables/hold{ablation}.html", "hold_table", "Tables", {"table": "HOLD", "setting": "{ablation}"}
         ),
     log:
         "logs/hold_table{ablation}.log",
     benchmark:
         "benchmarks/hold_table/hold{ablation}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **needs(mem_mb=1000, runtime=10),
     params:
-        ablation=lambda wildcards: bool(wildcards.ablation),
-        sequences=ANNOTATED,
-        benchmarks=lambda wildcards: (
-            {phase: {name: phase_benchmarks(name, phase) for name in ANNOTATED} for phase in PHASES}
-            if wildcards.ablation
-            else {name: phase_benchmarks(name, "phase3") for name in ANNOTATED}
+        **stage(
+            "evaluation.hold_tables:write_hold_table",
+            sequences=ANNOTATED,
+            benchmarks=lambda wildcards: {
+                row: {name: phase_benchmarks(name, phase) for name in ANNOTATED}
+                for row, phase in ({p: p for p in PHASES} if wildcards.ablation else {"HOLD": "phase3"}).items()
+            },
         ),
-        code=code_digest("handloom.evaluation.hold_tables"),
-    script:
-        "../scripts/hold_table.py"
 
 
-rule sequence_quality:
+use rule stage as sequence_quality with:
     """How well each stage did on a sequence, and what to film or set better; needs no annotation."""
     input:
-        list=f"{OF_SEQUENCE}/frames.json",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
         frames=f"{OF_SEQUENCE}/frames",
         masks=f"{OF_SEQUENCE}/masks",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
-        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+        hand_estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         hand=MANO_HAND,
     output:
         table=f"{OF_SEQUENCE}/quality.csv",
-    log:
-        "logs/sequence_quality/{sequence}.log",
-    benchmark:
-        "benchmarks/sequence_quality/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="sequence_quality/{sequence}",
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(runtime=10),
     params:
-        code=code_digest("handloom.evaluation.sequence_quality"),
-    script:
-        "../scripts/sequence_quality.py"
+        **stage("evaluation.sequence_quality:write_sequence_quality"),
 
 
-rule hold_quality:
+use rule stage as hold_quality with:
     """The quality of all sequences in one table."""
     input:
-        parts=collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES),
+        tables=collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES),
     output:
         csv="results/tables/hold_quality.csv",
-        html=report(
-            "results/tables/hold_quality.html",
-            caption="../report/hold_quality.rst",
-            category="Tables",
-            labels={"table": "HOLD, quality of the stages"},
+        html=shown(
+            "results/tables/hold_quality.html", "hold_quality", "Tables", {"table": "HOLD, quality of the stages"}
         ),
     log:
         "logs/hold_quality.log",
     benchmark:
         "benchmarks/hold_quality/hold.tsv"
-    conda:
-        ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **needs(mem_mb=1000, runtime=10),
     params:
-        code=code_digest("handloom.evaluation.quality_table"),
-    script:
-        "../scripts/hold_quality.py"
+        **stage("evaluation.sequence_quality:write_hold_quality"),
 
 
-rule hold_overlay:
+use rule stage as hold_overlay with:
     """Frames beside the reconstruction laid over them, and a view from elsewhere."""
     input:
         predictions=f"{OF_SEQUENCE}/phase3/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
-        list=f"{OF_SEQUENCE}/frames.json",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
     output:
-        picture=report(
+        picture=shown(
             "results/figures/hold/{sequence}.png",
-            caption="../report/hold_overlay.rst",
-            category="HOLD",
-            labels={"picture": "reconstruction", "sequence": "{sequence}"},
+            "hold_overlay",
+            "HOLD",
+            {"picture": "reconstruction", "sequence": "{sequence}"},
         ),
-    log:
-        "logs/hold_overlay/{sequence}.log",
-    benchmark:
-        "benchmarks/hold_overlay/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hold_overlay/{sequence}",
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **needs(runtime=20),
     params:
-        code=code_digest("handloom.figures.hold_overlay"),
-    script:
-        "../scripts/hold_overlay.py"
+        **stage("figures.hold_pictures:draw_hold_overlay"),
 
 
-rule hold_turntable:
+use rule stage as hold_turntable with:
     """Videos: hand and object turning once, and the reconstruction over the frames."""
     input:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
-        list=f"{OF_SEQUENCE}/frames.json",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
     output:
-        turntable=report(
+        turntable=shown(
             f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
-            caption="../report/hold_turntable.rst",
-            category="HOLD",
-            labels={"picture": "turntable, {phase}", "sequence": "{sequence}"},
+            "hold_turntable",
+            "HOLD",
+            {"picture": "turntable, {phase}", "sequence": "{sequence}"},
         ),
-        overlay=report(
+        overlay=shown(
             f"{OF_SEQUENCE}/{{phase}}/overlay.mp4",
-            caption="../report/hold_video.rst",
-            category="HOLD",
-            labels={"picture": "video, {phase}", "sequence": "{sequence}"},
+            "hold_video",
+            "HOLD",
+            {"picture": "video, {phase}", "sequence": "{sequence}"},
         ),
-    log:
-        "logs/hold_turntable/{sequence}/{phase}.log",
-    benchmark:
-        "benchmarks/hold_turntable/{sequence}/{phase}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hold_turntable/{sequence}/{phase}",
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **needs(runtime=20),
     params:
-        code=code_digest("handloom.figures.hold_videos"),
-    script:
-        "../scripts/hold_turntable.py"
+        **stage("figures.hold_pictures:write_hold_videos"),
 
 
-rule hold_export:
+use rule stage as hold_export with:
     """Coloured meshes, poses, and a page on which the scene can be turned, offline."""
     input:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
-        list=f"{OF_SEQUENCE}/frames.json",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
     output:
-        glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
-        ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",
-        hand=f"{OF_SEQUENCE}/{{phase}}/export/hand.glb",
-        scene=f"{OF_SEQUENCE}/{{phase}}/export/scene.glb",
-        poses=f"{OF_SEQUENCE}/{{phase}}/export/poses.json",
+        object_glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
+        object_ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",
+        hand_glb=f"{OF_SEQUENCE}/{{phase}}/export/hand.glb",
+        hand_ply=f"{OF_SEQUENCE}/{{phase}}/export/hand.ply",
+        scene_glb=f"{OF_SEQUENCE}/{{phase}}/export/scene.glb",
+        poses_npz=f"{OF_SEQUENCE}/{{phase}}/export/poses.npz",
+        poses_json=f"{OF_SEQUENCE}/{{phase}}/export/poses.json",
         page=f"{OF_SEQUENCE}/{{phase}}/scene.html",
-    log:
-        "logs/hold_export/{sequence}/{phase}.log",
-    benchmark:
-        "benchmarks/hold_export/{sequence}/{phase}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hold_export/{sequence}/{phase}",
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **needs(runtime=20),
     params:
-        code=code_digest("handloom.figures.mesh_page"),
-    script:
-        "../scripts/hold_export.py"
+        **stage("figures.hold_export:export_hold"),

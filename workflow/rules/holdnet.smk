@@ -1,36 +1,24 @@
 """HOLD's phases 1 and 3 with the paper's networks (`hold.field: holdnet`), in place of the voxel fields."""
 
-from handloom.runtime.config.holdnet_training import COST_ONLY
-
-
-def phase_settings(wildcards):
-    """What a phase of HOLD-Net depends on: not the other's length, the prior, which is a file, or what only costs."""
-    left_out = {"phase1", "phase3", "prior", "checkpoints", *COST_ONLY} - {length_of(wildcards)}
-    return {name: value for name, value in plain(HOLD.holdnet).items() if name not in left_out}
+from handloom.runtime.config.fields import HoldNetTrainingSettings
 
 
 def length_of(wildcards):
-    """The setting that holds a phase's length; without refinement phase 3 is as long."""
-    return "phase1" if wildcards.phase == "phase1" else "phase3"
+    """The epochs of a phase; without refinement phase 3 is as long."""
+    return (HOLD.holdnet.phase1 if wildcards.phase == "phase1" else HOLD.holdnet.phase3).epochs
 
 
-def phase_start(wildcards):
-    """What a phase starts from beside the prior: poses of an earlier one, or a checkpoint of the HOLD release."""
-    name = wildcards.sequence
-    if wildcards.phase == "phase3" and name in HOLD.holdnet.checkpoints:
-        return by_hand(f"hold.holdnet.checkpoints.{name}", [HOLD.holdnet.checkpoints[name]])[0]
-    return {
-        "phase1": [],
-        "phase3_unrefined": f"results/hold/{name}/phase1/poses.npz",
-        "phase3": f"results/hold/{name}/phase2/poses.npz",
-    }[wildcards.phase]
+def released_checkpoint(wildcards):
+    """The checkpoint of the HOLD release that phase 3 goes on from, if the user names one for the sequence."""
+    path = HOLD.holdnet.checkpoints.get(wildcards.sequence) if wildcards.phase == "phase3" else None
+    return [] if path is None else by_hand(f"hold.holdnet.checkpoints.{wildcards.sequence}", [path])[0]
 
 
-def kind_of_start(wildcards):
-    """Whether that is poses or a checkpoint; nothing where a phase starts from the build folder's own poses."""
-    if wildcards.phase == "phase3" and wildcards.sequence in HOLD.holdnet.checkpoints:
-        return ["checkpoint"]
-    return [] if wildcards.phase == "phase1" else ["poses"]
+def first_poses(wildcards):
+    """The poses that a phase starts from: an earlier one's, but for the build folder's or a released checkpoint's."""
+    if wildcards.phase == "phase1" or released_checkpoint(wildcards):
+        return []
+    return f"results/hold/{wildcards.sequence}/phase{1 if wildcards.phase == 'phase3_unrefined' else 2}/poses.npz"
 
 
 def released_prior(wildcards):
@@ -39,7 +27,7 @@ def released_prior(wildcards):
     return [] if path is None else by_hand("hold.holdnet.prior.checkpoint", [path])[0]
 
 
-rule hand_prior:
+use rule stage as hand_prior with:
     """The network of the hand's shape, fitted to the shaped hand at rest."""
     input:
         build=build_of,
@@ -48,33 +36,28 @@ rule hand_prior:
     output:
         prior=f"{OF_SEQUENCE}/hand_prior.safetensors",
         figures=f"{OF_SEQUENCE}/hand_prior.json",
-    log:
-        "logs/hand_prior/{sequence}.log",
-    benchmark:
-        "benchmarks/hand_prior/{sequence}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="hand_prior/{sequence}",
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
-        gpu=GPUS,
+        **needs(mem_mb=3000, gpu=1),
     params:
-        prior=plain(HOLD.holdnet.prior),
-        sizes=plain(HOLD.holdnet.network.sdf),
-        seed=HOLD.seed,
-        device=RUN.device,
-        code=code_digest("handloom.reconstruction.holdnet.hand_prior"),
-    script:
-        "../scripts/hand_prior.py"
+        **stage(
+            "reconstruction.holdnet.hand_prior:hand_prior",
+            settings=part(HOLD.holdnet.prior, "steps", "points", "pool"),
+            sizes=HOLD.holdnet.network.sdf,
+            seed=HOLD.seed,
+            device=RUN.device,
+        ),
 
 
-rule train_holdnet:
+use rule stage as train_holdnet with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`), phase 1's (`phase3_unrefined`), or a released checkpoint."""
     input:
         build=build_of,
         prior=f"{OF_SEQUENCE}/hand_prior.safetensors",
-        start=phase_start,
+        first_poses=first_poses,
+        checkpoint=released_checkpoint,
         hand=MANO_HAND,
     output:
         network=f"{OF_SEQUENCE}/{{phase}}/network.safetensors",
@@ -82,25 +65,20 @@ rule train_holdnet:
         mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
         history=f"{OF_SEQUENCE}/{{phase}}/history.csv",
         previews=directory(f"{OF_SEQUENCE}/{{phase}}/previews"),
-    log:
-        "logs/train_holdnet/{sequence}/{phase}.log",
-    benchmark:
-        "benchmarks/train_holdnet/{sequence}/{phase}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="train_holdnet/{sequence}/{phase}",
     threads: 2
     resources:
-        # Of the host; a step needs about 20 MB a ray over the number of parts where it computes.
-        mem_mb=8000,
-        runtime=2880,
-        gpu=GPUS,
+        # Of the host; a step needs about 20 MB a ray over the number of chunks where it computes.
+        **needs(mem_mb=8000, runtime=2880, gpu=1),
+        # Resources, since they only change what a training costs: no job runs again for them.
+        chunks=HOLD.holdnet.chunks,
+        checkpoint_seconds=HOLD.holdnet.checkpoint_seconds,
     params:
-        holdnet=phase_settings,
-        phase=length_of,
-        start=kind_of_start,
-        work=lambda wildcards: f"results/hold/{wildcards.sequence}/work/{wildcards.phase}",
-        seed=HOLD.seed,
-        device=RUN.device,
-        code=code_digest("handloom.reconstruction.holdnet.phases"),
-    script:
-        "../scripts/train_holdnet.py"
+        **stage(
+            "reconstruction.holdnet.phases:train_holdnet",
+            settings=part(HOLD.holdnet, *HoldNetTrainingSettings.model_fields),
+            epochs=length_of,
+            seed=HOLD.seed,
+            device=RUN.device,
+        ),

@@ -1,10 +1,11 @@
 """The adaptation methods that S2DHand is compared with, cross-dataset; no part of the default target."""
 
 
-rule adapt_method:
+use rule stage as adapt_method with:
     """One method on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
-        views=pair_views,
+        crops=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-")),
+        labels=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-"), "labels.npz"),
         source="results/s2d/source/cross/detnet.safetensors",
         rotations="results/s2d/cross/{headset}/rotations.json",
         samples=source_samples,
@@ -12,86 +13,69 @@ rule adapt_method:
         network="results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.safetensors",
         predictions="results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.predictions.npz",
         history="results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.history.csv",
-    log:
-        "logs/adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.log",
-    benchmark:
-        "benchmarks/adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}",
     resources:
-        mem_mb=3000,
-        runtime=720,
-        gpu=GPUS,
+        **needs(mem_mb=3000, runtime=720, gpu=1),
+        checkpoint_seconds=RUN.checkpoint_seconds,
     params:
-        methods=method_settings,
-        adaptation=method_adaptation,
-        detnet=plain(RUN.detnet),
-        fidelity=RUN.fidelity,
-        root_joint=SOURCES["cross"].root_joint,
-        ray_share=SOURCES["cross"].ray_share,
-        device=RUN.device,
-        method_code=method_code,
-        code=code_digest("handloom.adaptation.methods.adapt_method"),
-    script:
-        "../scripts/adapt_method.py"
+        **stage(
+            lambda wildcards: f"adaptation.methods.{METHODS_OF[wildcards.method].stage}",
+            variant=lambda wildcards: f"{wildcards.method}/{wildcards.budget}",
+            adaptation=method_adaptation,
+            options=lambda wildcards: plain(METHODS.of(wildcards.method)),
+            fidelity=RUN.fidelity,
+            ray_share=SOURCES["cross"].ray_share,
+            turned_poses=SOURCES["cross"].turned_poses,
+            device=RUN.device,
+        ),
 
 
-rule score_methods:
+use rule stage as score_methods with:
     """Mono-M and Dual-M of the source network, of every method and of S2DHand on a headset."""
     input:
-        views=headset_views,
+        labels=lambda wildcards: crops_of("cross", wildcards.headset, all_cameras(wildcards.headset), "labels.npz"),
         source_predictions="results/s2d/cross/{headset}/source_predictions.npz",
         rotations="results/s2d/cross/{headset}/rotations.json",
-        predictions=adapted_predictions,
+        predictions=lambda wildcards: list(benchmarks_of_adapted(wildcards)),
     output:
         scores="results/s2d/cross/{headset}/method_scores.csv",
-    log:
-        "logs/score_methods/{headset}.log",
-    benchmark:
-        "benchmarks/score_methods/{headset}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="score_methods/{headset}",
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **needs(runtime=30),
     params:
-        benchmarks=adapted_benchmarks,
-        pairs=list(METHODS.pairs),
-        epochs={"standard": RUN.adaptation.epochs, "long": METHODS.long_epochs},
-        adaptation_pairs=RUN.adaptation.pairs,
-        batch_size=RUN.adaptation.batch_size,
-        root_joint=SOURCES["cross"].root_joint,
-        code=code_digest("handloom.evaluation.method_scores"),
-    script:
-        "../scripts/score_methods.py"
+        **stage(
+            "evaluation.headset_scores:score_methods",
+            benchmarks=benchmarks_of_adapted,
+            pairs=list(METHODS.pairs),
+            epochs={"standard": RUN.adaptation.epochs, "long": METHODS.long_epochs},
+            adaptation_pairs=RUN.adaptation.pairs,
+            batch_size=RUN.adaptation.batch_size,
+        ),
 
 
-rule methods_table:
+use rule stage as methods_table with:
     """The table of adaptation methods, as numbers and as the paper prints it."""
     input:
         scores=lambda wildcards: of_headsets("cross", "method_scores.csv"),
     output:
         csv="results/tables/s2d_methods.csv",
         markdown="results/tables/s2d_methods.md",
-        html=report(
+        html=shown(
             "results/tables/s2d_methods.html",
-            caption="../report/s2d_methods.rst",
-            category="Tables",
-            labels={"table": "adaptation methods", "setting": "cross"},
+            "s2d_methods",
+            "Tables",
+            {"table": "adaptation methods", "setting": "cross"},
         ),
-    log:
-        "logs/methods_table.log",
-    benchmark:
-        "benchmarks/methods_table.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="methods_table",
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **needs(mem_mb=1000, runtime=10),
     params:
-        methods=plain(METHODS),
-        fidelity=RUN.fidelity,
-        preset=RUN.preset,
-        code=code_digest("handloom.evaluation.methods_table"),
-    script:
-        "../scripts/methods_table.py"
+        **stage(
+            "evaluation.methods_table:write_methods_table",
+            methods=METHODS,
+            fidelity=RUN.fidelity,
+            preset=RUN.preset,
+        ),

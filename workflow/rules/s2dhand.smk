@@ -1,132 +1,107 @@
 """S2DHand: crops, first rotations, adaptation."""
 
 
-rule list_invalid:
+use rule stage as list_invalid with:
     """The hands of a split that are too hidden to use: one list over all cameras."""
     input:
         annotations=split_annotations,
     output:
         invalid="results/s2d/views/{split}/invalid.txt",
-    log:
-        "logs/list_invalid/{split}.log",
-    benchmark:
-        "benchmarks/list_invalid/{split}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="list_invalid/{split}",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **needs(mem_mb=4000, runtime=30),
     params:
-        dataset=plain(DATASETS.assembly_hands),
-        code=code_digest("handloom.datasets.invalid_list"),
-    script:
-        "../scripts/list_invalid.py"
+        **stage("datasets.invalid_list:list_invalid", dataset=DATASETS.assembly_hands),
 
 
-rule crop_views:
-    """All hand crops of one camera of a headset, as the network sees them."""
+use rule stage as crop_views with:
+    """All hand crops of one camera of a headset, as a network sees them, and their labels apart."""
     input:
-        annotations=split_annotations,
-        images=lambda wildcards: images_of(wildcards.split, wildcards.headset),
+        split_annotations,
+        lambda wildcards: images_of(wildcards.split, wildcards.headset),
         invalid="results/s2d/views/{split}/invalid.txt",
+        weights=cropping_weights,
     output:
-        views="results/s2d/views/{split}/{headset}/camera{camera}.npz",
-    log:
-        "logs/crop_views/{split}/{headset}/camera{camera}.log",
-    benchmark:
-        "benchmarks/crop_views/{split}/{headset}/camera{camera}.tsv"
-    conda:
-        ENVIRONMENT
+        crops="results/s2d/views/{split}/{headset}/camera{camera}.{network}.npz",
+        labels="results/s2d/views/{split}/{headset}/camera{camera}.{network}.labels.npz",
+    pathvars:
+        job="crop_views/{split}/{headset}/camera{camera}.{network}",
     resources:
-        mem_mb=4000,
-        runtime=120,
+        **needs(mem_mb=4000, runtime=120),
     params:
-        dataset=plain(DATASETS.assembly_hands),
-        input_px=RUN.detnet.input_px,
-        code=code_digest("handloom.datasets.views"),
-    script:
-        "../scripts/crop_views.py"
+        **stage(
+            lambda wildcards: f"estimators.{wildcards.network}.hands:crop_views",
+            dataset=DATASETS.assembly_hands,
+            input_px=RUN.detnet.input_px,
+            field_of_view_deg=RUN.adaptation.field_of_view_deg,
+        ),
 
 
-rule predict_source:
+use rule stage as predict_source with:
     """The source network's pose for every crop of a headset: the baseline, and what the first rotations come from."""
     input:
-        views=headset_views,
-        source="results/s2d/source/{setting}/detnet.safetensors",
+        crops=headset_crops,
+        source=source_network,
     output:
         predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
-    log:
-        "logs/predict_source/{setting}/{headset}.log",
-    benchmark:
-        "benchmarks/predict_source/{setting}/{headset}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="predict_source/{setting}/{headset}",
     resources:
-        mem_mb=2000,
-        runtime=120,
-        gpu=GPUS,
+        **needs(runtime=120, gpu=1),
     params:
-        detnet=plain(RUN.detnet),
-        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
-        device=RUN.device,
-        code=code_digest("handloom.adaptation.source_prediction"),
-    script:
-        "../scripts/predict_source.py"
+        **stage(
+            lambda wildcards: f"adaptation.{network_of(wildcards).learner}:predict_source",
+            ray_share=source_setting("ray_share"),
+            turned_poses=source_setting("turned_poses"),
+            device=RUN.device,
+        ),
 
 
-rule start_rotations:
+use rule stage as start_rotations with:
     """R(0) of all camera pairs of a headset: as published, with viewing rays, and synchronised over the camera graph."""
     input:
-        views=headset_views,
+        crops=headset_crops,
+        labels=headset_labels,
         predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
     output:
         rotations="results/s2d/{setting}/{headset}/rotations.json",
-    log:
-        "logs/start_rotations/{setting}/{headset}.log",
-    benchmark:
-        "benchmarks/start_rotations/{setting}/{headset}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="start_rotations/{setting}/{headset}",
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **needs(runtime=30),
     params:
-        adaptation=part(RUN.adaptation, "rotation_pairs", "confidence_threshold", "rotations"),
-        fidelity=RUN.fidelity,
-        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
-        ray_share=lambda wildcards: SOURCES[wildcards.setting].ray_share,
-        code=code_digest("handloom.adaptation.rotation_start"),
-    script:
-        "../scripts/start_rotations.py"
+        **stage(
+            "adaptation.camera_rotation:start_rotations",
+            adaptation=part(RUN.adaptation, "rotations"),
+            fidelity=RUN.fidelity,
+            ray_share=source_setting("ray_share"),
+        ),
 
 
-rule adapt:
+use rule stage as adapt with:
     """S2DHand on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
-        views=pair_views,
-        source="results/s2d/source/{setting}/detnet.safetensors",
+        crops=pair_crops,
+        labels=pair_labels,
+        source=source_network,
         rotations="results/s2d/{setting}/{headset}/rotations.json",
     output:
         network="results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.safetensors",
         predictions="results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.predictions.npz",
         history="results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.history.csv",
-    log:
-        "logs/adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}.log",
-    benchmark:
-        "benchmarks/adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}",
     resources:
-        mem_mb=2000,
-        runtime=120,
-        gpu=GPUS,
+        **needs(runtime=120, gpu=1),
+        checkpoint_seconds=RUN.checkpoint_seconds,
     params:
-        detnet=plain(RUN.detnet),
-        adaptation=plain(RUN.adaptation),
-        fidelity=RUN.fidelity,
-        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
-        ray_share=lambda wildcards: SOURCES[wildcards.setting].ray_share,
-        device=RUN.device,
-        code=code_digest("handloom.adaptation.s2dhand"),
-    script:
-        "../scripts/adapt.py"
+        **stage(
+            lambda wildcards: network_of(wildcards).s2dhand,
+            adaptation=RUN.adaptation,
+            fidelity=RUN.fidelity,
+            ray_share=source_setting("ray_share"),
+            turned_poses=source_setting("turned_poses"),
+            start=lambda wildcards: VARIANTS[wildcards.variant],
+            device=RUN.device,
+        ),

@@ -3,30 +3,25 @@
 from handloom.estimators.detnet.provenance import source_provenance
 
 
-rule prepare_training_samples:
+use rule stage as prepare_training_samples with:
     """The labelled crops of one data set, prepared once so that no epoch decodes an image."""
     input:
-        data=training_data,
+        training_data,
     output:
         samples="results/s2d/training/{dataset}.npz",
-    log:
-        "logs/prepare_training_samples/{dataset}.log",
-    benchmark:
-        "benchmarks/prepare_training_samples/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
+    pathvars:
+        job="prepare_training_samples/{dataset}",
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **needs(mem_mb=4000, runtime=240),
     params:
-        datasets=plain(DATASETS),
-        input_px=RUN.detnet.input_px,
-        code=code_digest("handloom.datasets.training_samples"),
-    script:
-        "../scripts/prepare_training_samples.py"
+        **stage(
+            lambda wildcards: LABELLED[wildcards.dataset].stage,
+            settings=lambda wildcards: plain(getattr(DATASETS, wildcards.dataset)),
+            input_px=RUN.detnet.input_px,
+        ),
 
 
-rule pretrain_source:
+use rule stage as pretrain_source with:
     """DetNet trained with labels on the data sets of a setting; a killed training goes on from its last checkpoint."""
     input:
         samples=lambda wildcards: collect(
@@ -36,30 +31,25 @@ rule pretrain_source:
     output:
         network="results/s2d/source/{setting}/detnet.safetensors",
         history="results/s2d/source/{setting}/history.csv",
-    log:
-        "logs/pretrain_source/{setting}.log",
-    benchmark:
-        "benchmarks/pretrain_source/{setting}.tsv"
+    pathvars:
+        job="pretrain_source/{setting}",
     wildcard_constraints:
         setting="|".join(TRAINED) or "none",
-    conda:
-        ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=1440,
-        gpu=GPUS,
+        **needs(mem_mb=4000, runtime=1440, gpu=1),
+        checkpoint_seconds=RUN.checkpoint_seconds,
     params:
-        detnet=plain(RUN.detnet),
-        pretraining=plain(RUN.pretraining),
-        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
-        device=RUN.device,
-        code=code_digest("handloom.estimators.detnet.pretraining"),
-    script:
-        "../scripts/pretrain_source.py"
+        **stage(
+            "estimators.detnet.pretraining:pretrain",
+            detnet=RUN.detnet,
+            pretraining=RUN.pretraining,
+            root_joint=source_setting("root_joint"),
+            device=RUN.device,
+        ),
 
 
-rule write_source_card:
+use rule stage as write_source_card with:
     """What a source network that was trained here is, how it was made and how well it does."""
     input:
         network=rules.pretrain_source.output.network,
@@ -67,45 +57,35 @@ rule write_source_card:
         samples=rules.pretrain_source.input.samples,
     output:
         card="results/s2d/source/{setting}/card.md",
-    log:
-        "logs/write_source_card/{setting}.log",
-    benchmark:
-        "benchmarks/write_source_card/{setting}.tsv"
+    pathvars:
+        job="write_source_card/{setting}",
     wildcard_constraints:
         setting="|".join(TRAINED) or "none",
-    conda:
-        ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(runtime=10),
     params:
-        pretraining=plain(RUN.pretraining),
-        provenance=lambda wildcards: source_provenance(RUN, wildcards.setting)._asdict(),
-        code=code_digest("handloom.estimators.detnet.source_card"),
-    script:
-        "../scripts/write_source_card.py"
+        **stage(
+            "estimators.detnet.source_card:write_source_card",
+            pretraining=RUN.pretraining,
+            provenance=lambda wildcards: source_provenance(RUN, wildcards.setting)._asdict(),
+        ),
 
 
-rule convert_source:
+use rule stage as convert_source with:
     """A configured checkpoint (released, shipped or your own), checked and written in handloom's format."""
     input:
         checkpoint=configured_checkpoint,
     output:
         network="results/s2d/source/{setting}/detnet.safetensors",
-    log:
-        "logs/convert_source/{setting}.log",
-    benchmark:
-        "benchmarks/convert_source/{setting}.tsv"
+    pathvars:
+        job="convert_source/{setting}",
     wildcard_constraints:
         setting="|".join(sorted(set(SOURCES) - set(TRAINED))) or "none",
-    conda:
-        ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(runtime=10),
     params:
-        detnet=plain(RUN.detnet),
-        root_joint=lambda wildcards: SOURCES[wildcards.setting].root_joint,
-        code=code_digest("handloom.estimators.detnet.checkpoint"),
-    script:
-        "../scripts/convert_source.py"
+        **stage(
+            "estimators.detnet.checkpoint:convert_checkpoint",
+            detnet=RUN.detnet,
+            root_joint=source_setting("root_joint"),
+        ),

@@ -7,7 +7,7 @@ if __name__ == "__main__":  # worker processes of a stage import this file
         from handloom.runtime.stages import run_stage
 
         job = snakemake
-        parameters = {name: value for name, value in job.params.items() if name not in ("stage", "code")}
+        parameters = {name: value for name, value in job.params.items() if name not in ("stage", "code", "watched")}
         offered = {**dict(job.resources.items()), **dict(job.wildcards.items())}
         offered |= {"threads": job.threads, "code": job.params.code}
         files = {"inputs": dict(job.input.items()), "outputs": dict(job.output.items())}

@@ -1,1 +1,1 @@
-"""S2DHand: adapting a single-view hand pose network to an uncalibrated camera pair (facts/s2dhand.md 3)."""
+"""S2DHand (Liu et al., CVPR 2024) and other methods that adapt a hand pose network to an uncalibrated camera pair."""

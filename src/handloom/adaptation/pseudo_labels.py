@@ -1,4 +1,4 @@
-"""Cross-view pseudo-labels: align two views' poses, merge them, refine them, combine both (facts/s2dhand.md 3.4)."""
+"""Cross-view pseudo-labels: align two views' poses, merge them, refine them, combine both (S2DHand, Sec. 3.3)."""
 
 from typing import Literal, NamedTuple
 
@@ -6,14 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.adaptation.merging import MergedPoses, MergeMode, merge_poses, merge_weights
-from handloom.adaptation.refinement import RefinedPoses, refine_bfgs, refine_least_norm
+from handloom.adaptation.rotation_guided_refinement import RefinedPoses, refine_bfgs, refine_least_norm
 from handloom.geometry.rotations import mean_rotation_unsigned, rotation_between
+from handloom.hand.joints import BONE
+from handloom.runtime.config.base import Fidelity
 
-BONE = (0, 9)
-"""The bone, wrist to middle finger, that fixes the scale of view 2."""
-
-Fidelity = Literal["faithful", "fixed"]
+MergeMode = Literal["max", "soft", "average"]
 
 
 class AlignedPoses(NamedTuple):
@@ -24,6 +22,13 @@ class AlignedPoses(NamedTuple):
     anchor_1: Float[Tensor, "batch 1 3"]
     anchor_2: Float[Tensor, "batch 1 3"]
     scale_2: Float[Tensor, "batch 1 1"]
+
+
+class MergedPoses(NamedTuple):
+    """The consensus pose in the frame of each view; `view_2 = view_1 @ rotation_12` joint by joint."""
+
+    view_1: Float[Tensor, "batch 21 3"]
+    view_2: Float[Tensor, "batch 21 3"]
 
 
 class PseudoLabels(NamedTuple):
@@ -48,6 +53,50 @@ def align_poses(
     return AlignedPoses(poses_1 - anchor_1, scale_2 * (poses_2 - anchor_2), anchor_1, anchor_2, scale_2)
 
 
+def merge_weights(
+    valid_1: Bool[Tensor, "batch 21"],
+    valid_2: Bool[Tensor, "batch 21"],
+    confidence_1: Float[Tensor, "batch 21"],
+    confidence_2: Float[Tensor, "batch 21"],
+    mode: MergeMode,
+    *,
+    sharpness: float = 1.0,
+    ties: Literal["add", "average"] = "average",
+) -> tuple[Float[Tensor, "batch 21"], Float[Tensor, "batch 21"]]:
+    """Share of each view's candidate, joint by joint; a joint that neither view sees counts as seen by both.
+
+    `max`: all to the view of larger confidence; a tie gives one half each, or 1 to both with `ties="add"`, the
+    released code's quirk. `soft`: exp(sharpness * confidence) over the views that see the joint. `average`: equal
+    shares.
+    """
+    neither = ~(valid_1 | valid_2)
+    seen_1, seen_2 = valid_1 | neither, valid_2 | neither
+    if mode == "max":
+        score_1, score_2 = seen_1 * confidence_1, seen_2 * confidence_2
+        raw_1, raw_2 = (score_1 >= score_2).to(confidence_1.dtype), (score_2 >= score_1).to(confidence_1.dtype)
+        if ties == "add":
+            return raw_1, raw_2
+    elif mode == "soft":
+        logits = sharpness * torch.stack([confidence_1, confidence_2])
+        raw_1, raw_2 = logits.masked_fill(~torch.stack([seen_1, seen_2]), -torch.inf).softmax(0)
+    else:
+        raw_1, raw_2 = seen_1.to(confidence_1.dtype), seen_2.to(confidence_1.dtype)
+    total = raw_1 + raw_2
+    return raw_1 / total, raw_2 / total
+
+
+def merge_poses(
+    poses_1: Float[Tensor, "batch 21 3"],
+    poses_2: Float[Tensor, "batch 21 3"],
+    rotation_12: Float[Tensor, "3 3"],
+    weights_1: Float[Tensor, "batch 21"],
+    weights_2: Float[Tensor, "batch 21"],
+) -> MergedPoses:
+    """w1 q1 + w2 q2 R12^T in the frame of view 1, and w1 q1 R12 + w2 q2 in the frame of view 2."""
+    part_1, part_2 = weights_1.unsqueeze(-1) * poses_1, weights_2.unsqueeze(-1) * poses_2
+    return MergedPoses(part_1 + part_2 @ rotation_12.T, part_1 @ rotation_12 + part_2)
+
+
 def make_pseudo_labels(
     poses_1: Float[Tensor, "batch 21 3"],
     poses_2: Float[Tensor, "batch 21 3"],
@@ -62,12 +111,11 @@ def make_pseudo_labels(
     merge: MergeMode = "max",
     sharpness: float = 1.0,
     fidelity: Fidelity = "fixed",
-    analytic_gradient: bool = False,
 ) -> PseudoLabels:
     """y_v = anchor_v + (alpha c_v + (1 - alpha) r_v) / s_v from teacher poses in the true frame.
 
     c are the merged and r the refined poses, alpha is `consensus_weight`, s_1 = 1.
-    `faithful`: ties are added, refinement by BFGS in float64 (`analytic_gradient` makes it faster), labels in float64.
+    `faithful`: ties are added, refinement by BFGS in float64, labels in float64.
     `fixed`: ties are averaged, refinement by the closed form, labels in the poses' precision.
     """
     aligned = align_poses(poses_1, poses_2, root_joint)
@@ -82,7 +130,7 @@ def make_pseudo_labels(
     if consensus_weight == 1:  # the refined poses would have no share in the label
         refined = RefinedPoses(q1, q2, torch.zeros_like(common[:, 0]))
     elif faithful:
-        refined = refine_bfgs(q1, q2, common, rotation_12, analytic_gradient=analytic_gradient)
+        refined = refine_bfgs(q1, q2, common, rotation_12)
     else:
         refined = refine_least_norm(q1, q2, common, rotation_12)
     combined_1, combined_2 = (
@@ -103,10 +151,3 @@ def label_rotation(labels: PseudoLabels) -> Float[Tensor, "3 3"]:
     """R' of the released code: unsigned mean over the batch of rot(y1, y2), from the labels with their anchors."""
     each = rotation_between(labels.view_1, labels.view_2, labels.common.to(labels.view_1.dtype), proper=False)
     return mean_rotation_unsigned(each)
-
-
-def mirror_left(poses: Float[Tensor, "batch 21 3"], is_left: Bool[Tensor, " batch"]) -> Float[Tensor, "batch 21 3"]:
-    """Negate x of left hands: from the mirrored frame that the network sees to the true one, and back."""
-    sign = torch.ones_like(poses[:, 0])
-    sign[:, 0] = torch.where(is_left, -1.0, 1.0).to(poses.dtype)
-    return poses * sign[:, None]

@@ -1,215 +1,226 @@
-"""S2DHand's training: one camera pair, one source network, no labels (facts/s2dhand.md 3).
+"""S2DHand: a network adapts itself to an uncalibrated pair of cameras (Liu et al., CVPR 2024, Sec. 3.3 and 3.4).
 
-`fixed` sees crops, their viewing rays and hand sides only; a joint counts as valid where the model itself is confident,
-and the rotation follows the teacher's own poses slowly, epoch by epoch. `faithful` is the released code: it also
-takes annotated joint validity and key points inside the map, moves a rotation that starts anew every epoch, and never
-uses what it moved.
+A momentum teacher answers both views, cross-view pseudo-labels are made of its poses, the student learns them. After
+every epoch (in the released code: every step) the rotation between the cameras follows what the poses show.
 """
 
-import sys
-from pathlib import Path
-from typing import Literal
+import copy
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 
-from handloom.adaptation.adaptation_files import predict_pairs, write_history, write_pair_predictions
-from handloom.adaptation.diagnostics import pair_errors, read_truth, rotation_error_deg
-from handloom.adaptation.epoch_notes import EpochNotes
-from handloom.adaptation.loop import run_epochs
-from handloom.adaptation.pseudo_labels import Fidelity, label_rotation
-from handloom.adaptation.rotation_start import RotationInit, read_rotation
-from handloom.adaptation.source_prediction import predict_view
-from handloom.adaptation.step import adapt_once
-from handloom.adaptation.teacher import make_teacher, momentum_at, parameter_distance
-from handloom.adaptation.teacher_student import TeacherStudent
-from handloom.adaptation.unlabelled import ground_truth_leak, unlabelled_pairs
-from handloom.adaptation.view_turns import crop_rays, view_turns
-from handloom.datasets.views import ViewSamples, load_views, pair_samples
-from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
-from handloom.estimators.detnet.network import DetNet
-from handloom.geometry.rotations import momentum_rotation
-from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
+from handloom.adaptation.camera_rotation import consensus_rotation, disagreement
+from handloom.adaptation.learner import Asked
+from handloom.adaptation.method import Method, Surroundings
+from handloom.adaptation.pairs import PairBatch, ray_turned
+from handloom.adaptation.pseudo_labels import AlignedPoses, PseudoLabels, label_rotation, make_pseudo_labels
+from handloom.adaptation.student_augmentation import draw_augmentation
+from handloom.geometry.rotations import angle_deg, momentum_rotation
 from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.detnet import DetNetSettings
-from handloom.runtime.devices import chosen_precision
-from handloom.runtime.seeds import torch_generator
-
-Variant = Literal["s2dhand", "s2dhand_sync"]
-ROTATION_OF: dict[Variant, RotationInit] = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
 
 
-def adapt(
-    settings: AdaptationSettings,
-    detnet: DetNetSettings,
-    views_1: Path,
-    views_2: Path,
-    source: Path,
-    rotations: Path,
-    pair: str,
-    variant: Variant,
-    weights: Path,
-    predictions: Path,
-    history: Path,
-    *,
-    work: Path,
-    root_joint: int,
-    fidelity: Fidelity,
-    seed: int,
-    ray_share: float = 0.0,
-    device: str = "cpu",
-    threads: int | None = None,
-    code: str = "",
-) -> None:
-    """Stage: adapt the source network to a camera pair; write its weights, its predictions of all pairs and the curves.
+class GroundTruthLeak(NamedTuple):
+    """What the released code takes from annotations besides boxes and hand side: joint validity and heat-map veil."""
 
-    Adapts on the first `settings.pairs` pairs, predicts on all. Poses are turned by `ray_share` of their viewing rays
-    before the teacher's own rotation is taken from them, as those of the first rotation were (`view_turns`).
-    Goes on from the newest checkpoint under `work`, if a job with the same settings, inputs and code was killed, and
-    then ends bit-equal on the CPU.
-    Raises InputError for views without a common hand, an unfit checkpoint or a missing rotation.
-    """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    settings = settings.model_copy(update={"precision": chosen_precision(settings.precision, device)})
-    view_1, view_2 = load_views(views_1), load_views(views_2)
-    index_1, index_2 = (torch.from_numpy(index) for index in pair_samples(view_1, view_2))
-    start = read_rotation(rotations, pair, ROTATION_OF[variant])
-    # How often the state is saved does not change what comes out.
-    deciding = settings.model_dump(mode="json", exclude={"checkpoint_seconds"})
-    identity = (deciding, detnet, root_joint, fidelity, pair, variant, seed, code, start.tolist(), ray_share)
-    folder = CheckpointFolder(work, fingerprint(*identity, views_1, views_2, source))
-    job = Adaptation(
-        settings=settings,
-        detnet=detnet,
-        student=load_checkpoint(source, detnet, root_joint),
-        views=(view_1, view_2),
-        rows=(index_1[: settings.pairs], index_2[: settings.pairs]),
-        start=start,
-        root_joint=root_joint,
-        fidelity=fidelity,
-        ray_share=ray_share,
-        generator=torch_generator(seed, "s2dhand", pair),
-        device=device,
-    )
-    run_epochs(
-        job,
-        folder,
-        epochs=settings.epochs,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        label=f"adapt {pair} {variant}",
-    )
-    adapted = job.student if settings.evaluate == "student" else job.teacher
-    save_checkpoint(weights, adapted, root_joint, seed=seed, code=code)
-    notes = {"root_joint": str(root_joint), "fidelity": fidelity, "pair": pair, "variant": variant}
-    rows = (index_1, index_2)
-    found = predict_pairs(adapted, (view_1, view_2), rows, device=device)
-    write_pair_predictions(predictions, found, rows, job.rotation_at_test(), notes, seed=seed, code=code)
-    write_history(history, job.history)
-    folder.remove()
+    valid: Bool[Tensor, "2 pairs 21"]
+    veil: Float[Tensor, "2 pairs 21"]
 
 
-class Adaptation(TeacherStudent[DetNet]):
-    """The two networks, the rotation and the curves, between epochs."""
+@dataclass
+class _Epoch:
+    """The teacher's answers and the labels of an epoch's pairs, without maps and gradients."""
 
-    def __init__(
-        self,
-        *,
-        settings: AdaptationSettings,
-        detnet: DetNetSettings,
-        student: DetNet,
-        views: tuple[ViewSamples, ViewSamples],
-        rows: tuple[Tensor, Tensor],
-        start: Float[Tensor, "3 3"],
-        root_joint: int,
-        fidelity: Fidelity,
-        ray_share: float,
-        generator: torch.Generator,
-        device: str,
-    ) -> None:
-        self.settings, self.root_joint, self.fidelity, self.device = settings, root_joint, fidelity, device
-        self.student = student.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self.teacher = make_teacher(self.student)
-        self.optimiser = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
-        rays_1, rays_2 = (crop_rays(v.crop_offset_half_widths, settings.field_of_view_deg) for v in views)
-        images = (views[0].image_u8, views[1].image_u8)
-        self.pairs = unlabelled_pairs(*images, views[0].is_left, rays_1, rays_2, *rows)
-        self.turns = view_turns(self.pairs.rays_1, self.pairs.rays_2, ray_share)
-        self.leak = ground_truth_leak(*views, *rows, detnet) if fidelity == "faithful" else None
-        if self.leak is not None:
-            print(
-                "faithful: annotated joint validity and key points enter adaptation, as in the release", file=sys.stderr
+    rows: list[Int[Tensor, " pairs"]] = field(default_factory=list)
+    answers: list[Float[Tensor, "pairs 2 21 3"]] = field(default_factory=list)
+    confidence: list[Float[Tensor, "pairs 2 21"]] = field(default_factory=list)
+    labels: list[PseudoLabels] = field(default_factory=list)
+
+    def aligned(self) -> AlignedPoses:
+        """The teacher's poses, as the labels' first step aligned them."""
+        return AlignedPoses(*(torch.cat(parts) for parts in zip(*(each.aligned for each in self.labels), strict=True)))
+
+    def in_order(self, parts: list[Tensor]) -> Tensor:
+        """Values of all pairs in their own order, on the CPU."""
+        return torch.cat(parts).cpu()[torch.cat(self.rows).argsort()]
+
+
+class S2DHand(Method):
+    """Teacher and student, and the rotation between the cameras."""
+
+    def __init__(self, surroundings: Surroundings, leak: GroundTruthLeak | None = None) -> None:
+        super().__init__(surroundings)
+        self.settings, self.leak = surroundings.settings, leak
+        self.student, self.teacher = self.network, make_teacher(self.network)
+        self.networks = {"student": self.student, "teacher": self.teacher}
+        self.optimisers = {"student": torch.optim.Adam(self.student.parameters(), lr=self.settings.learning_rate)}
+        self.rotation_12 = surroundings.start_12
+        self.seen: Float[Tensor, "3 3"] | None = None
+        """The rotation that the teacher's poses of the last epoch show."""
+        self._epoch = _Epoch()
+
+    def start_epoch(self, epoch: int) -> None:
+        """Forget the last epoch's poses; the released code also forgets how far the rotation had moved."""
+        self._epoch = _Epoch()
+        if self.surroundings.fidelity == "faithful":
+            self.rotation_12 = self.surroundings.start_12
+
+    def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
+        """Label the batch by the teacher, move the student by one optimiser step, then the teacher by its momentum."""
+        settings, surroundings = self.settings, self.surroundings
+        for group in self.optimisers["student"].param_groups:
+            group["lr"] = learning_rate(settings, update, settings.epochs * surroundings.updates_per_epoch)
+        asked = self.learner.ask(self.teacher, batch.image_u8)
+        labels = self._labels(batch, asked)
+        taught = torch.cat([labels.view_1, labels.view_2])
+        taught = taught @ batch.axes_from_crop.to(taught)
+        drawn = None
+        if settings.augmentation is not None:
+            drawn = draw_augmentation(len(taught), settings.augmentation, surroundings.generator)
+        veil = None if self.leak is None else self.leak.veil[:, batch.rows].flatten(0, 1).to(taught.device)
+        losses = self.learner.losses(self.student, batch.image_u8, asked, taught, drawn, surroundings.generator, veil)
+        self.optimisers["student"].zero_grad()
+        losses["total"].backward()
+        self.optimisers["student"].step()
+        update_teacher(self.teacher, self.student, momentum_at(settings, update, surroundings.updates_per_epoch))
+        if surroundings.fidelity == "faithful":
+            estimate = label_rotation(labels).cpu()
+            self.rotation_12 = momentum_rotation(
+                self.rotation_12, estimate, settings.rotation_momentum, align_signs=False
             )
-        self.start, self.rotation_12, self.generator = start, start, generator
-        self.epoch = 0
-        self.views, self.truth = views, read_truth(*views, *rows)
-        shown = torch.linspace(0, len(rows[0]) - 1, min(settings.diagnostic_pairs, len(rows[0]))).round().long()
-        self.shown, self.shown_rows = shown, (rows[0][shown].numpy(), rows[1][shown].numpy())
-        self.history: list[dict[str, float]] = [{"epoch": 0.0, **self._scores()}]
+        return {name: value.detach() for name, value in losses.items()}
 
-    def run_epoch(self) -> None:
-        """One pass over all pairs in a new order."""
-        settings, notes = self.settings, EpochNotes()
-        count = len(self.pairs.is_left)
-        batches = torch.randperm(count, generator=self.generator).split(settings.batch_size)
-        if self.fidelity == "faithful":
-            self.rotation_12 = self.start
-        for number, rows in enumerate(batches):
-            update = self.epoch * len(batches) + number
-            self.set_learning_rate(
-                settings.learning_rate, settings.learning_rate_decay, update, settings.epochs * len(batches)
-            )
-            result = adapt_once(
-                self.student,
-                self.teacher,
-                self.optimiser,
-                self.pairs.batch(rows, self.leak, self.device),
-                self.rotation_12.to(self.device),
-                settings,
-                root_joint=self.root_joint,
-                fidelity=self.fidelity,
-                momentum=momentum_at(
-                    update, settings.teacher_momentum, warm_up=settings.teacher_warm_up, warm_up_start=len(batches)
-                ),
-                generator=self.generator,
-            )
-            notes.add(rows, result)
-            if self.fidelity == "faithful":
-                estimate = label_rotation(result.labels).cpu()
-                self.rotation_12 = momentum_rotation(
-                    self.rotation_12, estimate, settings.rotation_momentum, align_signs=False
-                )
-        seen = notes.teacher_rotation(self.turns).cpu()
-        figures = notes.figures(self.truth, self.rotation_12, self.root_joint)
-        if self.fidelity == "fixed":
-            self.rotation_12 = momentum_rotation(self.rotation_12, seen, settings.rotation_momentum)
-        self.epoch += 1
-        figures["teacher_rotation_error_deg"] = rotation_error_deg(seen, self.truth)
-        if self.turns is not None:
-            plain = notes.teacher_rotation(None).cpu()
-            figures["teacher_published_rotation_error_deg"] = rotation_error_deg(plain, self.truth)
-        scores = self._scores(notes.teacher_poses(self.shown))
-        self.history.append({"epoch": float(self.epoch), **scores, **figures})
-        told = ", ".join(f"{name} {value:.4g}" for name, value in self.history[-1].items())
-        print(told, file=sys.stderr, flush=True)
+    def _labels(self, batch: PairBatch, asked: Asked) -> PseudoLabels:
+        poses = asked.joints @ batch.axes_from_crop.to(asked.joints).mT
+        (poses_1, poses_2), (confidence_1, confidence_2) = poses.chunk(2), asked.confidence.chunk(2)
+        if self.leak is None:
+            valid_1, valid_2 = confidence_1 > 0, confidence_2 > 0
+        else:
+            valid_1, valid_2 = self.leak.valid[:, batch.rows].to(poses.device)
+        labels = make_pseudo_labels(
+            *(poses_1, poses_2, confidence_1, confidence_2, valid_1, valid_2, self.rotation_12.to(poses.device)),
+            root_joint=self.learner.root_joint,
+            consensus_weight=self.settings.consensus_weight,
+            merge=self.settings.merge,
+            sharpness=self.settings.attention_sharpness,
+            fidelity=self.surroundings.fidelity,
+        )
+        epoch = self._epoch
+        epoch.rows.append(batch.rows)
+        epoch.answers.append(torch.stack([poses_1, poses_2], 1))
+        epoch.confidence.append(torch.stack([confidence_1, confidence_2], 1))
+        epoch.labels.append(labels)
+        return labels
+
+    def end_epoch(self) -> dict[str, float]:
+        """Let the rotation follow the teacher's poses; returns how far views, networks and rotation are apart."""
+        epoch, settings = self._epoch, self.settings
+        before = self.rotation_12
+        self.seen = self._shown_rotation(turned=True)
+        if self.surroundings.fidelity == "fixed" and settings.rotation == "poses":
+            self.rotation_12 = momentum_rotation(self.rotation_12, self.seen, settings.rotation_momentum)
+        return {
+            "label_disagreement": disagreement(epoch.aligned(), before),
+            "unrefined_pairs": float(sum(int(each.refined.unchanged.sum()) for each in epoch.labels)),
+            "rotation_from_start_deg": float(angle_deg(self.rotation_12, self.surroundings.start_12)),
+            "pose_rotation_gap_deg": float(angle_deg(self.seen, self.rotation_12)),
+        }
+
+    def _shown_rotation(self, *, turned: bool) -> Float[Tensor, "3 3"]:
+        """The rotation that the teacher's poses of this epoch show, joints weighted by both views' confidence.
+
+        `turned`: after the turns to their viewing rays, if the poses lack them.
+        """
+        epoch = self._epoch
+        aligned, pairs = epoch.aligned(), self.surroundings.pairs
+        poses = [aligned.view_1, aligned.view_2]
+        if turned and not pairs.turned:
+            poses = ray_turned(poses, pairs.ray_turns[:, torch.cat(epoch.rows)])
+        confidence = torch.cat(epoch.confidence)
+        common = torch.cat([each.common for each in epoch.labels])
+        weights = common * confidence[:, 0] * confidence[:, 1]
+        return consensus_rotation(poses[0], poses[1], weights).rotation_12.cpu()
+
+    def adapted(self) -> nn.Module:
+        """The network that the settings name."""
+        return self.student if self.settings.evaluate == "student" else self.teacher
 
     def rotation_at_test(self) -> Float[Tensor, "3 3"]:
         """The rotation of Dual-M: the adapted one; faithful, the first one, since the release forgets what it moved."""
-        return self.start if self.fidelity == "faithful" else self.rotation_12
+        return self.surroundings.start_12 if self.surroundings.fidelity == "faithful" else self.rotation_12
 
-    def _scores(self, teacher_poses: Tensor | None = None) -> dict[str, float]:
-        """Diagnostics: the student on some pairs, the teacher as it answered there, the rotation, their distance."""
-        scores = {
-            "rotation_error_deg": rotation_error_deg(self.rotation_12, self.truth),
-            "student_teacher_distance": parameter_distance(self.teacher, self.student),
-        }
-        if len(self.shown) > 0:
-            rows = zip(self.views, self.shown_rows, strict=True)
-            joints = [predict_view(self.student, view, index, device=self.device).joints for view, index in rows]
-            student_poses = torch.stack(joints, 1)
-            poses = {"student": student_poses, "teacher": student_poses if teacher_poses is None else teacher_poses}
-            for name, answer in poses.items():
-                errors = pair_errors(answer, self.truth.at(self.shown), self.rotation_12, self.root_joint)
-                scores |= {f"{name}_mono_mm": errors.mono_mm, f"{name}_dual_mm": errors.dual_mm}
-        return scores
+    def answers(self, rows: Int[Tensor, " pairs"]) -> dict[str, Float[Tensor, "pairs 2 21 3"]]:
+        """The student's poses of some pairs, and the teacher's as it answered them in the last epoch."""
+        student = self.poses(self.student, rows)
+        teacher = self._epoch.in_order(self._epoch.answers)[rows] if self._epoch.rows else student
+        return {"student": student, "teacher": teacher}
+
+    def rotations(self) -> dict[str, Float[Tensor, "3 3"]]:
+        """The rotation that labels are made with, and those that the teacher's poses show."""
+        found = {"rotation": self.rotation_12}
+        if self.seen is not None:
+            found["teacher_rotation"] = self.seen
+            if not self.surroundings.pairs.turned:
+                found["teacher_published_rotation"] = self._shown_rotation(turned=False)
+        return found
+
+    def labels(self) -> Float[Tensor, "pairs 2 21 3"] | None:
+        """The labels of the last epoch's pairs, in their order."""
+        made = [torch.stack([each.view_1, each.view_2], 1) for each in self._epoch.labels]
+        return self._epoch.in_order(made) if made else None
+
+    def distances(self) -> dict[str, float]:
+        """Of the two networks."""
+        return {"student_teacher_distance": parameter_distance(self.teacher, self.student)}
+
+    def state(self) -> dict[str, Any]:
+        """All that later steps depend on."""
+        return {**super().state(), "rotation_12": self.rotation_12}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        super().restore(state)
+        self.rotation_12 = state["rotation_12"]
+
+
+def make_teacher(student: nn.Module) -> Any:
+    """A copy of the student in evaluation mode whose parameters take no gradient."""
+    return copy.deepcopy(student).eval().requires_grad_(False)
+
+
+def momentum_at(settings: AdaptationSettings, update: int, updates_per_epoch: int) -> float:
+    """Momentum of the 0-based update: constant, or with warm-up min(1 - 1/(t + 1), momentum).
+
+    t counts updates from those of one epoch on, since the released code counts epochs from 1.
+    """
+    warm = 1 - 1 / (updates_per_epoch + update + 1)
+    return min(warm, settings.teacher_momentum) if settings.teacher_warm_up else settings.teacher_momentum
+
+
+def learning_rate(settings: AdaptationSettings, update: int, updates: int) -> float:
+    """The rate of the 0-based update: the first one, or, cosine, first (1 + cos(pi update / updates)) / 2.
+
+    During a warm-up of w updates it is multiplied by (update + 1) / (w + 1), since Adam's first steps are large.
+    """
+    cosine = settings.learning_rate_decay == "cosine"
+    factor = 0.5 * (1 + math.cos(math.pi * (update / updates))) if cosine else 1.0
+    return settings.learning_rate * factor * min(1.0, (update + 1) / (settings.warm_up_steps + 1))
+
+
+@torch.no_grad()
+def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """theta_teacher <- m theta_teacher + (1 - m) theta_student (Eq. 10), over parameters only: buffers never change."""
+    for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
+        slow.lerp_(fast, 1 - momentum)
+
+
+@torch.no_grad()
+def parameter_distance(teacher: nn.Module, student: nn.Module) -> float:
+    """Euclidean distance of two networks' parameters relative to the teacher's norm."""
+    pairs = list(zip(teacher.parameters(), student.parameters(), strict=True))
+    difference = sum(float((slow - fast).double().square().sum()) for slow, fast in pairs)
+    norm = sum(float(slow.double().square().sum()) for slow, _ in pairs)
+    return (difference / norm) ** 0.5

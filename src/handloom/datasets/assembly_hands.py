@@ -1,6 +1,6 @@
 """AssemblyHands-ego in its original layout: annotations, calibration and 3D joints of a split as columns.
 
-Layout (facts/s2dhand.md 2.2), below the data set's root::
+Layout, below the data set's root::
 
     annotations/{split}/assemblyhands_{split}_ego_data_{version}.json      images and hand boxes (COCO style)
     annotations/{split}/assemblyhands_{split}_ego_calib_{version}.json     intrinsics, extrinsics (millimetres)
@@ -8,7 +8,7 @@ Layout (facts/s2dhand.md 2.2), below the data set's root::
     images/<file_name>
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
@@ -18,19 +18,55 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
+from handloom.datasets import AssemblyHandsSettings
 from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
-from handloom.runtime.config.datasets import AssemblyHandsSettings, Headset
 from handloom.runtime.errors import InputError
 
-HEADSET_CAMERAS: Mapping[Headset, tuple[str, str, str, str]] = {
+HEADSET_CAMERAS: Mapping[str, tuple[str, str, str, str]] = {
     "headset1": ("HMC_21176875", "HMC_21176623", "HMC_21110305", "HMC_21179183"),
     "headset2": ("HMC_84346135", "HMC_84347414", "HMC_84355350", "HMC_84358933"),
 }
 """The four cameras of each headset; the papers' camera 1 comes first."""
 
+HEADSETS = tuple(HEADSET_CAMERAS)
+
+
+def cameras_of(headset: str) -> tuple[str, ...]:
+    """The cameras of a headset, in the papers' order; raises InputError for another one's name."""
+    if headset not in HEADSET_CAMERAS:
+        raise InputError(f"headset {headset}: AssemblyHands has {' and '.join(HEADSETS)}")
+    return HEADSET_CAMERAS[headset]
+
+
+def headset_name(headset: str) -> str:
+    """`headset1` as it is printed."""
+    return f"Headset {headset.removeprefix('headset')}"
+
+
+def camera_numbers(pair: str) -> tuple[int, int]:
+    """The cameras of a pair, counted from 0: `1-3` is (0, 2)."""
+    first, second = pair.split("-")
+    return int(first) - 1, int(second) - 1
+
+
+Seen = TypeVar("Seen")
+
+
+def views_of(views: Sequence[Seen], pair: str) -> tuple[Seen, Seen]:
+    """The two cameras of a pair among all of a headset."""
+    first, second = camera_numbers(pair)
+    return views[first], views[second]
+
+
+def headset_number(headset: str) -> int:
+    """Its number in S2DHand's files, counted from 0."""
+    return HEADSETS.index(headset)
+
+
+NEAREST_M = 1e-9
+"""A joint in the camera's own plane would project to infinity."""
 ALL_CAMERAS = HEADSET_CAMERAS["headset1"] + HEADSET_CAMERAS["headset2"]
 CALIBRATION_SUFFIX = "_mono10bit"
-HANDS = ("right", "left")
 
 
 @dataclass(frozen=True)
@@ -76,12 +112,8 @@ class HandAnnotations:
     def keypoints_px(self) -> Float[np.ndarray, "hands 21 2"]:
         """Joints projected into the full image, in pixels."""
         homogeneous = np.einsum("nij,nkj->nki", self.intrinsics_px, self.joints_cam_m)
-        return homogeneous[..., :2] / _away_from_zero(homogeneous[..., 2:])
-
-
-def _away_from_zero(depth: np.ndarray) -> np.ndarray:
-    """Depths that can be divided by: a joint in the camera's own plane would project to infinity."""
-    return np.where(np.abs(depth) < 1e-9, 1e-9, depth)
+        depth = homogeneous[..., 2:]
+        return homogeneous[..., :2] / np.where(np.abs(depth) < NEAREST_M, NEAREST_M, depth)
 
 
 class _Boxes(TypedDict):
@@ -160,28 +192,15 @@ def read_annotations(
     published test split), a box is not finite, or a camera or frame has no calibration or no joints.
     """
     files = annotation_files(dataset, split)
-    data = _read(files.data, _Data)
-    image_of_id = {image["id"]: image for image in data["images"]}
-    hands = _hands_of(data["annotations"], image_of_id, frozenset(cameras), files.data)
-    _check_hands(hands, files.data)
-    del data, image_of_id
-    world_mm = _joints_of(hands, files.joints)
-    intrinsics, rotation, translation_mm = _cameras_of(hands, files.calibration)
-    hand = hands.is_left.astype(np.int64)
-    rows = np.arange(len(hand))
+    hands = _hands_of(files.data, frozenset(cameras))
+    joints_world_mm = _joints_of(hands, files.joints)
+    intrinsics, extrinsics = _cameras_of(hands, files.calibration)
     return HandAnnotations(
-        rank=hands.rank,
-        file_name=hands.file_name,
-        sequence=hands.sequence,
-        frame=hands.frame,
-        camera=hands.camera,
-        is_left=hands.is_left,
-        bbox_px=hands.bbox_px,
-        joint_valid=hands.joint_valid.reshape(-1, 2, 21)[rows, hand][:, SNAP_FROM_ASSEMBLY_HANDS],
-        joints_world_mm=world_mm.reshape(-1, 2, 21, 3)[rows, hand][:, SNAP_FROM_ASSEMBLY_HANDS],
+        **hands | {"joint_valid": _own_joints(hands["joint_valid"], hands["is_left"])},
+        joints_world_mm=joints_world_mm,
         intrinsics_px=intrinsics,
-        cam_from_world_rotation=rotation,
-        cam_from_world_translation_mm=translation_mm,
+        cam_from_world_rotation=extrinsics[:, :, :3],
+        cam_from_world_translation_mm=extrinsics[:, :, 3],
         images=Path(dataset.root) / "images",
     )
 
@@ -209,28 +228,13 @@ def _read(path: Path, layout: type[Document]) -> Document:
         ) from error
 
 
-@dataclass(frozen=True)
-class _Hands:
-    """Columns read from the data file alone; validity still has both hands in the data set's joint order."""
-
-    rank: np.ndarray
-    file_name: np.ndarray
-    sequence: np.ndarray
-    frame: np.ndarray
-    camera: np.ndarray
-    is_left: np.ndarray
-    bbox_px: np.ndarray
-    joint_valid: np.ndarray
-
-
-def _hands_of(
-    annotations: list[_Annotation], image_of_id: Mapping[int, _Image], cameras: frozenset[str], path: Path
-) -> _Hands:
+def _hands_of(path: Path, cameras: frozenset[str]) -> dict[str, Any]:
+    """The columns that the data file alone knows; validity is still that of both hands, in the data set's order."""
+    data = _read(path, _Data)
+    image_of_id = {image["id"]: image for image in data["images"]}
     rows: list[tuple[Any, ...]] = []
-    boxes: list[_Row4] = []
-    validity: list[list[float]] = []
     unlabelled = 0
-    for position, annotation in enumerate(annotations):
+    for position, annotation in enumerate(data["annotations"]):
         image = image_of_id.get(annotation["image_id"])
         if image is None:
             raise InputError(
@@ -242,21 +246,10 @@ def _hands_of(
         if annotation["joint_valid"] is None:
             unlabelled += 1
             continue
-        for hand, name in enumerate(HANDS):
-            box = annotation["bbox"][name]  # type: ignore[literal-required]  # mypy does not see the two literals
+        for hand, box in enumerate((annotation["bbox"]["right"], annotation["bbox"]["left"])):
             if box is not None:
-                rows.append(
-                    (
-                        2 * position + hand,
-                        image["file_name"],
-                        image["seq_name"],
-                        image["frame_idx"],
-                        image["camera"],
-                        hand == 1,
-                    )
-                )
-                boxes.append(box)
-                validity.append(annotation["joint_valid"])
+                seen = image["file_name"], image["seq_name"], image["frame_idx"], image["camera"]
+                rows.append((2 * position + hand, *seen, hand == 1, box, annotation["joint_valid"]))
     if unlabelled:
         raise InputError(
             f"{path}: joint_valid is null in {unlabelled} annotations, but 42 numbers were expected; the published "
@@ -264,46 +257,39 @@ def _hands_of(
         )
     if not rows:
         raise InputError(
-            f"{path}: none of its {len(annotations)} annotations has a hand seen by {', '.join(sorted(cameras))}; "
-            "expected at least one; check datasets.assembly_hands.split"
+            f"{path}: none of its {len(data['annotations'])} annotations has a hand seen by "
+            f"{', '.join(sorted(cameras))}; expected at least one; check datasets.assembly_hands.split"
         )
-    rank, file_name, sequence, frame, camera, is_left = zip(*rows, strict=True)
-    return _Hands(
-        rank=np.array(rank, dtype=np.int64),
-        file_name=np.array(file_name),
-        sequence=np.array(sequence),
-        frame=np.array(frame, dtype=np.int64),
-        camera=np.array(camera),
-        is_left=np.array(is_left, dtype=bool),
-        bbox_px=np.array(boxes, dtype=np.float64),
-        joint_valid=np.array(validity, dtype=np.float64),
-    )
-
-
-def _check_hands(hands: _Hands, path: Path) -> None:
-    outside = [name for name in np.unique(hands.file_name) if not _stays_inside(str(name))]
-    if outside:
-        raise InputError(f"{path}: file_name {outside[0]!r} leaves the images folder; expected a path inside it")
-    for column, name in ((hands.bbox_px, "bbox"), (hands.joint_valid, "joint_valid")):
+    names = ("rank", "file_name", "sequence", "frame", "camera", "is_left", "bbox_px", "joint_valid")
+    hands = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    for file_name in map(PurePosixPath, np.unique(hands["file_name"]).tolist()):
+        if file_name.is_absolute() or ".." in file_name.parts:
+            raise InputError(
+                f"{path}: file_name {str(file_name)!r} leaves the images folder; expected a path inside it"
+            )
+    for name, column in (("bbox", hands["bbox_px"]), ("joint_valid", hands["joint_valid"])):
         broken = ~np.isfinite(column).all(axis=1)
         if broken.any():
-            row = int(np.argmax(broken))
             raise InputError(
-                f"{path}: {name} of {hands.file_name[row]} is not finite ({int(broken.sum())} such hands); "
-                "expected numbers; correct or remove them"
+                f"{path}: {name} of {hands['file_name'][np.argmax(broken)]} is not finite ({broken.sum()} such "
+                "hands); expected numbers; correct or remove them"
             )
+    return hands
 
 
-def _stays_inside(file_name: str) -> bool:
-    path = PurePosixPath(file_name)
-    return not path.is_absolute() and ".." not in path.parts
+def _own_joints(
+    values: Float[np.ndarray, "hands 42 *each"], is_left: Bool[np.ndarray, " hands"]
+) -> Float[np.ndarray, "hands 21 *each"]:
+    """Of values of both hands' joints those of the hand itself, in SNAP order."""
+    of_sides = values.reshape(len(values), 2, 21, *values.shape[2:])
+    return of_sides[np.arange(len(values)), is_left.astype(np.int64)][:, SNAP_FROM_ASSEMBLY_HANDS]
 
 
-def _joints_of(hands: _Hands, path: Path) -> Float[np.ndarray, "hands 42 3"]:
-    """The 42 world joints of every hand's frame, in millimetres."""
+def _joints_of(hands: Mapping[str, np.ndarray], path: Path) -> Float[np.ndarray, "hands 21 3"]:
+    """The joints of every hand in the world frame, millimetres."""
     annotations = _read(path, _Joints)["annotations"]
-    frames, frame_of_hand = _distinct(hands.sequence, hands.frame)
-    joints = []
+    frames, frame_of_hand = _distinct(hands["sequence"], hands["frame"])
+    both = []
     for sequence, frame in frames:
         found = annotations.get(sequence, {}).get(f"{frame:06d}")
         if found is None:
@@ -311,25 +297,26 @@ def _joints_of(hands: _Hands, path: Path) -> Float[np.ndarray, "hands 42 3"]:
                 f"{path}: has no joints of sequence {sequence}, frame {frame:06d}, which the data file annotates; "
                 "the files belong to different versions, fetch both again"
             )
-        joints.append(found["world_coord"])
-    world_mm = np.array(joints, dtype=np.float64)[frame_of_hand]
-    own_joints = world_mm.reshape(-1, 2, 21, 3)[np.arange(len(world_mm)), hands.is_left.astype(np.int64)]
-    broken = ~np.isfinite(own_joints).all(axis=(1, 2))
+        both.append(found["world_coord"])
+    joints_mm = _own_joints(np.array(both, dtype=np.float64)[frame_of_hand], hands["is_left"])
+    broken = ~np.isfinite(joints_mm).all(axis=(1, 2))
     if broken.any():
         row = int(np.argmax(broken))
         raise InputError(
-            f"{path}: joints of sequence {hands.sequence[row]}, frame {hands.frame[row]:06d} are NaN or infinite "
+            f"{path}: joints of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN or infinite "
             f"({int(broken.sum())} hands in all), but finite millimetres were expected; fetch the file again, or set "
             "the boxes of these hands to null"
         )
-    return world_mm
+    return joints_mm
 
 
-def _cameras_of(hands: _Hands, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Intrinsics, rotation and translation (millimetres) of every hand's camera."""
+def _cameras_of(
+    hands: Mapping[str, np.ndarray], path: Path
+) -> tuple[Float[np.ndarray, "hands 3 3"], Float[np.ndarray, "hands 3 4"]]:
+    """Intrinsics of every hand's camera, and its rotation and translation (millimetres)."""
     calibration = _read(path, _Calibration)["calibration"]
-    views, view_of_hand = _distinct(hands.sequence, hands.frame, hands.camera)
-    intrinsics, extrinsics = [], []
+    views, view_of_hand = _distinct(hands["sequence"], hands["frame"], hands["camera"])
+    both = []
     for sequence, frame, camera in views:
         name = camera + CALIBRATION_SUFFIX
         found = calibration.get(sequence)
@@ -350,18 +337,16 @@ def _cameras_of(hands: _Hands, path: Path) -> tuple[np.ndarray, np.ndarray, np.n
                     f"{path}: camera {name} is missing from the {part} of sequence {sequence}; found {sorted(known)}; "
                     "add its calibration, or remove its images from the data file"
                 )
-        intrinsics.append(found["intrinsics"][name])
-        extrinsics.append(at_frame[name])
-    intrinsic = np.array(intrinsics, dtype=np.float64)
-    extrinsic = np.array(extrinsics, dtype=np.float64)
-    broken = ~(np.isfinite(intrinsic).all(axis=(1, 2)) & np.isfinite(extrinsic).all(axis=(1, 2)))
+        both.append((found["intrinsics"][name], at_frame[name]))
+    intrinsics, extrinsics = (np.array(matrices, dtype=np.float64) for matrices in zip(*both, strict=True))
+    broken = ~(np.isfinite(intrinsics).all(axis=(1, 2)) & np.isfinite(extrinsics).all(axis=(1, 2)))
     if broken.any():
         sequence, frame, camera = views[int(np.argmax(broken))]
         raise InputError(
             f"{path}: the calibration of {camera} in sequence {sequence}, frame {frame:06d} is not finite; "
             "fetch the file again"
         )
-    return intrinsic[view_of_hand], extrinsic[view_of_hand, :, :3], extrinsic[view_of_hand, :, 3]
+    return intrinsics[view_of_hand], extrinsics[view_of_hand]
 
 
 def _distinct(*columns: np.ndarray) -> tuple[list[tuple[Any, ...]], Int[np.ndarray, " hands"]]:

@@ -1,4 +1,4 @@
-"""GANerated Hands in its original layout (facts/s2dhand.md 2.7): left hands, colour images of 256 x 256 pixels.
+"""GANerated Hands in its original layout: left hands, colour images of 256 x 256 pixels.
 
 Layout, below the data set's root::
 
@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from handloom.datasets import ImageSetSettings
 from handloom.datasets.labelled_hands import LabelledHand
-from handloom.runtime.config.datasets import ImageSetSettings
+from handloom.datasets.training_samples import sample_preparation
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
 IMAGE_SUFFIX = "_color_composed.png"
-FIELD_OF_EXTENT = 2.0
-"""The network sees a square of this many times the extent of the key points."""
 
 
 class GaneratedHands:
@@ -46,16 +45,7 @@ class GaneratedHands:
         stem = path.name.removesuffix(IMAGE_SUFFIX)
         keypoints = _numbers(path.with_name(f"{stem}_joint2D.txt"), 42).reshape(21, 2)
         joints_mm = _numbers(path.with_name(f"{stem}_joint_pos_global.txt"), 63).reshape(21, 3)
-        low, high = keypoints.min(axis=0), keypoints.max(axis=0)
-        return LabelledHand(
-            image_u8=read_rgb(path),
-            centre_px=np.trunc((low + high) / 2),
-            side_px=FIELD_OF_EXTENT * float((high - low).max()),
-            keypoints_px=keypoints,
-            joints_cam_m=joints_mm / 1000,
-            joint_valid=np.ones(21),
-            is_left=True,
-        )
+        return LabelledHand.about_keypoints(read_rgb(path), keypoints, joints_mm / 1000, is_left=True)
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:
@@ -68,3 +58,6 @@ def _numbers(path: Path, count: int) -> np.ndarray:
             f"{path}: holds {values.size} values, but {count} finite numbers were expected; fetch it again"
         )
     return values
+
+
+prepare_samples = sample_preparation(GaneratedHands, ImageSetSettings)

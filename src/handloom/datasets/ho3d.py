@@ -1,4 +1,4 @@
-"""HO3D-v3 in its original layout (facts/hold.md 4; format as its README documents it).
+"""HO3D-v3 in its original layout, as its README documents it: sequences, and the models of their objects.
 
 Layout, below the data set's root; a sequence is one folder below a split::
 
@@ -6,35 +6,36 @@ Layout, below the data set's root; a sequence is one folder below a split::
 
 Annotations are in OpenGL axes (x right, y up, z backwards); here, and only here, they become OpenCV's: x_cv = D x_gl
 with D = diag(1, -1, -1). Hand poses are absolute (a flat hand is zero: HO3D loads MANO with flat_hand_mean), and joints
-are in MANO's order of 21. Frames without annotation hold None.
+are in MANO's order of 21. Frames without annotation hold None. Object models are Wavefront OBJ files in metres.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from handloom.datasets.ycb_models import ObjectModel, read_object_model
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import load_pickle
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
-PICTURES = (".jpg", ".png")
-_SIZES = {
-    "handPose": 48,
-    "handBeta": 10,
-    "handTrans": 3,
-    "handJoints3D": 63,
-    "objRot": 3,
-    "objTrans": 3,
-}
+_PICTURES = (".jpg", ".png")
+_SIZES = {"handPose": 48, "handBeta": 10, "handTrans": 3, "handJoints3D": 63, "objRot": 3, "objTrans": 3}
+"""Numbers of an annotation by its names."""
+
+
+@dataclass(frozen=True)
+class ObjectModel:
+    """A triangle mesh in the object's own frame, metres."""
+
+    vertices_m: Float[np.ndarray, "vertices 3"]
+    faces: Int[np.ndarray, "faces 3"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Ho3dSequence:
     """One sequence in OpenCV axes of its camera, metres; rows of frames that are not `valid` are NaN.
 
     `hand_rotvec_gl` and `hand_translation_gl_m` are MANO's parameters as stored, in OpenGL axes: MANO turns about its
-    own wrist, so only a hand model can bring them into another frame (`hand_poses`).
+    own wrist, so only a hand model can bring them into another frame (`skinned_hands`).
     """
 
     folder: Path
@@ -62,31 +63,36 @@ class Ho3dSequence:
         """Base names of the pictures, in order."""
         return tuple(path.name for path in self.pictures)
 
-    def hand_poses(
-        self, model: HandModel
-    ) -> tuple[Float[np.ndarray, "frames 16 3"], Float[np.ndarray, "frames 3"], Float[np.ndarray, "frames 10"]]:
-        """Rotation vectors, translations (metres) and shapes that `skin` takes, in OpenCV axes of the camera.
-
-        With J the wrist of the shaped hand at rest, D (R (v - J) + J + t) = (D R)(v - J) + J + t' gives
-        t' = D (J + t) - J. Raises InputError when the model has another number of shape coefficients.
-        """
-        self._require_shapes(model)
-        shape = torch.from_numpy(np.nan_to_num(self.hand_shape)).to(model.v_template.dtype)
-        wrist = rest_joints_m(model, shape)[:, 0].double().numpy()
-        rotvec = self.hand_rotvec_gl.copy()
-        turned = Rotation.from_matrix(OPENCV_FROM_OPENGL) * Rotation.from_rotvec(rotvec[self.valid, 0])
-        rotvec[self.valid, 0] = turned.as_rotvec()
-        return rotvec, (wrist + self.hand_translation_gl_m) @ OPENCV_FROM_OPENGL - wrist, self.hand_shape
+    def rows_of(self, names: Sequence[str]) -> Int[np.ndarray, " chosen"]:
+        """The rows of pictures by their base names; raises InputError naming the first that is not there."""
+        row = {name: index for index, name in enumerate(self.names)}
+        foreign = [name for name in names if name not in row]
+        if foreign:
+            raise InputError(
+                f"{self.folder / 'rgb'}: lacks the frame {foreign[0]} ({len(foreign)} in all); extract the frames again"
+            )
+        return np.array([row[name] for name in names], dtype=np.int64)
 
     def skinned_hands(self, model: HandModel) -> SkinnedHand:
         """The hands of all frames, posed in the camera's OpenCV frame; rows of invalid frames mean nothing.
 
-        Raises InputError as `hand_poses` does.
+        With J the wrist of the shaped hand at rest, D (R (v - J) + J + t) = (D R)(v - J) + J + t' gives
+        t' = D (J + t) - J. Raises InputError when the model has another number of shape coefficients.
         """
-        rotvec, translation, shape = (
-            torch.from_numpy(np.nan_to_num(values)).to(model.v_template.dtype) for values in self.hand_poses(model)
-        )
-        return skin(model, pose_rotvec=rotvec, shape=shape, translation_m=translation)
+        if model.shape_count != self.hand_shape.shape[1]:
+            raise InputError(
+                f"{self.folder}: has {self.hand_shape.shape[1]} hand shape coefficients, but the hand model takes "
+                f"{model.shape_count}; give the model that the annotations were made with as `mano`"
+            )
+        dtype = model.v_template.dtype
+        shape = torch.from_numpy(np.nan_to_num(self.hand_shape)).to(dtype)
+        wrist = rest_joints_m(model, shape)[:, 0].double().numpy()
+        translation = (wrist + self.hand_translation_gl_m) @ OPENCV_FROM_OPENGL - wrist
+        rotvec = self.hand_rotvec_gl.copy()
+        turned = Rotation.from_matrix(OPENCV_FROM_OPENGL) * Rotation.from_rotvec(rotvec[self.valid, 0])
+        rotvec[self.valid, 0] = turned.as_rotvec()
+        pose, shift = (torch.from_numpy(np.nan_to_num(values)).to(dtype) for values in (rotvec, translation))
+        return skin(model, pose_rotvec=pose, shape=shape, translation_m=shift)
 
     def object_model(self, models: Path | None = None) -> ObjectModel:
         """The object's mesh, from `models` or from the folder models beside the split.
@@ -97,13 +103,6 @@ class Ho3dSequence:
             raise InputError(f"{self.folder / 'meta'}: no frame is annotated, so no object is known; fetch it again")
         return read_object_model(models or self.folder.parents[1] / "models", self.object_name)
 
-    def _require_shapes(self, model: HandModel) -> None:
-        if model.shape_count != self.hand_shape.shape[1]:
-            raise InputError(
-                f"{self.folder}: has {self.hand_shape.shape[1]} hand shape coefficients, but the hand model takes "
-                f"{model.shape_count}; give the model that the annotations were made with as `mano`"
-            )
-
 
 def read_sequence(folder: Path) -> Ho3dSequence:
     """Read one sequence folder. A frame whose annotation is missing or None is invalid, not an error.
@@ -111,17 +110,16 @@ def read_sequence(folder: Path) -> Ho3dSequence:
     Raises InputError when there are no pictures, an annotation is damaged or of another format, or the camera or the
     object changes on the way.
     """
-    folder = Path(folder)
-    pictures = tuple(sorted(path for path in (folder / "rgb").glob("*") if path.suffix.lower() in PICTURES))
+    pictures = tuple(sorted(path for path in (folder / "rgb").glob("*") if path.suffix.lower() in _PICTURES))
     if not pictures:
         raise InputError(f"{folder / 'rgb'}: holds no pictures; expected HO3D-v3's {{sequence}}/rgb/0000.jpg")
-    labels = [_labels(folder / "meta" / f"{picture.stem}.pkl") for picture in pictures]
-    valid = np.array([_is_annotated(label) for label in labels])
+    paths = [folder / "meta" / f"{picture.stem}.pkl" for picture in pictures]
+    labels = [_labels(path) for path in paths]
+    valid = np.array([all(label.get(key) is not None for key in _SIZES) for label in labels])
     columns = {key: np.full((len(labels), size), np.nan) for key, size in _SIZES.items()}
     for index in np.flatnonzero(valid):
-        path = folder / "meta" / f"{pictures[index].stem}.pkl"
         for key, size in _SIZES.items():
-            columns[key][index] = _numbers(path, labels[index], key, size)
+            columns[key][index] = _numbers(paths[index], labels[index], key, size)
     cam_from_object = np.full((len(labels), 4, 4), np.nan)
     cam_from_object[valid] = np.eye(4)
     rotation = Rotation.from_rotvec(columns["objRot"][valid]).as_matrix()
@@ -132,7 +130,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
         folder=folder,
         pictures=pictures,
         valid=valid,
-        intrinsics=_camera(folder, pictures, labels),
+        intrinsics=_camera(paths, labels),
         hand_rotvec_gl=columns["handPose"].reshape(-1, 16, 3),
         hand_translation_gl_m=columns["handTrans"],
         hand_shape=columns["handBeta"],
@@ -153,10 +151,6 @@ def _labels(path: Path) -> Mapping[str, Any]:
     return labels
 
 
-def _is_annotated(labels: Mapping[str, Any]) -> bool:
-    return all(labels.get(key) is not None for key in _SIZES)
-
-
 def _numbers(path: Path, labels: Mapping[str, Any], key: str, size: int) -> np.ndarray:
     value = labels[key]
     if not isinstance(value, np.ndarray) or value.size != size or value.dtype.kind not in "fiu":
@@ -170,18 +164,13 @@ def _numbers(path: Path, labels: Mapping[str, Any], key: str, size: int) -> np.n
     return numbers
 
 
-def _camera(
-    folder: Path, pictures: tuple[Path, ...], labels: list[Mapping[str, Any]]
-) -> Float[np.ndarray, "3 3"] | None:
-    matrices = [
-        _numbers(folder / "meta" / f"{picture.stem}.pkl", label, "camMat", 9).reshape(3, 3)
-        for picture, label in zip(pictures, labels, strict=True)
-        if label.get("camMat") is not None
-    ]
+def _camera(paths: list[Path], labels: list[Mapping[str, Any]]) -> Float[np.ndarray, "3 3"] | None:
+    told = [each for each in zip(paths, labels, strict=True) if each[1].get("camMat") is not None]
+    matrices = [_numbers(path, label, "camMat", 9).reshape(3, 3) for path, label in told]
     if not matrices:
         return None
-    if np.ptp(np.stack(matrices), axis=0).max() > 1e-3:
-        raise InputError(f"{folder / 'meta'}: camMat changes between frames; expected one camera per sequence")
+    if np.ptp(np.stack(matrices), axis=0).max() > 1e-3:  # pixels
+        raise InputError(f"{paths[0].parent}: camMat changes between frames; expected one camera per sequence")
     return matrices[0]
 
 
@@ -190,3 +179,32 @@ def _object_name(folder: Path, labels: list[Mapping[str, Any]]) -> str | None:
     if len(names) > 1:
         raise InputError(f"{folder / 'meta'}: objName is {sorted(names)}; expected one object per sequence")
     return names.pop() if names else None
+
+
+def read_object_model(folder: Path, name: str) -> ObjectModel:
+    """Read `folder`/{name}/textured_simple.obj; texture coordinates and normals are passed over.
+
+    Raises InputError when the file is missing, has polygons other than triangles, or indices without a vertex.
+    """
+    if Path(name).name != name or name in {"", ".", ".."}:
+        raise InputError(f"object '{name}': is no plain name; the annotation is damaged, fetch it again")
+    path = folder / name / "textured_simple.obj"
+    if not path.is_file():
+        raise InputError(f"{path}: no such object model; fetch the YCB-Video models and name their folder as `models`")
+    rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        vertices = np.array([row.split()[1:4] for row in rows if row.startswith("v ")], dtype=np.float64)
+        corners = [row.split()[1:] for row in rows if row.startswith("f ")]
+        if any(len(corner) != 3 for corner in corners):
+            raise ValueError("a polygon with other than three corners")
+        faces = np.array([[corner.split("/", 1)[0] for corner in triangle] for triangle in corners], dtype=np.int64) - 1
+    except ValueError as error:
+        raise InputError(f"{path}: is no triangle mesh in OBJ format ({error}); fetch it again") from error
+    if vertices.shape != (len(vertices), 3) or not len(vertices) or not len(faces):
+        raise InputError(f"{path}: has {len(vertices)} vertices and {len(faces)} triangles; fetch it again")
+    if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
+        raise InputError(
+            f"{path}: a triangle names vertex {faces.max() + 1} of {len(vertices)}, or a vertex is no number; "
+            "expected absolute indices and finite metres; fetch it again"
+        )
+    return ObjectModel(vertices, faces)

@@ -1,26 +1,27 @@
 """Which hands of a split cannot be used: one list over all cameras of both headsets.
 
 The reference makes this list on its first run, for that run's two cameras only, and trusts it ever after, so that bad
-hands of the other cameras stay in (facts/s2dhand.md 2.3). Here every camera is judged, by the same rule. The text
+hands of the other cameras stay in. Here every camera is judged, by the same rule. The text
 format is the reference's: one line `file_name,hand_id` a hand, 0 right, 1 left.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 
-from handloom.datasets.assembly_hands import HANDS, HandAnnotations, annotation_files, read_annotations
-from handloom.datasets.crops import squares_around
-from handloom.runtime.config.datasets import AssemblyHandsSettings
+from handloom.datasets import AssemblyHandsSettings
+from handloom.datasets.assembly_hands import HandAnnotations, annotation_files, read_annotations
+from handloom.datasets.box_crops import squares_around
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_text
 
-FEWEST_VALID_JOINTS = 10
+FEWEST_VALID_JOINTS = 10  # as S2DHand's loader asks for
 
 
-def list_invalid(dataset: AssemblyHandsSettings, output: Path, *, split: str) -> None:
+def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: AssemblyHandsSettings, split: str) -> None:
     """Stage: write the hands of a split that have fewer than 10 valid joints.
 
     No image is read. Hands that the user's own list excludes (`annotations/{split}/invalid_{split}_ego.txt`, made by
@@ -39,7 +40,7 @@ def list_invalid(dataset: AssemblyHandsSettings, output: Path, *, split: str) ->
         file=sys.stderr,
     )
     lines = [f"{hands.file_name[row]},{int(hands.is_left[row])}\n" for row in np.flatnonzero(listed)]
-    write_text(output, "".join(lines))
+    write_text(invalid, "".join(lines))
 
 
 def read_invalid(path: Path) -> frozenset[tuple[str, bool]]:
@@ -57,8 +58,8 @@ def read_invalid(path: Path) -> frozenset[tuple[str, bool]]:
         file_name, _, hand = line.strip().rpartition(",")
         if hand not in ("0", "1") or not file_name:
             raise InputError(
-                f"{path}: line {number} is {line!r}, but 'file_name,hand_id' was expected with hand_id 0 "
-                f"({HANDS[0]}) or 1 ({HANDS[1]}); correct or delete the file"
+                f"{path}: line {number} is {line!r}, but 'file_name,hand_id' was expected with hand_id 0 (right) or 1 "
+                "(left); correct or delete the file"
             )
         listed.add((file_name, hand == "1"))
     return frozenset(listed)

@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handloom.datasets.box_crops import LARGEST_SIDE_PX, cut_square
 from handloom.runtime.errors import InputError
 
 FIELD_MARGIN = 1.5
 """A stored crop's side over the side of what the network sees of it: room to turn, shift and zoom."""
-LARGEST_SIDE_PX = 20_000.0
+FIELD_OF_EXTENT = 2.0
+"""Side of what the network sees over the extent of the key points, in data sets without boxes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,21 @@ class LabelledHand:
     joint_valid: Float[np.ndarray, "21"]
     """1 where the 2D position may be trained on."""
     is_left: bool
+
+    @classmethod
+    def about_keypoints(
+        cls,
+        image_u8: UInt8[np.ndarray, "height width 3"],
+        keypoints_px: Float[np.ndarray, "21 2"],
+        joints_cam_m: Float[np.ndarray, "21 3"],
+        *,
+        is_left: bool,
+        least_extent_px: float = 0.0,
+    ) -> "LabelledHand":
+        """A hand without a box, all of whose joints are valid: the network sees twice the extent of its key points."""
+        low, high = keypoints_px.min(axis=0), keypoints_px.max(axis=0)
+        side_px = FIELD_OF_EXTENT * max(float((high - low).max()), least_extent_px)
+        return cls(image_u8, np.trunc((low + high) / 2), side_px, keypoints_px, joints_cam_m, np.ones(21), is_left)
 
 
 @runtime_checkable
@@ -62,10 +79,17 @@ def training_crop(hand: LabelledHand, crop_px: int) -> TrainingCrop:
     Reductions average areas, so that nothing aliases. Left hands are mirrored in image, key points and joints.
     Raises InputError for labels that are not finite or a square that no image could hold.
     """
-    _check(hand)
+    for name in ("keypoints_px", "joints_cam_m", "centre_px", "side_px"):
+        if not np.isfinite(getattr(hand, name)).all():
+            raise InputError(f"{name} is not finite; expected numbers; correct the annotation or remove the image")
+    if not 0 < hand.side_px < LARGEST_SIDE_PX:
+        raise InputError(
+            f"the hand's square has a side of {hand.side_px:.0f} px; expected more than 0 and less than "
+            f"{LARGEST_SIDE_PX}; correct the annotation or remove the image"
+        )
     side = max(round(FIELD_MARGIN * hand.side_px), 2)
     corner = np.floor(hand.centre_px - side / 2).astype(np.int64)
-    square = _square(hand.image_u8, corner, side)
+    square = cut_square(hand.image_u8, corner, side)
     interpolation = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
     image = cv2.resize(square, (crop_px, crop_px), interpolation=interpolation).reshape(crop_px, crop_px, -1)
     keypoints = (hand.keypoints_px + 0.5 - corner) * (crop_px / side)
@@ -75,27 +99,3 @@ def training_crop(hand: LabelledHand, crop_px: int) -> TrainingCrop:
         keypoints = np.stack([crop_px - keypoints[:, 0], keypoints[:, 1]], axis=1)
         joints = joints * np.array([-1.0, 1.0, 1.0])
     return TrainingCrop(np.ascontiguousarray(image), keypoints, joints)
-
-
-def _check(hand: LabelledHand) -> None:
-    for name in ("keypoints_px", "joints_cam_m", "centre_px", "side_px"):
-        if not np.isfinite(getattr(hand, name)).all():
-            raise InputError(f"{name} is not finite; expected numbers; correct the annotation or remove the image")
-    if not 0 < hand.side_px < LARGEST_SIDE_PX:
-        raise InputError(
-            f"the hand's square has a side of {hand.side_px:.0f} px; expected more than 0 and less than "
-            f"{LARGEST_SIDE_PX:.0f}; correct the annotation or remove the image"
-        )
-
-
-def _square(image: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
-    """A square part of the image; what lies outside is zero."""
-    height, width = image.shape[:2]
-    left, top = int(corner[0]), int(corner[1])
-    square = np.zeros((side, side, *image.shape[2:]), dtype=np.uint8)
-    rows = slice(max(top, 0), min(top + side, height))
-    columns = slice(max(left, 0), min(left + side, width))
-    if rows.start < rows.stop and columns.start < columns.stop:
-        part = image[rows, columns]
-        square[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
-    return square

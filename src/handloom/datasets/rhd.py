@@ -1,4 +1,4 @@
-"""Rendered Hand Pose Dataset in its original layout (facts/s2dhand.md 2.6): colour images of 320 x 320 pixels.
+"""Rendered Hand Pose Dataset in its original layout: colour images of 320 x 320 pixels.
 
 Layout, below the data set's root::
 
@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handloom.datasets import ImageSetSettings
 from handloom.datasets.labelled_hands import LabelledHand
+from handloom.datasets.training_samples import sample_preparation
 from handloom.hand.joints import SNAP_FROM_RHD
-from handloom.runtime.config.datasets import ImageSetSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 from handloom.runtime.pickles import load_pickle
 
 RhdSplit = Literal["training", "evaluation"]
-FIELD_OF_EXTENT = 2.0
 LEFT_LABELS = (2, 17)
 RIGHT_LABELS = (18, 33)
 """First and last mask label of each hand."""
@@ -99,23 +100,15 @@ class RhdHands:
         name = f"{int(self._annotations.index[row]):05d}.png"
         keypoints = self._annotations.keypoints_px[row]
         is_left = bool(self._annotations.is_left[row])
-        low, high = keypoints.min(axis=0), keypoints.max(axis=0)
         mask_extent = _mask_extent(read_grey(self._folder / "mask" / name), LEFT_LABELS if is_left else RIGHT_LABELS)
-        return LabelledHand(
-            image_u8=read_rgb(self._folder / "color" / name),
-            centre_px=np.trunc((low + high) / 2),
-            side_px=FIELD_OF_EXTENT * max(float((high - low).max()), mask_extent),
-            keypoints_px=keypoints,
-            joints_cam_m=self._annotations.joints_cam_m[row],
-            joint_valid=np.ones(21),
-            is_left=is_left,
-        )
+        image, joints_m = read_rgb(self._folder / "color" / name), self._annotations.joints_cam_m[row]
+        return LabelledHand.about_keypoints(image, keypoints, joints_m, is_left=is_left, least_extent_px=mask_extent)
 
 
 def _mask_extent(mask: np.ndarray, labels: tuple[int, int]) -> float:
-    """The longer side of the box around a hand's mask, in pixels; zero where the mask is empty."""
-    of_hand = (mask >= labels[0]) & (mask <= labels[1])
-    rows, columns = np.flatnonzero(of_hand.any(axis=1)), np.flatnonzero(of_hand.any(axis=0))
-    if not len(rows):
-        return 0.0
-    return float(max(rows[-1] - rows[0], columns[-1] - columns[0]))
+    """The longer distance of two pixels of a hand's mask along an axis; zero where the mask is empty."""
+    *_, width, height = cv2.boundingRect(((mask >= labels[0]) & (mask <= labels[1])).astype(np.uint8))
+    return float(max(width - 1, height - 1, 0))
+
+
+prepare_samples = sample_preparation(RhdHands, ImageSetSettings)

@@ -7,35 +7,32 @@ import json
 import struct
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from handloom.datasets import AssemblyHandsSettings
 from handloom.datasets.assembly_hands import HandAnnotations
 from handloom.datasets.assembly_hands import read_annotations as read_assembly_hands
-from handloom.datasets.crops import BOX_MARGIN, SMALLEST_SIDE_PX
-from handloom.datasets.ganerated import GaneratedHands
+from handloom.datasets.box_crops import BOX_MARGIN, SMALLEST_SIDE_PX
 from handloom.datasets.invalid_list import FEWEST_VALID_JOINTS
 from handloom.datasets.labelled_hands import FIELD_MARGIN, LabelledHand, LabelledHands, training_crop
-from handloom.datasets.rhd import RhdHands
 from handloom.runtime.artifacts import Header
-from handloom.runtime.config.datasets import AssemblyHandsSettings, DatasetsSettings
-from handloom.runtime.config.detnet import DatasetName
+from handloom.runtime.config.base import Settings
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_grey
 from handloom.runtime.progress import progress
 
 KIND = "training_samples"
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-_LOCAL_HEADER_BYTES = 30
-_NAME_LENGTH_AT = 26
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can hold
+_LOCAL_HEADER_BYTES, _NAME_LENGTH_AT = 30, 26  # by the format of zip archives: APPNOTE.TXT, 4.3.7
 
 
 @dataclass(frozen=True)
@@ -96,26 +93,32 @@ class AssemblyHandsTraining:
         )
 
 
-def prepare_training_samples(
-    datasets: DatasetsSettings, output: Path, *, dataset: DatasetName, input_px: int, code: str = ""
-) -> None:
-    """Stage: write the training crops of one data set.
+def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Settings]) -> Callable[..., None]:
+    """The stage `prepare_samples` of a data set whose settings are of a kind."""
 
-    Hands that cannot be read are counted and listed on stderr. Raises InputError when their share exceeds the data
-    set's `bad_fraction`, or when its annotations cannot be used.
-    """
-    hands: LabelledHands
-    if dataset == "rhd":
-        hands = RhdHands(datasets.rhd)
-    elif dataset == "ganerated":
-        hands = GaneratedHands(datasets.ganerated)
-    else:
-        hands = AssemblyHandsTraining(datasets.assembly_hands)
-    write_samples(output, hands, dataset=dataset, crop_px=crop_side(input_px), code=code)
+    def prepare_samples(
+        samples: Path,
+        *,
+        dataset: str,
+        settings: kind,  # type: ignore[valid-type]  # known when a reader is imported
+        input_px: int,
+        code: str = "",
+    ) -> None:
+        """Stage: write the training crops of one data set.
+
+        Hands that cannot be read are counted and listed on stderr. Raises InputError when their share exceeds the data
+        set's `bad_fraction`, or when its annotations cannot be used.
+        """
+        write_samples(samples, hands_of(settings), dataset=dataset, crop_px=crop_side(input_px), code=code)
+
+    return prepare_samples
+
+
+prepare_assembly_hands = sample_preparation(AssemblyHandsTraining, AssemblyHandsSettings)
 
 
 def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, code: str = "") -> None:
-    """Write the crops of all hands, image by image; see `prepare_training_samples`."""
+    """Write the crops of all hands, image by image; see `sample_preparation`."""
     labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     readable: list[int] = []
     reasons: list[str] = []
@@ -131,7 +134,13 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                     crop = training_crop(hand, crop_px)
                 except InputError as error:
                     reasons.append(f"hand {row}: {error}")
-                    _check_share(dataset, reasons, len(hands), hands.bad_fraction)
+                    if len(reasons) > hands.bad_fraction * len(hands):
+                        listed = "\n  ".join(reasons)
+                        raise InputError(
+                            f"{dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of its "
+                            f"{len(hands)} hands cannot be used; fetch these images again, or raise bad_fraction:\n"
+                            f"  {listed}"
+                        ) from error
                     file.write(bytes(crop_px * crop_px * hands.channels))
                     continue
                 file.write(crop.image_u8.tobytes())
@@ -139,8 +148,8 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 labels.append((crop.keypoints_px, crop.joints_m, hand.joint_valid))
         if not labels:
             raise InputError(f"{dataset}: none of its {len(hands)} hands can be used; check the data set's folder")
-        columns = dict(zip(("keypoints_px", "joints_m", "joint_valid"), zip(*labels, strict=True), strict=True))
-        arrays = {name: np.stack(column) for name, column in columns.items()}
+        keypoints_px, joints_m, joint_valid = (np.stack(column) for column in zip(*labels, strict=True))
+        arrays = {"keypoints_px": keypoints_px, "joints_m": joints_m, "joint_valid": joint_valid}
         for name, array in {**arrays, "row": np.array(readable), "header": np.array(header.to_json())}.items():
             with _member(archive, name) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
@@ -184,12 +193,3 @@ def _mapped(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         return np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=shape)
-
-
-def _check_share(dataset: str, reasons: Sequence[str], count: int, bad_fraction: float) -> None:
-    if len(reasons) > bad_fraction * count:
-        listed = "\n  ".join(reasons)
-        raise InputError(
-            f"{dataset}: more than datasets.{dataset}.bad_fraction = {bad_fraction} of its {count} hands cannot be "
-            f"used; fetch these images again, or raise bad_fraction:\n  {listed}"
-        )

@@ -6,56 +6,52 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
-from handloom.demo.rhd import RhdSplit
-from handloom.demo.sequences import Split
+from handloom.datasets.assembly_hands import CALIBRATION_SUFFIX
 from handloom.hand.joints import SNAP_BONES, SNAP_FROM_ASSEMBLY_HANDS, SNAP_FROM_RHD
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import atomic_path, read_json
-from handloom.runtime.images import read_rgb
+from handloom.runtime.files import read_json
+from handloom.runtime.images import evenly_spread, read_rgb, write_contact_sheet
 from handloom.runtime.pickles import load_pickle
 
 _FINGER_COLOURS = ((255, 190, 60), (90, 220, 90), (80, 200, 255), (140, 130, 255), (255, 110, 190))
 _INVALID = (255, 40, 40)
 _BOX_COLOURS = {"right": (255, 230, 0), "left": (0, 230, 255)}
-_GAP_PX = 4
+_GAP_PX, _VIEWS = 4, 4
+"""Between tiles; and how many cameras a headset has."""
 
 Tile = UInt8[np.ndarray, "height width 3"]
 
 
 def assembly_hands_sheet(
-    root: Path, split: Split, output: Path, *, rows_per_sequence: int = 3, version: str = "v1-1"
+    annotations: tuple[Path, Path, Path], images: Sequence[Path], picture: Path, rows_per_sequence: int = 3
 ) -> None:
-    """Rows of the four simultaneous views of a headset, spread over every sequence of a split.
+    """Stage: rows of the four simultaneous views of a headset, spread over every sequence of a split.
 
-    Every second row shows joints (red where invalid) and boxes (yellow right, cyan left).
-    Raises InputError when the split is not there.
+    `annotations` are its data, calibration and joints; `images` are the sequences' folders. Every second row shows
+    joints (red where invalid) and boxes (yellow right, cyan left).
     """
-    folder = root / "annotations" / split
-    data = read_json(folder / f"assemblyhands_{split}_ego_data_{version}.json")
-    calibrations = read_json(folder / f"assemblyhands_{split}_ego_calib_{version}.json")["calibration"]
-    joints = read_json(folder / f"assemblyhands_{split}_joint_3d_{version}.json")["annotations"]
+    data, calibrations, joints = map(read_json, annotations)
+    folders = {folder.name: folder for folder in images}
     by_frame: dict[str, dict[int, list[tuple[dict, dict]]]] = {}
     for image, annotation in zip(data["images"], data["annotations"], strict=True):
         by_frame.setdefault(image["seq_name"], {}).setdefault(image["frame_idx"], []).append((image, annotation))
-    rows: list[list[Tile]] = []
+    tiles: list[Tile] = []
     for sequence, frames in by_frame.items():
         numbers = list(frames)
-        for number in _spread(numbers, rows_per_sequence):
-            tiles = []
-            for image, annotation in frames[number]:
-                tile = read_rgb(root / "images" / image["file_name"])
-                if len(rows) % 2:
-                    world = np.array(joints[sequence][f"{number:06d}"]["world_coord"])
-                    tile = _with_assembly_labels(tile, world, image, annotation, calibrations[sequence])
+        for place in evenly_spread(len(numbers), rows_per_sequence):
+            labelled = len(tiles) // _VIEWS % 2
+            world = np.array(joints["annotations"][sequence][f"{numbers[place]:06d}"]["world_coord"])
+            for image, annotation in frames[numbers[place]]:
+                tile = read_rgb(folders[sequence].joinpath(*Path(image["file_name"]).parts[-2:]))
+                if labelled:
+                    tile = _with_assembly_labels(tile, world, image, annotation, calibrations["calibration"][sequence])
                 tiles.append(cv2.resize(tile, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
-            rows.append(tiles)
-    _write_sheet(output, rows)
+    write_contact_sheet(picture, tiles, _VIEWS, _GAP_PX)
 
 
 def _with_assembly_labels(tile: Tile, world_mm: np.ndarray, image: dict, annotation: dict, calibration: dict) -> Tile:
-    camera = f"{image['camera']}_mono10bit"
+    camera = image["camera"] + CALIBRATION_SUFFIX
     extrinsics = np.array(calibration["extrinsics"][f"{image['frame_idx']:06d}"][camera])
     pixels = (world_mm @ extrinsics[:, :3].T + extrinsics[:, 3]) @ np.array(calibration["intrinsics"][camera]).T
     pixels = pixels[:, :2] / pixels[:, 2:]
@@ -71,37 +67,36 @@ def _with_assembly_labels(tile: Tile, world_mm: np.ndarray, image: dict, annotat
     return tile
 
 
-def rhd_sheet(folder: Path, split: RhdSplit, output: Path, *, rows: int = 4, columns: int = 7) -> None:
-    """Pictures of RHD_published_v2/{split}, both hands drawn on every second one."""
-    annotations = load_pickle(folder / f"anno_{split}.pickle")
-    tiles = []
-    for place, index in enumerate(_spread(sorted(annotations), rows * columns)):
+def rhd_sheet(folder: Path, picture: Path, rows: int = 4, columns: int = 7) -> None:
+    """Stage: pictures of RHD_published_v2/{split}, both hands drawn on every second one."""
+    annotations = load_pickle(folder / f"anno_{folder.name}.pickle")
+    numbers, tiles = sorted(annotations), []
+    for place, number in enumerate(evenly_spread(len(numbers), rows * columns)):
+        index = numbers[number]
         tile = read_rgb(folder / "color" / f"{index:05d}.png").copy()
         if place % 2:
             for start in (0, 21):
                 hand = np.asarray(annotations[index]["uv_vis"])[start + np.array(SNAP_FROM_RHD)]
                 _draw_hand(tile, hand[:, :2], hand[:, 2] > 0)
         tiles.append(tile)
-    _write_sheet(output, _in_rows(tiles, columns))
+    write_contact_sheet(picture, tiles, columns, _GAP_PX)
 
 
-def ganerated_sheet(folder: Path, output: Path, *, rows: int = 4, columns: int = 8) -> None:
-    """Pictures of GANeratedHands_Release/data, without and with objects in turn; every second pair shows joints."""
+def ganerated_sheet(folder: Path, picture: Path, rows: int = 4, columns: int = 8) -> None:
+    """Stage: pictures of GANeratedHands_Release/data without and with objects; every second pair shows joints."""
     kinds = [sorted((folder / kind).glob("*/*_color_composed.png")) for kind in ("noObject", "withObject")]
-    pairs = _spread(list(zip(*kinds, strict=False)), rows * columns // 2)
+    pairs = list(zip(*kinds, strict=False))
     if not pairs:
         raise InputError(f"{folder}: holds no pictures; expected noObject/NNNN/*_color_composed.png; render them first")
     tiles = []
-    for place, pair in enumerate(pairs):
-        for path in pair:
+    for place, number in enumerate(evenly_spread(len(pairs), rows * columns // 2)):
+        for path in pairs[number]:
             tile = read_rgb(path).copy()
             if place % 2:
                 text = path.with_name(path.name.replace("color_composed.png", "joint2D.txt")).read_text()
-                _draw_hand(
-                    tile, np.array([float(value) for value in text.split(",")]).reshape(21, 2), np.ones(21, bool)
-                )
+                _draw_hand(tile, np.array(text.split(","), float).reshape(21, 2), np.ones(21, bool))
             tiles.append(tile)
-    _write_sheet(output, _in_rows(tiles, columns))
+    write_contact_sheet(picture, tiles, columns, _GAP_PX)
 
 
 def _draw_hand(tile: Tile, pixels: Float[np.ndarray, "21 2"], valid: np.ndarray) -> None:
@@ -114,30 +109,3 @@ def _draw_hand(tile: Tile, pixels: Float[np.ndarray, "21 2"], valid: np.ndarray)
     for joint in range(21):
         colour = _FINGER_COLOURS[max(joint - 1, 0) // 4] if valid[joint] else _INVALID
         cv2.circle(tile, points[joint].tolist(), 2, colour, -1 if valid[joint] else 1, cv2.LINE_AA)
-
-
-def _spread(items: Sequence, count: int) -> list:
-    """At most `count` items, evenly spread over all of them."""
-    if not items:
-        return []
-    chosen = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
-    return [items[index] for index in chosen]
-
-
-def _in_rows(tiles: list[Tile], columns: int) -> list[list[Tile]]:
-    return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-
-
-def _write_sheet(output: Path, rows: list[list[Tile]]) -> None:
-    """Tiles of one size on white, as PNG."""
-    if not rows:
-        raise InputError(f"{output}: nothing to show; the data set holds no pictures, render it first")
-    height, width = rows[0][0].shape[:2]
-    columns = max(len(row) for row in rows)
-    sheet = np.full((len(rows) * (height + _GAP_PX), columns * (width + _GAP_PX), 3), 255, np.uint8)
-    for row, tiles in enumerate(rows):
-        for column, tile in enumerate(tiles):
-            top, left = row * (height + _GAP_PX), column * (width + _GAP_PX)
-            sheet[top : top + height, left : left + width] = tile
-    with atomic_path(output) as temporary:
-        Image.fromarray(sheet).save(temporary)

@@ -1,9 +1,8 @@
-"""Unknown objects for the HOLD demo: surfaces of signed distances, painted so that no two places look alike."""
+"""Unknown objects of HOLD's demo: surfaces of signed distances, painted so that no two places look alike."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,46 +10,57 @@ import torch
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Float, Int
+from numpy.random import Generator
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
 
-from handloom.demo.renderer import Mesh, Topology
+from handloom.demo.people import Person, random_person
+from handloom.demo.pictures import single_threaded
+from handloom.demo.plan import HELD_OBJECTS, ObjectKind, object_name
+from handloom.demo.renderer import PaintedSurface, Topology
 from handloom.demo.textures import photograph_patch, random_colour
+from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings
+from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder, write_text
+from handloom.runtime.seeds import numpy_generator
 
-ObjectKind = Literal["jug", "carton", "lamp"]
+Vertices = Float[np.ndarray, "vertices 3"]
+Faces = Int[np.ndarray, "faces 3"]
+Texels = Float[np.ndarray, "texels 3"]
 Distance = Callable[[Float[Tensor, "*batch 3"]], Float[Tensor, "*batch"]]
 
-TEXTURE_PX = 1024
-_VOXEL_M = 0.0025
+TEXTURE_PX = 1024  # holds all charts of the largest object
+_VOXEL_M = 0.0025  # finer than any rounding of the shapes
 _TEXEL_M = 0.0003
+"""Half of what a pixel of the demo's pictures sees of the object."""
 _GAP_PX = 3
+"""Between two charts of the texture: colour runs on so far beyond their edges."""
+_EXTENT_M = 0.088
+"""Half the side of a cube that holds any of the objects."""
 
 
-@dataclass(frozen=True)
-class UnknownObject:
-    """An object in its own frame: origin inside it, metres; `texture` is reflectance, `texture_uv` the faces' corners.
+def render_held_object(demo: DemoSequencesSettings, model: Path) -> None:
+    """Stage: write a YCB-style model into the folder `model`, which has an object's name.
 
-    The texture's first row belongs to v = 0.
+    Raises InputError for a name that no object of the demo has.
     """
+    sequences = {object_name(sequence): sequence for sequence in HELD_OBJECTS}
+    if model.name not in sequences:
+        raise InputError(f"{model}: the demo has no such object; expected one of {', '.join(sequences)}")
+    with single_threaded(), whole_folder(model) as folder:
+        _, _, thing = cast(demo, sequences[model.name])
+        write_textured_obj(folder / "textured_simple.obj", thing)
 
-    kind: ObjectKind
-    vertices_m: Float[np.ndarray, "vertices 3"]
-    faces: Int[np.ndarray, "faces 3"]
-    texture_uv: Float[np.ndarray, "faces 3 2"]
-    texture: Float[np.ndarray, "size size 3"]
-    gloss: float
 
-    def mesh(
-        self, rotation: Float[np.ndarray, "3 3"], translation_m: Float[np.ndarray, "3"], topology: Topology, label: int
-    ) -> Mesh:
-        """The object placed in the world: x_world = rotation x_object + translation."""
-        vertices = self.vertices_m @ rotation.T + translation_m
-        albedo = np.ones((len(vertices), 3), np.float32)
-        labels = np.full(len(self.faces), label)
-        return Mesh(topology, vertices, albedo, labels, self.gloss, self.texture, self.texture_uv)
+def cast(demo: DemoSequencesSettings, sequence: DemoSequence) -> tuple[Generator, Person, PaintedSurface]:
+    """Who holds what in a sequence, and the random stream that goes on with how."""
+    stream = numpy_generator(demo.seed, "hold", sequence)
+    person = random_person(stream)
+    return stream, person, unknown_object(stream, HELD_OBJECTS[sequence][1])
 
 
 def distance_m(kind: ObjectKind, points_m: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
@@ -58,7 +68,7 @@ def distance_m(kind: ObjectKind, points_m: Float[Tensor, "*batch 3"]) -> Float[T
     return _DISTANCES[kind](points_m)
 
 
-def unknown_object(generator: np.random.Generator, kind: ObjectKind) -> UnknownObject:
+def unknown_object(generator: Generator, kind: ObjectKind) -> PaintedSurface:
     """The object's mesh (marching cubes on a grid of 2.5 mm) and its paint."""
     vertices, faces = _surface(kind)
     uv, texel_face, texel_corners = _unwrapped(vertices, faces)
@@ -71,7 +81,7 @@ def unknown_object(generator: np.random.Generator, kind: ObjectKind) -> UnknownO
     texture[painted] = _paint(generator, points, normals)
     # Colour runs on beyond the charts' edges, so that rounding at a seam never picks the filler.
     texture = _bled(texture, painted)
-    return UnknownObject(kind, vertices, faces, uv, texture, float(generator.uniform(0.02, 0.08)))
+    return PaintedSurface(vertices, Topology(faces, len(vertices)), uv, texture, float(generator.uniform(0.02, 0.08)))
 
 
 def _length(vector: Tensor) -> Tensor:
@@ -128,10 +138,9 @@ def _lamp(points: Tensor) -> Tensor:
 
 
 _DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp}
-_EXTENT_M = 0.088
 
 
-def _surface(kind: ObjectKind) -> tuple[Float[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"]]:
+def _surface(kind: ObjectKind) -> tuple[Vertices, Faces]:
     axis = torch.arange(-_EXTENT_M, _EXTENT_M + _VOXEL_M / 2, _VOXEL_M, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
     distance = distance_m(kind, grid).numpy()
@@ -140,7 +149,7 @@ def _surface(kind: ObjectKind) -> tuple[Float[np.ndarray, "vertices 3"], Int[np.
 
 
 def _unwrapped(
-    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
+    vertices: Vertices, faces: Faces
 ) -> tuple[Float[np.ndarray, "faces 3 2"], Int[np.ndarray, "size size"], Float[np.ndarray, "size size 3"]]:
     """Texture coordinates, and per texel its face (-1: none) and place in it.
 
@@ -163,7 +172,7 @@ def _unwrapped(
     return (pixels / TEXTURE_PX).astype(np.float32), texel_face, texel_corners
 
 
-def _charts(faces: Int[np.ndarray, "faces 3"], direction: Int[np.ndarray, " faces"]) -> Int[np.ndarray, " faces"]:
+def _charts(faces: Faces, direction: Int[np.ndarray, " faces"]) -> Int[np.ndarray, " faces"]:
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     owner = np.tile(np.arange(len(faces)), 3)
     order = np.lexsort(edges.T)
@@ -208,33 +217,23 @@ def _rasterised(
     return hits["primID"].astype(np.int64).reshape(shape), corners
 
 
-def _paint(
-    generator: np.random.Generator, points: Float[np.ndarray, "texels 3"], normals: Float[np.ndarray, "texels 3"]
-) -> Float[np.ndarray, "texels 3"]:
+def _paint(generator: Generator, points: Texels, normals: Texels) -> Texels:
     """Patches, then photographs stuck on from six sides, then blots of three sizes: detail at every scale."""
-    low, high = points.min(0) - 0.01, points.max(0) + 0.01
-    colour = _patches(generator, points, low, high, spacing_m=0.020, reach_m=np.inf, share=1.0, below=None)
+    colour = _patches(generator, points, None, spacing_m=0.020, reach_m=np.inf, share=1.0)
     for axis in range(3):
         for sign in (-1.0, 1.0):
             _stick_photograph(generator, colour, points, normals, axis, sign)
     for spacing, reach, share in ((0.014, 0.0045, 0.5), (0.0075, 0.0024, 0.6), (0.0045, 0.0014, 0.6)):
-        colour = _patches(generator, points, low, high, spacing_m=spacing, reach_m=reach, share=share, below=colour)
+        colour = _patches(generator, points, colour, spacing_m=spacing, reach_m=reach, share=share)
     grain = generator.normal(0, 0.04, (len(points), 1))
     return np.clip(colour * (1 + grain), 0.02, 0.8).astype(np.float32)
 
 
 def _patches(
-    generator: np.random.Generator,
-    points: Float[np.ndarray, "texels 3"],
-    low: Float[np.ndarray, "3"],
-    high: Float[np.ndarray, "3"],
-    *,
-    spacing_m: float,
-    reach_m: float,
-    share: float,
-    below: Float[np.ndarray, "texels 3"] | None,
-) -> Float[np.ndarray, "texels 3"]:
+    generator: Generator, points: Texels, below: Texels | None, *, spacing_m: float, reach_m: float, share: float
+) -> Texels:
     """Random seeds in space, one per `spacing`^3; a texel takes the colour of its nearest seed within its reach."""
+    low, high = points.min(0) - 0.01, points.max(0) + 0.01
     count = max(8, int(np.prod((high - low) / spacing_m)))
     seeds = generator.uniform(low, high, (count, 3))
     colours = np.stack([random_colour(generator, 0.9) for _ in range(count)])
@@ -248,12 +247,7 @@ def _patches(
 
 
 def _stick_photograph(
-    generator: np.random.Generator,
-    colour: Float[np.ndarray, "texels 3"],
-    points: Float[np.ndarray, "texels 3"],
-    normals: Float[np.ndarray, "texels 3"],
-    axis: int,
-    sign: float,
+    generator: Generator, colour: Texels, points: Texels, normals: Texels, axis: int, sign: float
 ) -> None:
     """Lay a piece of a photograph over the surface that looks along one direction, leaving a rim of the paint below."""
     chosen = np.flatnonzero(sign * normals[:, axis] > 0.62)
@@ -278,3 +272,20 @@ def _bled(texture: Float[np.ndarray, "size size 3"], painted: np.ndarray) -> Flo
         fresh = (known == 0) & (weight > 1e-3)
         filled[fresh], known[fresh] = around[fresh], 1.0
     return filled
+
+
+def write_textured_obj(path: Path, thing: PaintedSurface) -> None:
+    """Write a YCB-style model: Wavefront OBJ (metres, origin as posed), its material, and `texture_map.png`."""
+    uv = thing.texture_uv.reshape(-1, 2)
+    corner = np.arange(len(uv)).reshape(-1, 3) + 1
+    lines = [f"mtllib {path.name}.mtl", "usemtl material_0"]
+    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in thing.vertices_m]
+    lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in uv]
+    lines += [
+        "f " + " ".join(f"{vertex + 1}/{texture}" for vertex, texture in zip(*pair, strict=True))
+        for pair in zip(thing.topology.faces.tolist(), corner.tolist(), strict=True)
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+    write_text(path.with_name(f"{path.name}.mtl"), "newmtl material_0\nKd 1 1 1\nmap_Kd texture_map.png\n")
+    srgb = (255 * np.clip(thing.texture, 0, 1) ** (1 / 2.2) + 0.5).astype(np.uint8)
+    Image.fromarray(srgb).save(path.with_name("texture_map.png"), compress_level=3)

@@ -1,17 +1,26 @@
 """A small ray caster: embree finds the first surface, light is computed once per vertex and shared by all cameras."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 
+from handloom.geometry.camera import project
+
+Vector = Float[np.ndarray, "3"]
+Matrix = Float[np.ndarray, "3 3"]
+Extrinsics = Float[np.ndarray, "3 4"]
+"""camera_from_world: X_cam = R X_world + t, metres."""
+
 NEAR_M = 0.02
+"""Nearer surfaces are not seen: they would be inside the camera."""
 _OFFSET_M = 1.5e-3
+"""Shadow rays start so far above a surface that it does not shade itself."""
 
 
 class Topology:
@@ -49,6 +58,25 @@ class Mesh:
 
 
 @dataclass(frozen=True)
+class PaintedSurface:
+    """A rigid surface in its own frame (metres); `texture` is reflectance, whose first row belongs to v = 0."""
+
+    vertices_m: Float[np.ndarray, "vertices 3"]
+    topology: Topology
+    texture_uv: Float[np.ndarray, "faces 3 2"]
+    texture: Float[np.ndarray, "size size 3"]
+    gloss: float
+
+    def mesh(self, world_from_object: Matrix, origin_m: Vector, *, label: int = 0, grey: bool = False) -> Mesh:
+        """The surface placed in the world: x_world = R x_object + origin."""
+        vertices = self.vertices_m @ world_from_object.T + origin_m
+        texture = self.texture.mean(-1, keepdims=True) if grey else self.texture
+        albedo = np.ones((len(vertices), texture.shape[-1]), np.float32)
+        labels = np.full(len(self.topology.faces), label)
+        return Mesh(self.topology, vertices, albedo, labels, self.gloss, texture, self.texture_uv)
+
+
+@dataclass(frozen=True)
 class Environment:
     """Light from a few directions of the sphere, radiance per channel; a sharp lamp is a close group of strong ones."""
 
@@ -81,45 +109,39 @@ class View:
         depth[inside] = self.depth_m[row[inside], column[inside]]
         return depth
 
+    def cover(self, picture: Float[np.ndarray, "rows columns channels"]) -> None:
+        """Lay what is seen over the whole image's radiance, in place."""
+        picture[self.rows, self.columns][self.mask] = self.radiance[self.mask]
 
-@dataclass
+
 class Scene:
     """Lit meshes that can be looked at from any camera."""
 
-    meshes: Sequence[Mesh]
-    environment: Environment
-    _tracer: EmbreeScene = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        starts = np.cumsum([0, *(len(mesh.vertices) for mesh in self.meshes)])
-        self.vertices = np.concatenate([mesh.vertices for mesh in self.meshes]).astype(np.float32)
-        self.faces = np.concatenate(
-            [mesh.topology.faces + start for mesh, start in zip(self.meshes, starts[:-1], strict=True)]
-        ).astype(np.int32)
-        self.labels = np.concatenate([mesh.labels for mesh in self.meshes])
-        self.normals = np.concatenate([mesh.topology.normals(mesh.vertices) for mesh in self.meshes])
-        self.albedo = np.concatenate([mesh.albedo for mesh in self.meshes]).astype(np.float32)
-        self.gloss = np.concatenate([np.full(len(mesh.vertices), mesh.gloss, np.float32) for mesh in self.meshes])
+    def __init__(self, meshes: Sequence[Mesh], environment: Environment) -> None:
+        self.environment = environment
+        starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+        self.vertices = np.concatenate([mesh.vertices for mesh in meshes]).astype(np.float32)
+        faces = [mesh.topology.faces + start for mesh, start in zip(meshes, starts[:-1], strict=True)]
+        self.faces = np.concatenate(faces).astype(np.int32)
+        self.labels = np.concatenate([mesh.labels for mesh in meshes])
+        self.normals = np.concatenate([mesh.topology.normals(mesh.vertices) for mesh in meshes])
+        self.albedo = np.concatenate([mesh.albedo for mesh in meshes]).astype(np.float32)
+        self.gloss = np.concatenate([np.full(len(mesh.vertices), mesh.gloss, np.float32) for mesh in meshes])
+        textures: list[np.ndarray] = []
+        layers, texture_uv = [], []
+        for mesh in meshes:
+            uv, layer = np.zeros((len(mesh.labels), 3, 2)), -1
+            if mesh.texture is not None and mesh.texture_uv is not None:
+                uv, layer = mesh.texture_uv, len(textures)
+                textures.append(mesh.texture)
+            texture_uv.append(uv)
+            layers.append(np.full(len(mesh.labels), layer))
+        self._textures = np.stack(textures).astype(np.float32) if textures else None
+        self._layer, self._texture_uv = np.concatenate(layers), np.concatenate(texture_uv).astype(np.float32)
         self._tracer = EmbreeScene()
         TriangleMesh(self._tracer, self.vertices, self.faces)
-        self._collect_textures()
         self._lit = self._visible_light()
         self._diffuse = self.albedo * (self._lit @ self.environment.radiance.astype(np.float32))
-
-    def _collect_textures(self) -> None:
-        counts = [len(mesh.labels) for mesh in self.meshes]
-        textures = [mesh.texture for mesh in self.meshes if mesh.texture is not None]
-        self._textures = np.stack(textures).astype(np.float32) if textures else None
-        layers = np.cumsum([mesh.texture is not None for mesh in self.meshes]) - 1
-        self._layer = np.repeat(
-            [layer if mesh.texture is not None else -1 for mesh, layer in zip(self.meshes, layers, strict=True)], counts
-        )
-        self._texture_uv = np.concatenate(
-            [
-                mesh.texture_uv if mesh.texture_uv is not None else np.zeros((count, 3, 2), np.float32)
-                for mesh, count in zip(self.meshes, counts, strict=True)
-            ]
-        ).astype(np.float32)
 
     def _visible_light(self) -> Float[np.ndarray, "vertices lights"]:
         """Wrapped cosine of every light at every vertex, zero in its shadow.
@@ -137,7 +159,7 @@ class Scene:
         lit[vertex, light] *= np.asarray(free) != 0
         return lit
 
-    def _vertex_radiance(self, camera_centre: Float[np.ndarray, "3"]) -> Float[np.ndarray, "vertices channels"]:
+    def _vertex_radiance(self, camera_centre: Vector) -> Float[np.ndarray, "vertices channels"]:
         """Diffuse light plus a broad highlight (Blinn's half vector, exponent 24) towards the camera."""
         view = camera_centre - self.vertices
         view /= np.linalg.norm(view, axis=1, keepdims=True)
@@ -150,13 +172,7 @@ class Scene:
             radiance += shine[:, None] * self.environment.radiance[light].astype(np.float32)
         return radiance
 
-    def window(
-        self,
-        camera_from_world: Float[np.ndarray, "3 4"],
-        intrinsics: Float[np.ndarray, "3 3"],
-        width: int,
-        height: int,
-    ) -> tuple[slice, slice]:
+    def window(self, camera_from_world: Extrinsics, intrinsics: Matrix, width: int, height: int) -> tuple[slice, slice]:
         """The rows and columns of the image that the scene's vertices can cover."""
         camera = self.vertices @ camera_from_world[:, :3].T + camera_from_world[:, 3]
         camera = camera[camera[:, 2] > NEAR_M]
@@ -168,13 +184,7 @@ class Scene:
         last = np.clip(np.ceil(pixels.max(0)) + 1, 0, (width, height)).astype(int)
         return slice(int(first[1]), int(last[1])), slice(int(first[0]), int(last[0]))
 
-    def view(
-        self,
-        camera_from_world: Float[np.ndarray, "3 4"],
-        intrinsics: Float[np.ndarray, "3 3"],
-        width: int,
-        height: int,
-    ) -> View:
+    def view(self, camera_from_world: Extrinsics, intrinsics: Matrix, width: int, height: int) -> View:
         """Cast one ray through the centre (an integer coordinate) of every pixel that the scene may cover."""
         rows, columns = self.window(camera_from_world, intrinsics, width, height)
         rotation = camera_from_world[:, :3]
@@ -215,8 +225,13 @@ class Scene:
         return colour
 
 
+def pinhole(focal_x: float, focal_y: float, centre_x: float, centre_y: float) -> Matrix:
+    """The matrix of a camera whose pixels have their centres at whole numbers."""
+    return np.array([[focal_x, 0.0, centre_x], [0.0, focal_y, centre_y], [0.0, 0.0, 1.0]])
+
+
 def ray_directions(
-    rotation: Float[np.ndarray, "3 3"], intrinsics: Float[np.ndarray, "3 3"], rows: slice, columns: slice
+    rotation: Matrix, intrinsics: Matrix, rows: slice, columns: slice
 ) -> Float[np.ndarray, "height width 3"]:
     """World directions of the pixels' rays, of length 1 along the optical axis: a hit's distance is its depth."""
     column = np.arange(columns.start, columns.stop, dtype=np.float32)
@@ -225,12 +240,16 @@ def ray_directions(
     return column[None, :, None] * inverse[:, 0] + row[:, None, None] * inverse[:, 1] + inverse[:, 2]
 
 
-def project(
-    points_m: Float[np.ndarray, "*batch 3"],
-    camera_from_world: Float[np.ndarray, "3 4"],
-    intrinsics: Float[np.ndarray, "3 3"],
+def project_from_world(
+    points_m: Float[np.ndarray, "*batch 3"], camera_from_world: Extrinsics, intrinsics: Matrix
 ) -> tuple[Float[np.ndarray, "*batch 2"], Float[np.ndarray, "*batch 3"]]:
     """Pixels (column, row) of world points, and the points in the camera's frame (metres)."""
     camera = points_m @ camera_from_world[:, :3].T + camera_from_world[:, 3]
-    pixels = camera @ intrinsics.T
-    return pixels[..., :2] / np.where(np.abs(pixels[..., 2:]) < 1e-9, 1e-9, pixels[..., 2:]), camera
+    return project(camera, intrinsics), camera
+
+
+def inside_image(
+    pixels: Float[np.ndarray, "points 2"], points_cam_m: Float[np.ndarray, "points 3"], width: int, height: int
+) -> Bool[np.ndarray, " points"]:
+    """Which points lie at least 5 cm before the camera and project into its image."""
+    return ((pixels >= 0) & (pixels <= [width - 1, height - 1])).all(1) & (points_cam_m[:, 2] > 0.05)

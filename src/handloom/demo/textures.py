@@ -6,15 +6,16 @@ from typing import Final
 import cv2
 import numpy as np
 from jaxtyping import Float
+from numpy.random import Generator
 
-SIZE: Final = 128
+SIZE: Final = 128  # texels a side of an object's paint
 _PHOTOGRAPHS: Final = ("coffee", "chelsea", "rocket", "astronaut", "stereo_motorcycle", "retina", "hubble_deep_field")
 _SURFACES: Final = ("brick", "grass", "gravel", "coins", "page", "text", "moon", "camera")
 
 Texture = Float[np.ndarray, "size size 3"]
 
 
-def smooth_noise_map(generator: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "size size"]:
+def smooth_noise_map(generator: Generator, size: int, cells: int) -> Float[np.ndarray, "size size"]:
     """Noise in 0...1 made of octaves from `cells` cells upwards, the finer the weaker."""
     total = np.zeros((size, size), np.float32)
     weight = 1.0
@@ -26,14 +27,14 @@ def smooth_noise_map(generator: np.random.Generator, size: int, cells: int) -> F
     return (total - low) / max(high - low, 1e-6)
 
 
-def random_colour(generator: np.random.Generator, saturation: float = 0.7) -> Float[np.ndarray, "3"]:
+def random_colour(generator: Generator, saturation: float = 0.7) -> Float[np.ndarray, "3"]:
     """A reflectance of random hue; saturation 0 is grey."""
     hue, level = generator.random(), generator.uniform(0.08, 0.8)
     wave = 0.5 + 0.5 * np.cos(2 * np.pi * (hue + np.array([0.0, 1 / 3, 2 / 3])))
     return (level * (1 - saturation * generator.random() * (1 - wave))).astype(np.float32)
 
 
-def object_texture(generator: np.random.Generator, size: int = SIZE) -> Texture:
+def object_texture(generator: Generator, size: int = SIZE) -> Texture:
     """Paint of an object: noise, stripes, checks, a label with print, spots, or a piece of a photograph."""
     first, second = random_colour(generator), random_colour(generator)
     kind = generator.integers(6)
@@ -57,7 +58,7 @@ def object_texture(generator: np.random.Generator, size: int = SIZE) -> Texture:
     return cv2.GaussianBlur(np.clip(texture, 0, 1).astype(np.float32), (3, 3), 0)
 
 
-def _print(generator: np.random.Generator, size: int) -> Float[np.ndarray, "size size"]:
+def _print(generator: Generator, size: int) -> Float[np.ndarray, "size size"]:
     """Bars and blocks in rows, like the print on a package."""
     image = np.zeros((size, size), np.float32)
     row = 0
@@ -73,7 +74,7 @@ def _print(generator: np.random.Generator, size: int) -> Float[np.ndarray, "size
     return image
 
 
-def surface_texture(generator: np.random.Generator, size: int = 256, *, photographs: bool = True) -> Texture:
+def surface_texture(generator: Generator, size: int = 256, *, photographs: bool = True) -> Texture:
     """A table, wall or floor, tinted: wood, plaster, tiles, cloth, or (where allowed) a photographed material."""
     kind = generator.integers(5 if photographs else 4)
     row, column = np.mgrid[0:size, 0:size].astype(np.float32) / size
@@ -97,7 +98,7 @@ def surface_texture(generator: np.random.Generator, size: int = 256, *, photogra
     return np.clip(value[..., None] * (0.25 + 0.75 * colour), 0, 1).astype(np.float32)
 
 
-def cluttered(generator: np.random.Generator, texture: Texture, pieces: int) -> Texture:
+def cluttered(generator: Generator, texture: Texture, pieces: int) -> Texture:
     """The surface with papers, tools and parts lying on it: turned rectangles and discs of other paint."""
     image = texture.copy()
     size = image.shape[0]
@@ -114,7 +115,7 @@ def cluttered(generator: np.random.Generator, texture: Texture, pieces: int) -> 
     return image
 
 
-def photograph_patch(generator: np.random.Generator, height: int, width: int) -> Float[np.ndarray, "height width 3"]:
+def photograph_patch(generator: Generator, height: int, width: int) -> Float[np.ndarray, "height width 3"]:
     """A random, flipped and tinted piece of a photograph, as linear reflectance."""
     photograph = _photograph(str(generator.choice(_PHOTOGRAPHS + _SURFACES)))
     rows, columns = photograph.shape[:2]

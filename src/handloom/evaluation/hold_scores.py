@@ -1,31 +1,35 @@
 """The scores of one sequence as HOLD's paper has them: MPJPE, CD, F5, F10, CD_h, MRRPE and coverage.
 
-Two protocols (facts/hold.md 4). `faithful`: CD and F-scores of the first frame alone, after similarity ICP with 600
-restarts; where its annotation is missing (the reference then scores garbage), of the first frame that has one.
-`per_frame`: the mean over all frames, each aligned on its own. All else is the same: means over frames that are valid
-and predicted. Those left out are not punished, so coverage tells how many remain.
+Two protocols. `faithful`, as HOLD's `code/src/utils/eval_modules.py`: CD and F-scores of the first frame alone, after
+similarity ICP with 600 restarts; where its annotation is missing (the reference then scores garbage), of the first
+frame that has one. `per_frame`: the mean over all frames, each aligned on its own. All else is the same: means over
+frames that are valid and predicted. Those left out are not punished, so coverage tells how many remain.
 """
 
 import math
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from handloom.evaluation.frame_meshes import FrameMeshes, matched, read_predictions, read_truth
+from handloom.datasets.hand_and_object import HandAndObject, HoldPredictions, HoldTruth
 from handloom.evaluation.icp import RESTARTS, Aligned, align_meshes
-from handloom.evaluation.mesh_metrics import frame_metrics
+from handloom.evaluation.mesh_metrics import FramePoints, frame_metrics
+from handloom.evaluation.pose_metrics import mean_of_known
+from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json, write_table
 from handloom.runtime.seeds import derived_seed
 
 Protocol = Literal["faithful", "per_frame"]
-METHOD = "HOLD"
 RESTARTS_PER_FRAME = 10
+"""Of a shape that differs from frame to frame and is therefore aligned in each of them."""
 _MOST_POSE_STARTS = 60
+"""Of the frames' poses of two rigid shapes; a long video has many alike."""
 _REFERENCE_NAMES = {
     "mpjpe_ra_r": "mpjpe_mm",
     "mrrpe_ho": "mrrpe_mm",
@@ -43,52 +47,66 @@ _REFERENCE_NAMES = {
 
 
 @dataclass(frozen=True)
-class SequenceScores:
-    """All scores of a sequence; the shape's after alignment, NaN where nothing could be scored."""
+class FrameMeshes:
+    """Hand and object of a sequence, in metres; the camera's axes, the origin the same for both of a frame.
 
-    mpjpe_mm: float
-    chamfer_cm2: float
-    f5_pct: float
-    f10_pct: float
-    chamfer_hand_cm2: float
-    mrrpe_mm: float
-    coverage_pct: float
-    """Share of the valid frames in which both hand and object were predicted."""
-    f5_hand_pct: float
-    f10_hand_pct: float
-    chamfer_root_cm2: float
-    f5_root_pct: float
-    f10_root_pct: float
-    frames: int
-    valid_frames: int
-    scored_frames: int
-    aligned_frame: str
-    """The first frame that was aligned; empty when there is none."""
-    aligned_scale: float
+    Those of a reconstruction or an annotation are one rigid shape; another method's file brings its own shape for each
+    frame. A failed frame holds NaN, or no vertex.
+    """
+
+    names: list[str]
+    joints_m: Float[np.ndarray, "frames 21 3"]
+    """The wrist first, the others in any one order."""
+    object_points: FramePoints
+    face_blocks: list[Int[np.ndarray, "_ 3"]]
+    """The faces of every frame, or one block for all frames."""
+    cam_from_object: Float[np.ndarray, "frames 4 4"] | None = None
+    """How a rigid shape lies in each frame."""
+
+    @classmethod
+    def of(cls, found: HandAndObject, path: Path) -> "FrameMeshes":
+        """Those of `predictions.npz` or `truth.npz`; raises InputError naming it where its arrays contradict."""
+        names, faces = [str(name) for name in found.names], found.object_faces.astype(np.int64)
+        pose, vertices = found.cam_from_object.astype(np.float64), found.object_vertices_m.astype(np.float64)
+        if not len(set(names)) == len(names) == len(pose):
+            raise InputError(f"{path}: names a frame twice or not at all; every frame needs a name of its own")
+        if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
+            raise InputError(f"{path}: faces name vertex {faces.max()} of {len(vertices)}; extract the mesh again")
+        points = vertices @ pose[:, :3, :3].swapaxes(1, 2) + pose[:, None, :3, 3]
+        return cls(
+            names=names,
+            joints_m=found.hand_joints_cam_m.astype(np.float64),
+            object_points=FramePoints.of_equal_frames(points),
+            face_blocks=[faces],
+            cam_from_object=pose,
+        )
+
+    def mesh(self, frame: int) -> tuple[Float[np.ndarray, "_ 3"], Int[np.ndarray, "_ 3"]]:
+        """The object's vertices and faces in one frame."""
+        return self.object_points.of(frame), self.face_blocks[frame if len(self.face_blocks) > 1 else 0]
 
 
-def score_hold_sequence(
+def score_hold(
     predictions: Path,
     truth: Path,
-    output: Path,
-    frames_output: Path,
+    scores: Path,
+    frames: Path,
     *,
     sequence: str,
+    phase: str,
     protocol: Protocol,
     seed: int,
-    method: str = METHOD,
-    variant: str = "",
     restarts: int = RESTARTS,
 ) -> None:
-    """Stage: score `predictions.npz` against `truth.npz`; write the means as JSON and the frames as CSV.
+    """Stage: score a phase's `predictions.npz` against `truth.npz`; the means as JSON, the frames as CSV.
 
     Raises InputError for files that are broken or of different sequences.
     """
-    annotation, valid = read_truth(truth)
-    scores, frames = score_sequence(
-        read_predictions(predictions), annotation, valid, protocol=protocol, seed=seed, restarts=restarts
-    )
-    write_scores(output, frames_output, scores, frames, sequence, method, protocol, seed, variant)
+    predicted, annotated = HoldPredictions.load(predictions), HoldTruth.load(truth)
+    meshes = FrameMeshes.of(predicted, predictions), FrameMeshes.of(annotated, truth)
+    scored = score_sequence(*meshes, annotated.valid, protocol=protocol, seed=seed, restarts=restarts)
+    of = {"sequence": sequence, "method": "HOLD", "variant": phase, "protocol": protocol, "seed": seed}
+    write_scores(scores, frames, *scored, of)
 
 
 def score_sequence(
@@ -98,134 +116,103 @@ def score_sequence(
     *,
     protocol: Protocol,
     seed: int,
-    restarts: int = RESTARTS,
-    restarts_per_frame: int = RESTARTS_PER_FRAME,
-) -> tuple[SequenceScores, pd.DataFrame]:
-    """The scores of a sequence and a table with one row a frame of the ground truth; see the module for protocols."""
+    restarts: int,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The scores of a sequence and a table with one row a frame of the ground truth; see the module for protocols.
+
+    Each metric of the table is its mean among the scores, NaN where nothing could be scored. `coverage_pct` is the
+    share of the valid frames in which both hand and object were predicted, `aligned_frame` the first frame that was
+    aligned.
+    """
     predicted = matched(predicted, truth)
     metrics = frame_metrics(predicted.joints_m, predicted.object_points, truth.joints_m, truth.object_points, valid)
-    scored = ~np.isnan(metrics.mpjpe_mm) & ~np.isnan(metrics.chamfer_hand_cm2)
+    scored = ~np.isnan(metrics["mpjpe_mm"]) & ~np.isnan(metrics["chamfer_hand_cm2"])
     alignable = valid & predicted.object_points.usable & truth.object_points.usable
-    if protocol == "faithful":
-        shape, first = _first_frame(predicted, truth, alignable, seed, restarts)
-    else:
-        shape, first = _every_frame(predicted, truth, alignable, seed, restarts, restarts_per_frame)
-    table = pd.DataFrame(
-        {"name": truth.names, "valid": valid, "scored": scored, **metrics.arrays(), **_columns(shape, len(valid))}
-    )
-    aligned = list(shape.values())
-    means = {str(name): _mean(table[name].to_numpy(float)) for name in table.columns[3:]}
-    scores = SequenceScores(
-        **means,
-        coverage_pct=100 * int(scored.sum()) / int(valid.sum()) if valid.any() else math.nan,
-        frames=len(valid),
-        valid_frames=int(valid.sum()),
-        scored_frames=int(scored.sum()),
-        aligned_frame="" if first is None else truth.names[first],
-        aligned_scale=aligned[0].scale if aligned else math.nan,
-    )
-    return scores, table
+    shape = _aligned(predicted, truth, np.flatnonzero(alignable).tolist(), protocol, seed, restarts)
+    for name in ("chamfer_cm2", "f5_pct", "f10_pct"):
+        metrics[name] = np.full(len(valid), np.nan)
+        metrics[name][list(shape)] = [getattr(aligned, name) for aligned in shape.values()]
+    first = min(shape, default=None)
+    scores = {
+        **{name: mean_of_known(values) for name, values in metrics.items()},
+        "coverage_pct": 100 * int(scored.sum()) / int(valid.sum()) if valid.any() else math.nan,
+        "frames": len(valid),
+        "valid_frames": int(valid.sum()),
+        "scored_frames": int(scored.sum()),
+        "aligned_frame": "" if first is None else truth.names[first],
+        "aligned_scale": math.nan if first is None else shape[first].scale,
+    }
+    return scores, pd.DataFrame({"name": truth.names, "valid": valid, "scored": scored, **metrics})
 
 
 def write_scores(
-    output: Path,
-    frames_output: Path,
-    scores: SequenceScores,
-    frames: pd.DataFrame,
-    sequence: str,
-    method: str,
-    protocol: Protocol,
-    seed: int,
-    variant: str = "",
-    remark: str = "",
+    path: Path, frames_path: Path, scores: Mapping[str, Any], frames: pd.DataFrame, of: Mapping[str, Any]
 ) -> None:
     """Write a sequence's scores as JSON (NaN as null, also under the reference's names) and its frames as CSV.
 
-    `remark` goes into the table's row: what a reader of the numbers has to know.
+    `of` says what was scored: sequence, method, variant, protocol, seed, and perhaps a remark, what a reader of the
+    numbers has to know, which goes into the table's row.
     """
-    values = _without_nan(asdict(scores))
+    values = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in scores.items()}
     reference = {name: values[ours] for name, ours in _REFERENCE_NAMES.items()}
-    notes = {"sequence": sequence, "method": method, "variant": variant, "protocol": protocol, "seed": seed}
-    notes |= {"remark": remark} if remark else {}
-    write_table(frames_output, frames.round(6))
-    write_json(output, {**notes, **values, "reference_names": {**reference, "seq_name": sequence}})
+    write_table(frames_path, frames.round(6))
+    write_json(path, {**of, **values, "reference_names": {**reference, "seq_name": of["sequence"]}})
     print(
-        f"{sequence} {method} {variant}: MPJPE {scores.mpjpe_mm:.2f} mm, CD {scores.chamfer_cm2:.3f} cm2, F10 "
-        f"{scores.f10_pct:.1f} %, CD_h {scores.chamfer_hand_cm2:.2f} cm2, MRRPE {scores.mrrpe_mm:.2f} mm, "
-        f"{scores.scored_frames} of {scores.valid_frames} valid frames",
+        f"{of['sequence']} {of['method']} {of['variant']}: MPJPE {scores['mpjpe_mm']:.2f} mm, CD "
+        f"{scores['chamfer_cm2']:.3f} cm2, F10 {scores['f10_pct']:.1f} %, CD_h {scores['chamfer_hand_cm2']:.2f} cm2, "
+        f"MRRPE {scores['mrrpe_mm']:.2f} mm, {scores['scored_frames']} of {scores['valid_frames']} valid frames",
         file=sys.stderr,
     )
 
 
-def _first_frame(
-    predicted: FrameMeshes, truth: FrameMeshes, alignable: Bool[np.ndarray, " frames"], seed: int, restarts: int
-) -> tuple[dict[int, Aligned], int | None]:
-    if not alignable.any():
-        return {}, None
-    first = int(np.flatnonzero(alignable)[0])
-    return {first: _align(predicted, truth, first, seed, restarts)}, first
+def matched(predicted: FrameMeshes, truth: FrameMeshes) -> FrameMeshes:
+    """The predicted frames in the order of the ground truth, matched by name; one that is not predicted fails.
 
+    Raises InputError when no name is in both.
+    """
+    row_of = {name: row for row, name in enumerate(predicted.names)}
+    rows = np.array([row_of.get(name, -1) for name in truth.names])
+    present = rows >= 0
+    if not present.any():
+        some, known = (", ".join(names[:3]) + ", ..." * (len(names) > 3) for names in (predicted.names, truth.names))
+        raise InputError(
+            f"predicted frames {some}: none is among the {len(truth.names)} frames of the ground truth {known}; "
+            "score with the annotation of the same sequence"
+        )
 
-def _every_frame(
-    predicted: FrameMeshes,
-    truth: FrameMeshes,
-    alignable: Bool[np.ndarray, " frames"],
-    seed: int,
-    restarts: int,
-    restarts_per_frame: int,
-) -> tuple[dict[int, Aligned], int | None]:
-    chosen = np.flatnonzero(alignable).tolist()
-    if not chosen:
-        return {}, None
-    if predicted.rigid is not None and truth.rigid is not None:
-        # Two rigid shapes: frames differ in the start of the alignment alone, so all starts serve all frames.
-        starts = _pose_starts(predicted, truth, chosen)
-        best = _align(predicted, truth, chosen[0], seed, restarts, starts)
-        return dict.fromkeys(chosen, best), chosen[0]
-    return {frame: _align(predicted, truth, frame, seed, restarts_per_frame) for frame in chosen}, chosen[0]
+    def of_rows(values: np.ndarray) -> np.ndarray:
+        return np.where(present[:, None, None], values[rows], np.nan)
 
-
-def _pose_starts(predicted: FrameMeshes, truth: FrameMeshes, frames: list[int]) -> Float[np.ndarray, "_ 3 3"]:
-    """The rotations that the identity of each frame is, seen in the first one; at most 60, evenly chosen."""
-    assert predicted.rigid is not None
-    assert truth.rigid is not None
-    every = frames[:: math.ceil(len(frames) / _MOST_POSE_STARTS)]
-    from_predicted = predicted.rigid.cam_from_object[:, :3, :3]
-    from_truth = truth.rigid.cam_from_object[:, :3, :3]
-    true_from_predicted = from_truth[every].swapaxes(1, 2) @ from_predicted[every]
-    return np.asarray(from_truth[frames[0]] @ true_from_predicted @ from_predicted[frames[0]].T)
-
-
-def _align(
-    predicted: FrameMeshes,
-    truth: FrameMeshes,
-    frame: int,
-    seed: int,
-    restarts: int,
-    starts: Float[np.ndarray, "_ 3 3"] | None = None,
-) -> Aligned:
-    return align_meshes(
-        predicted.object_points.of(frame),
-        predicted.faces(frame),
-        truth.object_points.of(frame),
-        truth.faces(frame),
-        seed=derived_seed(seed, "alignment", frame),
-        restarts=restarts,
-        first_rotations=starts,
+    nothing = np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
+    vertices, faces = zip(*(predicted.mesh(row) if row >= 0 else nothing for row in rows.tolist()), strict=True)
+    pose = predicted.cam_from_object
+    return FrameMeshes(
+        truth.names,
+        of_rows(predicted.joints_m),
+        FramePoints.of_frames(vertices),
+        predicted.face_blocks if len(predicted.face_blocks) == 1 else list(faces),
+        None if pose is None else of_rows(pose),
     )
 
 
-def _columns(shape: dict[int, Aligned], frames: int) -> dict[str, np.ndarray]:
-    columns = {name: np.full(frames, np.nan) for name in ("chamfer_cm2", "f5_pct", "f10_pct")}
-    for name, values in columns.items():
-        values[list(shape)] = [getattr(aligned, name) for aligned in shape.values()]
-    return columns
+def _aligned(
+    predicted: FrameMeshes, truth: FrameMeshes, frames: list[int], protocol: Protocol, seed: int, restarts: int
+) -> dict[int, Aligned]:
+    """The best alignment of the first of the frames, or of each."""
 
+    def align(frame: int, count: int, starts: Float[np.ndarray, "_ 3 3"] | None = None) -> Aligned:
+        stream = derived_seed(seed, "alignment", frame)
+        meshes = *predicted.mesh(frame), *truth.mesh(frame)
+        return align_meshes(*meshes, seed=stream, restarts=count, first_rotations=starts)
 
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+    if protocol == "faithful":
+        return {frame: align(frame, restarts) for frame in frames[:1]}
+    if frames and predicted.cam_from_object is not None and truth.cam_from_object is not None:
+        # Two rigid shapes: frames differ in the start of the alignment alone, so all starts serve all frames. Those are
+        # the rotations that the identity of each frame is, seen in the first one; at most 60, evenly chosen.
+        every = frames[:: math.ceil(len(frames) / _MOST_POSE_STARTS)]
+        from_predicted, from_truth = predicted.cam_from_object[:, :3, :3], truth.cam_from_object[:, :3, :3]
+        true_from_predicted = from_truth[every].swapaxes(1, 2) @ from_predicted[every]
+        starts = from_truth[frames[0]] @ true_from_predicted @ from_predicted[frames[0]].T
+        return dict.fromkeys(frames, align(frames[0], restarts, starts))
+    return {frame: align(frame, RESTARTS_PER_FRAME) for frame in frames}

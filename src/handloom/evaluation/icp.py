@@ -1,14 +1,13 @@
-"""Alignment of two meshes by similarity ICP with restarts, as HOLD scores shapes (facts/hold.md 4), without open3d.
+"""Alignment of two meshes by similarity ICP with restarts, as HOLD scores shapes, without open3d.
 
-Both meshes are centred on the mean of their vertices and sampled; point-to-point ICP with scale runs on pairs closer
-than 10 mm, from the identity and from many other starts, and the alignment with the lowest chamfer distance of all
-vertices counts. The reference finds its 600 restarts by matching features, unseeded; here they are rotations: the
-four matches of the principal axes and random ones, seeded. They first pass through a coarse rigid ICP whose reach
-shrinks from a quarter of the shape's size to 10 mm, all at once, and the best go on. Its results therefore agree with
-the reference's in the optimum found, not in the last digits.
+As in HOLD's `code/src/utils/icp.py`, both meshes are centred on the mean of their vertices and sampled; point-to-point
+ICP with scale runs on pairs closer than 10 mm, from the identity and from many other starts, and the alignment with the
+lowest chamfer distance of all vertices counts. The reference finds its 600 restarts by matching features, unseeded;
+here they are rotations: the four matches of the principal axes and random ones, seeded. They first pass through a
+coarse rigid ICP whose reach shrinks from a quarter of the shape's size to 10 mm, all at once, and the best go on. Its
+results therefore agree with the reference's in the optimum found, not in the last digits.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from handloom.evaluation.frame_points import FramePoints
-from handloom.evaluation.mesh_metrics import surface_scores
+from handloom.evaluation.mesh_metrics import FramePoints, surface_scores
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import numpy_generator
 
@@ -25,11 +23,12 @@ THRESHOLD_M = 0.010
 """Pairs of points farther apart do not count."""
 SAMPLES = 1000
 """Points sampled on each surface."""
-RESTARTS = 600
-_COARSE_SAMPLES = 200
-_COARSE_STEPS = 20
+RESTARTS = 600  # as many as the reference's
+_COARSE_SAMPLES, _COARSE_STEPS = 200, 20
+"""Points and steps of the coarse ICP, which only has to put the starts in order."""
 _FINALISTS = 24
-_MOST_STEPS = 100
+"""The best go on to the fine ICP, which takes most of the time."""
+_MOST_STEPS = 100  # the slowest starts of the demo take 60 to 80
 _STILL = 1e-6
 """A start stands still when its error and its share of pairs change relatively less than this."""
 
@@ -50,9 +49,12 @@ class Similarity(NamedTuple):
         """Some of the similarities."""
         return Similarity(self.scale[rows], self.rotation[rows], self.translation_m[rows])
 
+    def followed_by(self, others: "Similarity") -> "Similarity":
+        """These and others."""
+        return Similarity(*map(np.concatenate, zip(self, others, strict=True)))
 
-@dataclass(frozen=True)
-class Aligned:
+
+class Aligned(NamedTuple):
     """The best alignment of a mesh with another, and their agreement at all vertices."""
 
     chamfer_cm2: float
@@ -60,9 +62,6 @@ class Aligned:
     f10_pct: float
     scale: float
     rotation: Float[np.ndarray, "3 3"]
-    translation_m: Float[np.ndarray, "3"]
-    """With scale and rotation, from the centred source to the centred target."""
-    starts: int
 
 
 def align_meshes(
@@ -93,25 +92,17 @@ def align_meshes(
     if first_rotations is not None:
         rotations.append(first_rotations)
     rotations.append(Rotation.random(restarts, rng=random).as_matrix().reshape(-1, 3, 3))
-    starts = _at_origin(np.concatenate(rotations))
+    identity, starts = _at_origin(np.eye(3)[None]), _at_origin(np.concatenate(rotations))
     if any_scale:
         ratio = _radius(target_samples) / _radius(source_samples)
-        starts = Similarity(*map(np.concatenate, zip(starts, starts._replace(scale=starts.scale * ratio), strict=True)))
+        starts = starts.followed_by(starts._replace(scale=starts.scale * ratio))
     coarse = _coarse(source_samples, target_samples, starts)
-
-    identity = _at_origin(np.eye(3)[None])
-    begun = Similarity(*map(np.concatenate, zip(identity, coarse, strict=True)))
-    refined = similarity_icp(source_samples, target_samples, begun)
-    candidates = Similarity(*map(np.concatenate, zip(identity, refined, strict=True)))
-    return _best(candidates, source, target, len(starts.scale))
+    refined = similarity_icp(source_samples, target_samples, identity.followed_by(coarse))
+    return _best(identity.followed_by(refined), source, target)
 
 
 def similarity_icp(
-    source_m: Float[np.ndarray, "source 3"],
-    target_m: Float[np.ndarray, "target 3"],
-    starts: Similarity,
-    threshold_m: float = THRESHOLD_M,
-    most_steps: int = _MOST_STEPS,
+    source_m: Float[np.ndarray, "source 3"], target_m: Float[np.ndarray, "target 3"], starts: Similarity
 ) -> Similarity:
     """Point-to-point ICP with scale from every start at once; pairs are nearest points within the threshold.
 
@@ -122,9 +113,8 @@ def similarity_icp(
     current = Similarity(*(part.copy() for part in starts))
     going = np.arange(len(current.scale))
     previous = np.full((len(going), 2), np.inf)
-    for _ in range(most_steps):
-        moved = current.chosen(going).apply(source_m)
-        distance, index = _nearest(tree, moved, threshold_m)
+    for _ in range(_MOST_STEPS):
+        distance, index = _nearest(tree, current.chosen(going).apply(source_m), THRESHOLD_M)
         paired = np.isfinite(distance)
         share = paired.mean(1)
         error = np.sqrt((np.where(paired, distance, 0) ** 2).sum(1) / np.maximum(paired.sum(1), 1))
@@ -159,17 +149,14 @@ def fit_similarity(
     x = source - source_mean[:, None]
     y = target - target_mean[:, None]
     u, spread, vt = np.linalg.svd((weight[:, :, None] * y).swapaxes(1, 2) @ x)
-    spread[:, 2] *= _mirrors(u, vt)
-    u[:, :, 2] *= _mirrors(u, vt)[:, None]
+    mirrored = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    spread[:, 2] *= mirrored
+    u[:, :, 2] *= mirrored[:, None]
     rotation = u @ vt
     radius2 = (weight * (x**2).sum(2)).sum(1)
     scale = spread.sum(1) / np.maximum(radius2, 1e-30) if scaled else np.ones(len(target))
     translation = target_mean - scale[:, None] * (rotation @ source_mean[:, :, None])[:, :, 0]
     return Similarity(scale, rotation, translation)
-
-
-def _mirrors(u: np.ndarray, vt: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sign(np.linalg.det(u) * np.linalg.det(vt)))
 
 
 def surface_samples(
@@ -203,25 +190,18 @@ def principal_rotations(
 def _coarse(source: np.ndarray, target: np.ndarray, starts: Similarity) -> Similarity:
     """Rigid ICP of a few samples with a shrinking reach; the starts with the best mutual fit, without near copies."""
     few, tree = source[:_COARSE_SAMPLES], cKDTree(target)
-    current = starts
+    current, scale = starts, starts.scale
     widest = 0.25 * float(np.ptp(target, axis=0).max())
     for reach in np.geomspace(max(widest, THRESHOLD_M), THRESHOLD_M, _COARSE_STEPS):
-        sized = Similarity(starts.scale, current.rotation, current.translation_m)
-        distance, index = _nearest(tree, sized.apply(few), reach)
+        distance, index = _nearest(tree, current.apply(few), reach)
         paired = np.isfinite(distance)
         enough = paired.sum(1) >= 3
-        fitted = _fit_of_size(few, target[index], paired, starts.scale)
-        rotation = np.where(enough[:, None, None], fitted.rotation, current.rotation)
-        translation = np.where(enough[:, None], fitted.translation_m, current.translation_m)
-        current = Similarity(starts.scale, rotation, translation)
+        rigid = fit_similarity(few, target[index] / scale[:, None, None], paired, scaled=False)
+        rotation = np.where(enough[:, None, None], rigid.rotation, current.rotation)
+        translation = np.where(enough[:, None], rigid.translation_m * scale[:, None], current.translation_m)
+        current = Similarity(scale, rotation, translation)
     error = _mutual_error(few, target[:_COARSE_SAMPLES], tree, current)
     return current.chosen(_distinct(current, np.argsort(error, kind="stable"))[:_FINALISTS])
-
-
-def _fit_of_size(source: np.ndarray, target: np.ndarray, paired: np.ndarray, scale: np.ndarray) -> Similarity:
-    """The rigid motion that follows a fixed scale."""
-    rigid = fit_similarity(source, target / scale[:, None, None], paired, scaled=False)
-    return Similarity(scale, rigid.rotation, rigid.translation_m * scale[:, None])
 
 
 def _mutual_error(source: np.ndarray, target: np.ndarray, tree: cKDTree, starts: Similarity) -> np.ndarray:
@@ -240,7 +220,7 @@ def _distinct(starts: Similarity, order: np.ndarray) -> np.ndarray:
     return np.asarray(order[~earlier])
 
 
-def _best(candidates: Similarity, source: np.ndarray, target: np.ndarray, starts: int) -> Aligned:
+def _best(candidates: Similarity, source: np.ndarray, target: np.ndarray) -> Aligned:
     moved = FramePoints.of_equal_frames(candidates.apply(source))
     scores = surface_scores(moved, FramePoints.of_equal_frames(np.repeat(target[None], len(moved), axis=0)))
     best = int(np.argmin(scores.chamfer_cm2))
@@ -250,8 +230,6 @@ def _best(candidates: Similarity, source: np.ndarray, target: np.ndarray, starts
         f10_pct=float(scores.f10_pct[best]),
         scale=float(candidates.scale[best]),
         rotation=candidates.rotation[best],
-        translation_m=candidates.translation_m[best],
-        starts=starts,
     )
 
 

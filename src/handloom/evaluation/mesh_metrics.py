@@ -1,90 +1,151 @@
-"""HOLD's metrics of hand and object: MPJPE, CD, F-scores, CD_h and MRRPE, for all frames at once (facts/hold.md 4).
+"""HOLD's metrics of hand and object: MPJPE, CD, F-scores, CD_h and MRRPE, for all frames at once.
 
-Everything is in the OpenCV camera's frame, in metres; results are in millimetres, cm2 and percent. A frame that is
-not valid in the ground truth, or failed in the prediction, is NaN, so that `numpy.nanmean` is the reference's mean.
-Hands hold 21 joints in any order that starts with the wrist.
+As HOLD's `code/src/utils/eval_modules.py` computes them. Everything is in the OpenCV camera's frame, in metres; results
+are in millimetres, cm2 and percent. A frame that is not valid in the ground truth, or failed in the prediction, is NaN,
+so that `numpy.nanmean` is the reference's mean. Hands hold 21 joints in any order that starts with the wrist.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
 
-from handloom.evaluation.frame_points import FramePoints, nearest_distances_m
+Joints = Float[np.ndarray, "frames 21 3"]
+Points = Float[np.ndarray, "frames 3"]
+PerFrame = Float[np.ndarray, " frames"]
+Chosen = Bool[np.ndarray, " frames"]
 
 WRIST = 0
-SUBSET = 3000
-"""How many vertices at most HOLD compares in a frame."""
-SUBSET_SEED = 1
-_F_EPSILON = 1e-7
-_MM_PER_M = 1e3
-_CM2_PER_M2 = 1e4
+SUBSET, SUBSET_SEED = 3000, 1
+"""How many vertices at most HOLD compares in a frame, and what it seeds their choice with."""
+_F_EPSILON = 1e-7  # the reference's, against 0 / 0
+_MM_PER_M, _CM2_PER_M2 = 1e3, 1e4
+_APART_M = 1.0e3
+"""How far frames are put from each other along a fourth axis: no nearest neighbour is ever of another frame."""
+
+
+@dataclass(frozen=True)
+class FramePoints:
+    """Points of many frames in one array, frame after frame, in metres; a failed frame has no rows or NaN.
+
+    Frame t owns rows `starts[t]` to `starts[t + 1]`.
+    """
+
+    points_m: Float[np.ndarray, "points 3"]
+    starts: Int[np.ndarray, " bounds"]
+
+    @classmethod
+    def of_equal_frames(cls, points_m: Float[np.ndarray, "frames points 3"]) -> "FramePoints":
+        """The points of frames that all hold the same number."""
+        frames, points = points_m.shape[:2]
+        return cls(points_m.reshape(-1, 3).astype(np.float64), np.arange(frames + 1) * points)
+
+    @classmethod
+    def of_frames(cls, frames: Sequence[Float[np.ndarray, "_ 3"]]) -> "FramePoints":
+        """The points of a list of frames."""
+        starts = np.cumsum([0, *(len(points) for points in frames)])
+        points = np.concatenate(frames) if frames else np.zeros((0, 3))
+        return cls(points.astype(np.float64), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def counts(self) -> Int[np.ndarray, " frames"]:
+        """How many points each frame has."""
+        return np.diff(self.starts)
+
+    @property
+    def frame(self) -> Int[np.ndarray, " points"]:
+        """The frame of every point."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    @property
+    def usable(self) -> Chosen:
+        """Frames with at least one point and only finite ones."""
+        broken = ~np.isfinite(self.points_m).all(axis=1)
+        return (self.counts > 0) & (np.bincount(self.frame[broken], minlength=len(self)) == 0)
+
+    def of(self, frame: int) -> Float[np.ndarray, "_ 3"]:
+        """The points of one frame."""
+        return self.points_m[self.starts[frame] : self.starts[frame + 1]]
+
+    def minus(self, offsets_m: Points) -> "FramePoints":
+        """Every frame's points relative to its own offset."""
+        return FramePoints(self.points_m - offsets_m[self.frame], self.starts)
+
+    def only(self, chosen: Chosen) -> "FramePoints":
+        """The same number of frames, but those not chosen are left without points."""
+        return FramePoints(
+            self.points_m[chosen[self.frame]], np.concatenate([[0], np.cumsum(np.where(chosen, self.counts, 0))])
+        )
+
+    def bounding_box_centres_m(self) -> Points:
+        """Middle of each frame's axis-aligned bounding box, HOLD's root of an object; NaN for a frame not usable."""
+        centres = np.full((len(self), 3), np.nan)
+        usable = self.usable
+        if usable.any():
+            kept = self.only(usable)
+            first = kept.starts[:-1][usable]
+            low, high = (reduce.reduceat(kept.points_m, first, axis=0) for reduce in (np.minimum, np.maximum))
+            centres[usable] = (low + high) / 2
+        return centres
+
+
+def nearest_distances_m(points: FramePoints, others: FramePoints) -> Float[np.ndarray, " points"]:
+    """Distance of every point to the nearest point of `others` in the same frame; frames must be usable in both."""
+    tree = cKDTree(_with_frame(others))
+    distances, _ = tree.query(_with_frame(points))
+    return np.asarray(distances, dtype=np.float64)
+
+
+def _with_frame(points: FramePoints) -> Float[np.ndarray, "points 4"]:
+    return np.column_stack([points.points_m, points.frame * _APART_M])
 
 
 @dataclass(frozen=True)
 class SurfaceScores:
     """Agreement of two point sets, frame by frame."""
 
-    chamfer_cm2: Float[np.ndarray, " frames"]
-    f5_pct: Float[np.ndarray, " frames"]
-    f10_pct: Float[np.ndarray, " frames"]
-
-
-@dataclass(frozen=True)
-class FrameMetrics:
-    """All metrics that need no alignment, frame by frame; names of the paper's columns where it has one."""
-
-    mpjpe_mm: Float[np.ndarray, " frames"]
-    mrrpe_mm: Float[np.ndarray, " frames"]
-    chamfer_hand_cm2: Float[np.ndarray, " frames"]
-    """CD_h: the object relative to the hand's wrist."""
-    f5_hand_pct: Float[np.ndarray, " frames"]
-    f10_hand_pct: Float[np.ndarray, " frames"]
-    chamfer_root_cm2: Float[np.ndarray, " frames"]
-    """The object relative to the centre of its own bounding box."""
-    f5_root_pct: Float[np.ndarray, " frames"]
-    f10_root_pct: Float[np.ndarray, " frames"]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The metrics by name."""
-        return asdict(self)
+    chamfer_cm2: PerFrame
+    f5_pct: PerFrame
+    f10_pct: PerFrame
 
 
 def frame_metrics(
-    predicted_joints_m: Float[np.ndarray, "frames 21 3"],
+    predicted_joints_m: Joints,
     predicted_object: FramePoints,
-    true_joints_m: Float[np.ndarray, "frames 21 3"],
+    true_joints_m: Joints,
     true_object: FramePoints,
-    valid: Bool[np.ndarray, " frames"],
-) -> FrameMetrics:
-    """MPJPE, MRRPE, CD_h and the root-relative CD of every frame, in camera space.
+    valid: Chosen,
+) -> dict[str, PerFrame]:
+    """All metrics that need no alignment, frame by frame, in camera space; a line here is a column of `scores.csv`.
 
-    Surfaces are compared at no more than 3000 vertices, drawn anew for each comparison and frame as the reference
-    draws them. NaN where `valid` is false or the prediction holds NaN or no vertex.
+    `_hand` is the object relative to the hand's wrist (the paper's CD_h), `_root` relative to the centre of its own
+    bounding box. Surfaces are compared at no more than 3000 vertices, drawn anew for each comparison and frame as the
+    reference draws them. NaN where `valid` is false or the prediction holds NaN or no vertex.
     """
     predicted_wrist, true_wrist = predicted_joints_m[:, WRIST], true_joints_m[:, WRIST]
     predicted_root, true_root = predicted_object.bounding_box_centres_m(), true_object.bounding_box_centres_m()
     predicted_subset, true_subset = vertex_subsets(predicted_object, true_object)
     hand = surface_scores(predicted_subset.minus(predicted_wrist), true_subset.minus(true_wrist), valid)
     root = surface_scores(predicted_subset.minus(predicted_root), true_subset.minus(true_root), valid)
-    return FrameMetrics(
-        mpjpe_mm=mpjpe_mm(predicted_joints_m, true_joints_m, valid),
-        mrrpe_mm=mrrpe_mm(predicted_root - predicted_wrist, true_root - true_wrist, valid),
-        chamfer_hand_cm2=hand.chamfer_cm2,
-        f5_hand_pct=hand.f5_pct,
-        f10_hand_pct=hand.f10_pct,
-        chamfer_root_cm2=root.chamfer_cm2,
-        f5_root_pct=root.f5_pct,
-        f10_root_pct=root.f10_pct,
-    )
+    return {
+        "mpjpe_mm": mpjpe_mm(predicted_joints_m, true_joints_m, valid),
+        "mrrpe_mm": mrrpe_mm(predicted_root - predicted_wrist, true_root - true_wrist, valid),
+        "chamfer_hand_cm2": hand.chamfer_cm2,
+        "f5_hand_pct": hand.f5_pct,
+        "f10_hand_pct": hand.f10_pct,
+        "chamfer_root_cm2": root.chamfer_cm2,
+        "f5_root_pct": root.f5_pct,
+        "f10_root_pct": root.f10_pct,
+    }
 
 
-def mpjpe_mm(
-    predicted_joints_m: Float[np.ndarray, "frames 21 3"],
-    true_joints_m: Float[np.ndarray, "frames 21 3"],
-    valid: Bool[np.ndarray, " frames"],
-) -> Float[np.ndarray, " frames"]:
+def mpjpe_mm(predicted_joints_m: Joints, true_joints_m: Joints, valid: Chosen) -> PerFrame:
     """Mean over the 21 joints of `|(p - p_wrist) - (q - q_wrist)|`, mm; the wrist's 0 counts, nothing is rotated."""
     predicted = predicted_joints_m - predicted_joints_m[:, WRIST, None]
     true = true_joints_m - true_joints_m[:, WRIST, None]
@@ -92,19 +153,13 @@ def mpjpe_mm(
     return np.where(valid, errors * _MM_PER_M, np.nan)
 
 
-def mrrpe_mm(
-    predicted_offset_m: Float[np.ndarray, "frames 3"],
-    true_offset_m: Float[np.ndarray, "frames 3"],
-    valid: Bool[np.ndarray, " frames"],
-) -> Float[np.ndarray, " frames"]:
+def mrrpe_mm(predicted_offset_m: Points, true_offset_m: Points, valid: Chosen) -> PerFrame:
     """Error of the vector from the wrist to the object's root, mm."""
     errors = np.linalg.norm((predicted_offset_m - true_offset_m).astype(np.float64), axis=-1)
     return np.where(valid, errors * _MM_PER_M, np.nan)
 
 
-def surface_scores(
-    predicted: FramePoints, true: FramePoints, valid: Bool[np.ndarray, " frames"] | None = None
-) -> SurfaceScores:
+def surface_scores(predicted: FramePoints, true: FramePoints, valid: Chosen | None = None) -> SurfaceScores:
     """CD and F-scores of two point sets per frame.
 
     With d(x, Y) the distance to the nearest point: CD = mean d(p, Q)^2 + mean d(q, P)^2 in cm2; F at 5 and 10 mm is
@@ -146,18 +201,14 @@ def vertex_subsets(predicted: FramePoints, true: FramePoints) -> tuple[FramePoin
     before the ground truth's.
     """
     generator = torch.Generator().manual_seed(SUBSET_SEED)
-    rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for frame in range(len(predicted)):  # one stream of random numbers: frame after frame
-        for points, chosen in zip((predicted, true), rows, strict=True):
-            chosen.append(points.starts[frame] + subset_rows(int(points.counts[frame]), generator))
-    return _chosen(predicted, rows[0]), _chosen(true, rows[1])
+        for points, chosen in zip((predicted, true), kept, strict=True):
+            vertices = points.of(frame)
+            chosen.append(vertices[subset_rows(len(vertices), generator)])
+    return FramePoints.of_frames(kept[0]), FramePoints.of_frames(kept[1])
 
 
 def subset_rows(count: int, generator: torch.Generator) -> Int[np.ndarray, " rows"]:
     """The first 3000 of a random permutation of `count` rows."""
     return torch.randperm(count, generator=generator)[:SUBSET].numpy()
-
-
-def _chosen(points: FramePoints, rows: list[np.ndarray]) -> FramePoints:
-    starts = np.cumsum([0, *(len(row) for row in rows)])
-    return FramePoints(points.points_m[np.concatenate(rows)] if rows else points.points_m, starts)

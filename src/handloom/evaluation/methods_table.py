@@ -1,80 +1,31 @@
-"""The table of adaptation methods: one CSV row per method, budget and headset, and the same as the paper prints it."""
+"""The table of adaptation methods: one CSV row per method, budget and headset, and the same as the paper prints it.
+
+Printed, methods go down and headsets across.
+"""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from handloom.evaluation.method_scores import STANDARD
-from handloom.evaluation.printed_methods import as_html, as_markdown
-from handloom.evaluation.tables import HEADSETS, OVERALL, PAIRS, paper_values
-from handloom.runtime.config.methods import MethodsSettings
-from handloom.runtime.files import read_table, write_table, write_text
+from handloom.datasets.assembly_hands import headset_name
+from handloom.evaluation.headset_scores import STANDARD
+from handloom.evaluation.s2d_table import OVERALL, headsets_and_pairs, paper_values
+from handloom.evaluation.table import Block, Cell, Column, ColumnHead, Row, Table, published
+from handloom.runtime.config.methods import METHODS, MethodsSettings
+from handloom.runtime.files import read_table
 
-PAPER = "paper_methods.csv"
+METRICS = (
+    Column("mono_m_mm", "Mono-M", "mm", "low"),
+    Column("dual_m_mm", "Dual-M", "mm", "low"),
+    Column("dual_m_own_r_mm", "Dual-M, own R", "mm"),
+)
+COMPARED = tuple(metric for metric in METRICS if metric.best)
+"""Those with a spread over seeds, a published value, and a best in bold."""
+COSTS = (Column("updates", "updates", digits=0), Column("seconds", "seconds", digits=0))
 LONG = "long"
-METRICS = ("mono_m_mm", "dual_m_mm")
-SCORES = ("headset", "pair", "method", "budget", "seed", "updates", "seconds", *METRICS, "dual_m_own_r_mm")
-_PROPOSED = "attachment to DetNet proposed here, the paper's is unpublished"
-
-
-class MethodFacts(NamedTuple):
-    """What the table says about a method besides numbers."""
-
-    name: str
-    source_free: bool
-    labels: str
-    """Whose labels the adaptation uses."""
-    note: str
-
-
-def method_facts(settings: MethodsSettings, fidelity: str) -> dict[str, MethodFacts]:
-    """Every method of the table, in its order."""
-    dagen, regda, sfdahpe = settings.dagen, settings.regda, settings.sfdahpe
-    discriminated = "mean feature" if settings.adda.features == "pooled" else "feature of each cell"
-    embedded = "per joint" if dagen.form == "joint" else "of the whole hand"
-    own = "its adapted R" if fidelity == "fixed" else "R(0)"
-    return {
-        "source_only": MethodFacts("Source-only", True, "none", "R(0) as published"),
-        "source_only_rays": MethodFacts("Source-only, R(0) with viewing rays", True, "none", "R(0) as for all below"),
-        "fine_tune": MethodFacts(
-            "Fine-tune",
-            True,
-            "target",
-            "batch norm statistics frozen; on the scored pairs: the paper's recipe is unknown",
-        ),
-        "fine_tune_bn": MethodFacts(
-            "Fine-tune, batch norm trained",
-            True,
-            "target",
-            "batch norm statistics trained; on the scored pairs: the paper's recipe is unknown",
-        ),
-        "adda": MethodFacts("ADDA", False, "none", f"{_PROPOSED}: discriminator on the trunk's {discriminated}"),
-        "dagen": MethodFacts(
-            "DAGEN",
-            False,
-            "source",
-            f"{_PROPOSED}: embeddings {embedded}, {dagen.neighbours} neighbours of {dagen.bank} source samples",
-        ),
-        "regda": MethodFacts(
-            "RegDA",
-            False,
-            "source",
-            f"{_PROPOSED}: second heat-map head; ramp of lambda {regda.ramp_updates:g} updates, long budget "
-            f"{regda.ramp_updates_long:g} (published 1000)",
-        ),
-        "sfdahpe": MethodFacts(
-            "SFDAHPE",
-            True,
-            "none",
-            f"repaired, the released code does not run; {_PROPOSED}: momentum {sfdahpe.momentum:g}, long budget "
-            f"{sfdahpe.momentum_long:g} (published 0.999)",
-        ),
-        "s2dhand": MethodFacts("S2DHand", True, "none", f"views merged by {own}"),
-    }
+_KEYS = [metric.key for metric in METRICS]
 
 
 def write_methods_table(
@@ -83,57 +34,71 @@ def write_methods_table(
     markdown: Path,
     html: Path,
     *,
-    settings: MethodsSettings,
+    methods: MethodsSettings,
     fidelity: str,
     preset: str,
 ) -> None:
     """Stage: gather the headsets' `method_scores` into the table; raises InputError for files that hold none."""
-    frame = pd.concat([read_table(path, SCORES) for path in scores], ignore_index=True)
-    table = methods_table(frame, settings, fidelity, preset)
-    write_table(csv, table)
-    write_text(markdown, as_markdown(table))
-    write_text(html, as_html(table))
+    columns = ("headset", "pair", "method", "budget", "seed", *_KEYS, *(cost.key for cost in COSTS))
+    frame = pd.concat([read_table(path, columns) for path in scores], ignore_index=True)
+    methods_table(frame, methods, fidelity, preset).write(csv, markdown, html)
 
 
-def methods_table(scores: pd.DataFrame, settings: MethodsSettings, fidelity: str, preset: str) -> pd.DataFrame:
+def methods_table(scores: pd.DataFrame, settings: MethodsSettings, fidelity: str, preset: str) -> Table:
     """One row per method, budget and headset.
 
     Each seed's value is the unweighted mean over the pairs; `..._std_mm` is over seeds, empty for one. `updates` and
     `seconds` are means per adaptation. A method or headset that the run left out has no numbers, and says so in `note`.
     """
-    facts = method_facts(settings, fidelity)
     paper = paper_means()
+    headsets, pairs = headsets_and_pairs(scores, paper_values("cross"))
     rows = []
-    for name, fact in facts.items():
+    for name, (title, source_free, labels, note) in _methods(settings, fidelity).items():
+        lacking = "add it to methods.names" if name in METHODS and name not in settings.names else ""
         for budget in (STANDARD, LONG) if name in settings.long_names else (STANDARD,):
-            for headset in HEADSETS:
+            for headset in headsets:
                 of = scores[(scores["method"] == name) & (scores["budget"] == budget) & (scores["headset"] == headset)]
                 published = paper.get((headset, name), {})
-                left_out = name not in (*settings.names, "source_only", "source_only_rays", "s2dhand")
-                lacking = "add it to methods.names" if left_out else f"add {headset} to headsets"
-                pairs = [pair for pair in PAIRS if pair in set(of["pair"])]
+                need = lacking or f"add {headset} to headsets"
                 rows.append(
                     {
-                        "method": fact.name,
-                        "source_free": "yes" if fact.source_free else "no",
-                        "labels": fact.labels,
+                        "method": title,
+                        "source_free": "yes" if source_free else "no",
+                        "labels": labels,
                         "headset": headset,
                         "budget": budget,
                         **_numbers(of),
-                        **{f"paper_{metric}": published.get(metric, np.nan) for metric in METRICS},
-                        "pairs": " ".join(pairs),
+                        **{f"paper_{metric.key}": published.get(metric.key, np.nan) for metric in COMPARED},
+                        "pairs": " ".join(pair for pair in pairs if pair in set(of["pair"])),
                         "fidelity": fidelity,
                         "preset": preset,
-                        "note": fact.note if len(of) else f"{fact.note}; not run: {lacking}",
+                        "note": note if len(of) else f"{note}; not run: {need}",
                     }
                 )
     table = pd.DataFrame(rows)
     types = {str(column): float for column in table if str(column).endswith("_mm")}
-    return table.astype(types).round(4).astype({"seeds": "Int64"})
+    frame = table.astype(types).round(4).astype({"seeds": "Int64"})
+    notes = dict.fromkeys(f"{row['method']}: {row['note']}" for row in frame.to_dict("records"))
+    return Table("Adaptation methods, cross-dataset", frame, [_block(frame)], _explanation(frame), list(notes))
+
+
+def _methods(settings: MethodsSettings, fidelity: str) -> dict[str, tuple[str, bool, str, str]]:
+    """Title, whether source-free, whose labels it uses, and a note: the source network, compared methods, S2DHand."""
+    own = "its adapted R" if fidelity == "fixed" else "R(0)"
+    compared = {}
+    for name, row in METHODS.items():
+        labels = "target" if row.with_labels else "source" if row.source == "labels" else "none"
+        compared[name] = row.title, row.source == "none", labels, row.note(settings.of(name))
+    return {
+        "source_only": ("Source-only", True, "none", "R(0) as published"),
+        "source_only_rays": ("Source-only, R(0) with viewing rays", True, "none", "R(0) as for all below"),
+        **compared,
+        "s2dhand": ("S2DHand", True, "none", f"views merged by {own}"),
+    }
 
 
 def paper_means() -> dict[tuple[str, str], dict[str, float]]:
-    """The paper's means over six pairs, cross-dataset, by headset and method (facts/comparisons.md 1.1).
+    """The paper's means over six pairs, cross-dataset, by headset and method.
 
     Source-only and S2DHand are the overall rows of the paper's main table; RegDA's come from a reader's note. Of the
     other methods no number is known here.
@@ -143,26 +108,55 @@ def paper_means() -> dict[tuple[str, str], dict[str, float]]:
     for row in main[main["pair"] == OVERALL].to_dict("records"):
         for name, column in (("source_only", "baseline_mm"), ("s2dhand", "s2dhand_mm")):
             found.setdefault((row["headset"], name), {})[f"{row['metric']}_mm"] = row[column]
-    with resources.files("handloom.data").joinpath(PAPER).open(encoding="utf-8") as file:
-        for row in pd.read_csv(file).to_dict("records"):
-            found[row["headset"], row["method"]] = {metric: row[metric] for metric in METRICS}
+    for row in published("methods").to_dict("records"):
+        found[row["headset"], row["method"]] = {str(name): row[name] for name in row if str(name).endswith("_mm")}
     return found
 
 
 def _numbers(scores: pd.DataFrame) -> dict[str, object]:
     """Means over pairs, then over seeds, of one method's scores."""
-    if scores.empty:
-        nothing = dict.fromkeys(
-            ["updates", "seconds", *(f"{m[:-3]}{end}" for m in METRICS for end in ("_mm", "_std_mm"))], np.nan
-        )
-        return {**nothing, "dual_m_own_r_mm": np.nan, "seeds": 0}
-    by_seed = scores.groupby(scores["seed"].fillna(-1))[[*METRICS, "dual_m_own_r_mm"]].mean()
-    mean, deviation = by_seed.mean(), by_seed.std(ddof=1)
-    numbers: dict[str, object] = {
-        "updates": round(float(scores["updates"].mean()), 1),
-        "seconds": round(float(scores["seconds"].mean()), 1),
-    }
+    by_seed = scores.groupby(scores["seed"].fillna(-1))[_KEYS].mean()
+    means, deviations = by_seed.mean(), by_seed.std(ddof=1)
+    numbers: dict[str, object] = {cost.key: round(float(scores[cost.key].mean()), 1) for cost in COSTS}
     for metric in METRICS:
-        numbers |= {metric: float(mean[metric]), f"{metric[:-3]}_std_mm": float(deviation[metric])}
-    seeds = int(scores["seed"].notna().any() and len(by_seed))
-    return {**numbers, "dual_m_own_r_mm": float(mean["dual_m_own_r_mm"]), "seeds": seeds}
+        numbers[metric.key] = float(means[metric.key])
+        if metric in COMPARED:
+            numbers[_spread(metric)] = float(deviations[metric.key])
+    return {**numbers, "seeds": int(scores["seed"].notna().any() and len(by_seed))}
+
+
+def _spread(metric: Column) -> str:
+    return f"{metric.key.removesuffix('_mm')}_std_mm"
+
+
+def _block(frame: pd.DataFrame) -> Block:
+    headsets = list(dict.fromkeys(frame["headset"]))
+    shown = [*METRICS, *(Column(f"paper_{metric.key}", f"paper {metric.name}") for metric in COMPARED)]
+    heads = [ColumnHead(name, text=True) for name in ("method", "source-free", "labels", "budget")]
+    heads += [ColumnHead(cost.name) for cost in COSTS]
+    heads += [ColumnHead(column.name, headset_name(headset)) for headset in headsets for column in shown]
+    rivals = frame[frame["labels"] != "target"]  # who adapts with the target's labels is no rival of the others
+    rows = []
+    for _, group in frame.groupby(["method", "budget"], sort=False):
+        first = group.iloc[0]
+        cells = [Cell(str(first[name])) for name in ("method", "source_free", "labels", "budget")]
+        cells += [cost.cell(group[cost.key].mean()) for cost in COSTS]
+        for row in group.to_dict("records"):
+            others = rivals[(rivals["headset"] == row["headset"]) & (row["labels"] != "target")]
+            cells += [column.cell(row[column.key], row.get(_spread(column)), others[column.key]) for column in shown]
+        rows.append(Row(cells))
+    return Block(heads, rows)
+
+
+def _explanation(frame: pd.DataFrame) -> str:
+    pairs = sorted({pair for listed in frame["pairs"] for pair in str(listed).split()})
+    seeds = int(frame["seeds"].max())
+    spread = f"± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    return (
+        "Millimetres, lower is better; the best of each column without target labels is bold. Mean over the camera "
+        f"pairs {', '.join(pairs)}, {spread}. All methods start from the same network and see the same images in the "
+        "same order; the last update is scored, whatever its score. Dual-M merges the views by R(0), that of S2DHand "
+        "by its own; Dual-M, own R, by the rotation that the adapted network's poses show. Seconds are wall time per "
+        f"adaptation. Preset {frame['preset'].iloc[0]}, fidelity {frame['fidelity'].iloc[0]}. The paper's numbers are "
+        "means over six pairs of its own data."
+    )

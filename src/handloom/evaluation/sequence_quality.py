@@ -4,7 +4,7 @@ No annotation is needed: shares of frames, distances in the image, and sides of 
 limits are those between the videos of docs/hold.md and docs/real_video.md that went well and those that did not.
 """
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,20 +13,31 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, UInt8
 
-from handloom.datasets.frames_file import read_frames_file
-from handloom.datasets.mask_labels import LEFT_HAND, OBJECT, RIGHT_HAND
-from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
-from handloom.hand.mano import HandModel, skin
-from handloom.reconstruction.neighbours import NeighbourSearch
-from handloom.runtime.artifacts import Header, read_arrays
+from handloom.datasets.frames import read_frames
+from handloom.datasets.masks import LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
+from handloom.estimators.hands.found import FoundHands
+from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.evaluation.table import Block, Cell, ColumnHead, Row, Table
+from handloom.geometry.camera import project
+from handloom.geometry.neighbours import NeighbourSearch
+from handloom.geometry.surfaces import sphere_directions
+from handloom.hand.mano import HandModel
+from handloom.hand.models import configured_hand
+from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import write_table
+from handloom.runtime.files import read_table, write_table
 
 COLUMNS = ("sequence", "stage", "measure", "value", "unit", "good", "fair", "verdict", "frames", "advice")
+_SHOWN = ("stage", "measure", "value", "good", "verdict", "advice", "frames")
 GOOD, FAIR, POOR, UNKNOWN = "good", "fair", "poor", "not known"
 _LISTED = 12
+"""Frames named of a measure: a cell of the table holds no more."""
 _SEEN_WITHIN_DEG = 30.0
+"""Of a surface seen from farther aside, SfM finds few features."""
 _DIRECTIONS = 400
+"""Directions that the sides seen are counted in: a quarter of a percent each."""
+_NEAREST_M = 1e-6
+"""What is projected lies farther away: a point in the camera's own plane would divide by zero."""
 _OFF_SHARE = 0.25
 """A key point farther from the network's than this share of the hand's extent in the image is off."""
 
@@ -73,80 +84,65 @@ LIMITS = (
 """Every measure, in the order of the stages."""
 
 
-@dataclass(frozen=True)
-class StageFiles:
-    """What the stages before the fields left of a sequence."""
-
-    frames_json: Path
-    frames: Path
-    masks: Path
-    object_poses: Path
-    hand_estimates: Path
-    aligned: Path
-
-
 class _Found(NamedTuple):
     value: float
     bad: Bool[np.ndarray, " frames"] | None = None
     """Frames to look at."""
 
 
-def write_sequence_quality(files: StageFiles, hand_model: HandModel, output: Path, *, sequence: str) -> None:
-    """Stage: write and print the quality table of a sequence; raises InputError for files that do not fit together."""
-    table = sequence_quality(files, hand_model, sequence)
-    write_table(output, table)
-    poor = table[table["verdict"].isin([FAIR, POOR])]
-    for row in poor.itertuples():
-        value = f"{row.value:g} {row.unit}".strip()
-        print(f"{sequence}: {row.measure} {value} is {row.verdict}; {row.advice}")
-    print(f"{sequence}: {(table['verdict'] == GOOD).sum()} of {len(table)} measures are good")
+def write_sequence_quality(
+    frames_json: Path,
+    frames: Path,
+    masks: Path,
+    object_poses: Path,
+    hand_estimates: Path,
+    aligned: Path,
+    table: Path,
+    *,
+    sequence: str,
+    hand: Path | None = None,
+) -> None:
+    """Stage: one row a measure: its value, the limits, the verdict, frames that fail, what to film or set better.
 
-
-def sequence_quality(files: StageFiles, hand_model: HandModel, sequence: str) -> pd.DataFrame:
-    """One row a measure: its value, the limits, the verdict, frames that fail, and what to film or set better."""
-    names = read_frames_file(files.frames_json).names
-    labels = read_label_sequence(files.masks, frame_paths(files.frames))
-    poses, poses_header = read_arrays(files.object_poses, "object_poses")
-    hands, _ = read_arrays(files.hand_estimates, "hand_estimates")
-    aligned, _ = read_arrays(files.aligned, "aligned")
-    counts = {
-        str(files.masks): len(labels),
-        str(files.object_poses): len(poses["registered"]),
-        str(files.hand_estimates): len(hands["found"]),
-        str(files.aligned): len(aligned["hand_rotvec"]),
-    }
-    if set(counts.values()) != {len(names)}:
+    What is not good is printed as well. Raises InputError for files that do not fit together.
+    """
+    taken = read_frames(frames, frames_json)
+    names, labels = taken.names, read_masks(masks, taken)
+    poses, hands = ObjectPoses.load(object_poses), FoundHands.load(hand_estimates)
+    placed = SequencePoses.load(aligned)
+    lengths = {object_poses: len(poses.registered), hand_estimates: len(hands.found), aligned: len(placed.hand_rotvec)}
+    if set(lengths.values()) != {len(names)}:
+        counts = {str(path): length for path, length in lengths.items()}
         raise InputError(
-            f"{files.frames_json}: lists {len(names)} frames, but the stages after it have {counts}; run them again"
+            f"{frames_json}: lists {len(names)} frames, but the stages after it have {counts}; run them again"
         )
     found = {
         "frames": _Found(float(len(names))),
         **_of_masks(labels),
-        **_of_object_poses(poses, poses_header),
+        **_of_object_poses(poses),
         **_of_hands(hands),
-        **_of_alignment(aligned, hands, labels, hand_model),
+        **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
     }
-    rows = [_row(sequence, limits, found[limits.measure], names) for limits in LIMITS]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = pd.DataFrame([_row(sequence, limits, found[limits.measure], names) for limits in LIMITS])
+    write_table(table, rows[list(COLUMNS)])
+    for row in rows[rows["verdict"].isin([FAIR, POOR])].itertuples():
+        value = f"{row.value:g} {row.unit}".strip()
+        print(f"{sequence}: {row.measure} {value} is {row.verdict}; {row.advice}")
+    print(f"{sequence}: {(rows['verdict'] == GOOD).sum()} of {len(rows)} measures are good")
 
 
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
     verdict = limits.verdict(found.value)
-    bad = (
-        [] if found.bad is None else [Path(name).stem for name, is_bad in zip(names, found.bad, strict=True) if is_bad]
-    )
-    listed = " ".join(bad[:_LISTED]) + (f" ... ({len(bad)} in all)" if len(bad) > _LISTED else "")
+    bad = [] if found.bad is None else [Path(names[frame]).stem for frame in np.flatnonzero(found.bad)]
     word = "at least" if limits.good >= limits.fair else "at most"
     return {
+        **limits._asdict(),
         "sequence": sequence,
-        "stage": limits.stage,
-        "measure": limits.measure,
         "value": round(found.value, 3),
-        "unit": limits.unit,
         "good": f"{word} {limits.good:g}",
         "fair": f"{word} {limits.fair:g}",
         "verdict": verdict,
-        "frames": listed,
+        "frames": " ".join(bad[:_LISTED]) + (f" ... ({len(bad)} in all)" if len(bad) > _LISTED else ""),
         "advice": "" if verdict in (GOOD, UNKNOWN) else limits.advice,
     }
 
@@ -164,14 +160,14 @@ def _of_masks(labels: UInt8[np.ndarray, "frames height width"]) -> dict[str, _Fo
     }
 
 
-def _of_object_poses(poses: dict[str, np.ndarray], header: Header) -> dict[str, _Found]:
-    features = header.extra.get("median_features", "")
+def _of_object_poses(poses: ObjectPoses) -> dict[str, _Found]:
+    features = np.nan if poses.median_features is None else float(poses.median_features)
     return {
-        "frames registered": _share(poses["registered"]),
-        "reprojection error": _Found(float(poses["reprojection_px"])),
-        "features in the median frame": _Found(float(features) if features else np.nan),
-        "points of the object": _Found(float(len(poses["points_object"]))),
-        "sides of the object seen": _Found(100 * sides_seen(poses["cam_from_object"], poses["points_object"])),
+        "frames registered": _share(poses.registered),
+        "reprojection error": _Found(poses.reprojection_px),
+        "features in the median frame": _Found(features),
+        "points of the object": _Found(float(len(poses.points_object))),
+        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object, poses.points_object)),
     }
 
 
@@ -180,58 +176,47 @@ def sides_seen(cam_from_object: Float[np.ndarray, "frames 4 4"], points_object: 
     rotation, translation = cam_from_object[:, :3, :3], cam_from_object[:, :3, 3]
     cameras = -np.einsum("fji,fj->fi", rotation, translation) - np.median(points_object, 0)
     views = cameras / np.maximum(np.linalg.norm(cameras, axis=1, keepdims=True), 1e-12)
-    # A Fibonacci lattice has nearly the same area about each of its points.
-    index = np.arange(_DIRECTIONS) + 0.5
-    height, turn = 1 - 2 * index / _DIRECTIONS, np.pi * (1 + 5**0.5) * index
-    ring = np.sqrt(1 - height**2)
-    directions = np.stack([ring * np.cos(turn), ring * np.sin(turn), height], 1)
-    nearest = (directions @ views.T).max(1)
+    nearest = (sphere_directions(_DIRECTIONS) @ views.T).max(1)
     return float((nearest >= np.cos(np.deg2rad(_SEEN_WITHIN_DEG))).mean())
 
 
-def _of_hands(hands: dict[str, np.ndarray]) -> dict[str, _Found]:
-    seen = hands["found"]
+def _of_hands(hands: FoundHands) -> dict[str, _Found]:
+    seen = hands.found
     return {
         "frames with a hand": _share(seen),
-        "the network's confidence": _Found(_median(hands["confidence"][seen].mean(1))),
+        "the network's confidence": _Found(_median(hands.confidence[seen].mean(1))),
         "hand's side in the image": _Found(_median(_hand_side_px(hands)[seen])),
     }
 
 
-def _hand_side_px(hands: dict[str, np.ndarray]) -> Float[np.ndarray, " frames"]:
-    points = hands["keypoints_px"]
+def _hand_side_px(hands: FoundHands) -> Float[np.ndarray, " frames"]:
+    points = hands.keypoints_px
     return np.asarray((points.max(1) - points.min(1)).max(1), float)
 
 
 def _of_alignment(
-    aligned: dict[str, np.ndarray],
-    hands: dict[str, np.ndarray],
+    aligned: SequencePoses,
+    poses: ObjectPoses,
+    hands: FoundHands,
     labels: UInt8[np.ndarray, "frames height width"],
     hand_model: HandModel,
 ) -> dict[str, _Found]:
-    shape = torch.from_numpy(aligned["hand_shape"]).expand(len(labels), -1)
-    pose, place = (torch.from_numpy(aligned[name]) for name in ("hand_rotvec", "hand_translation_cam_m"))
-    hand = skin(hand_model.to(dtype=pose.dtype), pose_rotvec=pose, shape=shape, translation_m=place)
-    keypoints = _project(hand.keypoints_m.numpy(), aligned["intrinsics"])
-    seen = hands["found"]
+    hand = aligned.hand.to(torch.float32).skinned(hand_model)
+    keypoints = project(hand.keypoints_m.double().numpy(), poses.intrinsics, _NEAREST_M)
+    seen = hands.found
     off = np.full(keypoints.shape[:2], np.nan)
-    distance = np.linalg.norm(keypoints[seen] - hands["keypoints_px"][seen], axis=-1)
+    distance = np.linalg.norm(keypoints[seen] - hands.keypoints_px[seen], axis=-1)
     off[seen] = distance / np.maximum(_hand_side_px(hands)[seen], 1.0)[:, None]
     frame_off = np.full(len(labels), np.nan)
     frame_off[seen] = np.median(off[seen], 1)
-    points = np.einsum("fij,nj->fni", aligned["object_rotation"], aligned["object_scale"] * aligned["points_object"])
-    points = points + aligned["object_translation_m"][:, None]
+    points = aligned.object.to(torch.float64).placed(torch.from_numpy(poses.points_object).double()).numpy()
+    on_image = project(points, poses.intrinsics, _NEAREST_M)
     return {
         "model's key points off the network's": _Found(100 * _median(frame_off[seen]), frame_off > _OFF_SHARE),
         "key points on the hand or the object": _Found(100 * _inside(keypoints, labels)),
-        "object's points inside the masks": _Found(100 * _inside(_project(points, aligned["intrinsics"]), labels)),
+        "object's points inside the masks": _Found(100 * _inside(on_image, labels)),
         "hand's distance to the object": _Found(1000 * _median(_nearest_m(hand.vertices_m.numpy(), points))),
     }
-
-
-def _project(points_cam: np.ndarray, intrinsics: np.ndarray) -> Float[np.ndarray, "frames points 2"]:
-    image = points_cam @ intrinsics.T
-    return np.asarray(image[..., :2] / np.maximum(image[..., 2:], 1e-6))
 
 
 def _inside(pixels: Float[np.ndarray, "frames points 2"], labels: UInt8[np.ndarray, "frames height width"]) -> float:
@@ -264,3 +249,29 @@ def _share(good: Bool[np.ndarray, " frames"]) -> _Found:
 
 def _median(values: np.ndarray) -> float:
     return float(np.median(values)) if len(values) else float("nan")
+
+
+def write_hold_quality(tables: Sequence[Path], csv: Path, html: Path) -> None:
+    """Stage: gather sequences' `quality.csv` into one table; raises InputError for a file that is none."""
+    frame = pd.concat([read_table(path, COLUMNS) for path in tables], ignore_index=True)
+    frame[["unit", "frames", "advice"]] = frame[["unit", "frames", "advice"]].fillna("")
+    Table(
+        title="How well each stage of HOLD did",
+        frame=frame,
+        blocks=[_block(str(sequence), rows) for sequence, rows in frame.groupby("sequence", sort=False)],
+        explanation="No annotation is needed for these. Frames are those to look at, by the names they came with.",
+    ).write(csv, html=html)
+
+
+def _block(sequence: str, frame: pd.DataFrame) -> Block:
+    """A sequence, with how many measures got each verdict."""
+    counts = ", ".join(f"{(frame['verdict'] == name).sum()} {name}" for name in (GOOD, FAIR, POOR, UNKNOWN))
+    heads = [ColumnHead(name, text=name != "value") for name in _SHOWN]
+    rows = [Row([_cell(row, name) for name in _SHOWN]) for row in frame.to_dict("records")]
+    return Block(heads, rows, sequence, counts)
+
+
+def _cell(row: Mapping[Hashable, Any], name: str) -> Cell:
+    if name == "value":
+        return Cell("-" if pd.isna(row["value"]) else f"{row['value']:g} {row['unit']}")
+    return Cell(str(row[name]), style=str(row[name]) if name == "verdict" else "")

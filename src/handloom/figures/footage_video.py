@@ -1,4 +1,4 @@
-"""Video of a camera pair: the fused pose, before and after adaptation, over both views and in space."""
+"""Fused poses of a camera pair: a video, before and after adaptation, over both views and in space, and a skeleton."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,38 +7,47 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from handloom.figures.hold_videos import median_rate
-from handloom.figures.painted_skeleton import FINGER_RGB, Picture, paint_skeleton, paint_text, resized, rgb_of
-from handloom.figures.style import ORANGE, SKY
-from handloom.figures.video_file import write_video
-from handloom.footage.hands_file import FootageHands, read_hands
-from handloom.footage.poses_file import FootagePoses, read_poses
+from handloom.adaptation.fused_poses import FusedPoses
+from handloom.datasets.frames import Picture, read_frames
+from handloom.estimators.hands.found import FoundHands, camera_turns
+from handloom.figures.gltf import animated_glb, rising
+from handloom.figures.skeleton import paint_skeleton, paint_text, resized
+from handloom.figures.style import ORANGE, SKY, rgb_of
+from handloom.figures.video_file import median_rate, write_video
+from handloom.runtime.files import write_bytes
 from handloom.runtime.images import read_rgb
 
-BEFORE_RGB, AFTER_RGB = rgb_of(ORANGE), rgb_of(SKY)
-_HEIGHT_PX = 320
+_BEFORE_RGB, _AFTER_RGB = rgb_of(ORANGE), rgb_of(SKY)
+_HEIGHT_PX = 320  # of a panel; three stand side by side
 _SIDE_VIEW = Rotation.from_euler("yx", [50, -20], degrees=True)
+"""From the left camera to one that looks from aside and a little from above, so that depth shows."""
 _REACH = 0.7
 """Half of the space shown, in the farthest joint's distance from the wrist."""
 _MARGIN = 0.35
 """Room about the hand's path, as a share of its extent."""
 
 
-def write_footage_video(poses_npz: Path, frames: tuple[Path, Path], hands: tuple[Path, Path], output: Path) -> None:
-    """Stage: per pair of frames the left and the right picture and the fused pose; MP4 at the left view's rate.
+def write_footage_video(
+    poses: Path,
+    frames: tuple[Path, Path],
+    frames_json: tuple[Path, Path],
+    hands: tuple[Path, Path],
+    video: Path,
+    skeleton: Path,
+) -> None:
+    """Stage: per pair of frames the left and the right picture and the fused pose, and the poses as an animated GLB.
 
-    Fused poses are laid over by the scale and shift that bring them nearest to the key points of hands.npz: no
-    camera's place is known.
+    The MP4 plays at the left view's rate. Fused poses are laid over by the scale and shift that bring them nearest to
+    the key points of `hands`: no camera's place is known.
     """
-    poses, seen = read_poses(poses_npz), [read_hands(path) for path in hands]
-    mirrored = [header.extra["side"] == "left" and header.extra["backend"] == "detnet" for _, header in seen]
-    pictures = overlaid(poses, [sorted(folder.glob("*.png")) for folder in frames], [h for h, _ in seen], mirrored)
-    write_video(output, pictures, frames_per_second=median_rate(poses.times_left_s))
+    fused, found = FusedPoses.load(poses), [FoundHands.load(path) for path in hands]
+    images = [read_frames(*each).pictures for each in zip(frames, frames_json, strict=True)]
+    pictures = overlaid(fused, images, found)
+    write_video(video, pictures, frames_per_second=median_rate(fused.times_left_s))
+    write_bytes(skeleton, animated_glb(fused.joints_m, rising(fused.times_left_s)))
 
 
-def overlaid(
-    poses: FootagePoses, images: list[list[Path]], hands: list[FootageHands], mirrored: list[bool]
-) -> Iterator[Picture]:
+def overlaid(poses: FusedPoses, images: list[list[Path]], hands: list[FoundHands]) -> Iterator[Picture]:
     """The pictures of the video."""
     reach_m = _REACH * float(np.linalg.norm(poses.joints_m, axis=-1).max())
     views = (
@@ -57,16 +66,15 @@ def overlaid(
             left, top, right, bottom = windows[view]
             width = 2 * round(_HEIGHT_PX * picture.shape[1] / picture.shape[0] / 2)
             panel, scale = resized(picture[top:bottom, left:right], width, _HEIGHT_PX)
-            panel = np.ascontiguousarray(panel)
             for joints, colour in (
-                (poses.joints_before_m[pair] @ turn_before.T, BEFORE_RGB),
-                (poses.joints_m[pair] @ turn.T, AFTER_RGB),
+                (poses.joints_before_m[pair] @ turn_before.T, _BEFORE_RGB),
+                (poses.joints_m[pair] @ turn.T, _AFTER_RGB),
             ):
-                pixels = reprojected(joints, hands[view], row, mirrored[view]) - [left, top]
+                pixels = reprojected(joints, hands[view], row) - [left, top]
                 paint_skeleton(panel, scale * pixels, colour)
             paint_text(panel, ("left ", "right ")[view] + str((poses.names_left, poses.names_right)[view][pair]))
-            paint_text(panel, "before", 1, BEFORE_RGB)
-            paint_text(panel, "after", 2, AFTER_RGB)
+            paint_text(panel, "before", 1, _BEFORE_RGB)
+            paint_text(panel, "after", 2, _AFTER_RGB)
             panels.append(panel)
         yield np.concatenate([*panels, _in_space(poses.joints_m[pair], reach_m)], axis=1)
 
@@ -83,16 +91,14 @@ def hand_window(keypoints_px: Float[np.ndarray, "frames 21 2"], size: tuple[int,
     return left, top, left + wide, top + tall
 
 
-def reprojected(
-    joints_m: Float[np.ndarray, "21 3"], hands: FootageHands, row: int, mirrored: bool
-) -> Float[np.ndarray, "21 2"]:
+def reprojected(joints_m: Float[np.ndarray, "21 3"], hands: FoundHands, row: int) -> Float[np.ndarray, "21 2"]:
     """Pixels of a pose along a view's camera axes: s x' + t, x' as a camera sees it that looks at the hand.
 
     s and t are the least-squares fit to the view's key points.
     """
-    about_axis = Rotation.from_euler("z", hands.angle_rad[row]).as_matrix()
-    mirror = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
-    towards = hands.cam_from_crop[row] @ mirror @ about_axis.T
+    towards = np.eye(3)
+    if hands.intrinsics is not None:
+        towards = camera_turns(hands.centre_px[[row]], hands.intrinsics, hands.ray_share)[0]
     seen = (joints_m @ towards)[:, :2]
     wanted = hands.keypoints_px[row]
     about, middle = seen - seen.mean(0), wanted.mean(0)
@@ -105,6 +111,6 @@ def _in_space(joints_m: Float[np.ndarray, "21 3"], reach_m: float) -> Picture:
     panel = np.full((_HEIGHT_PX, _HEIGHT_PX, 3), 245, np.uint8)
     middle = joints_m.mean(0)
     seen = _SIDE_VIEW.apply(joints_m - middle)[:, :2]
-    paint_skeleton(panel, _HEIGHT_PX / 2 * (1 + seen / reach_m), FINGER_RGB)
+    paint_skeleton(panel, _HEIGHT_PX / 2 * (1 + seen / reach_m))
     paint_text(panel, "fused, from the side")
     return panel

@@ -1,35 +1,34 @@
 """A reconstructed sequence as the figures show it: the frames' pictures, the camera, hand and object in each frame."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
+from scipy.spatial import cKDTree
 
-from handloom.datasets.frames_file import read_frames_file
-from handloom.evaluation.frame_meshes import PREDICTIONS
-from handloom.runtime.artifacts import read_arrays
+from handloom.datasets.frames import read_frames
+from handloom.datasets.hand_and_object import HandAndObject, HoldPredictions
+from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture, vertex_normals
 from handloom.runtime.errors import InputError
-from handloom.runtime.finite_arrays import read_finite_arrays
 from handloom.runtime.images import read_rgb
 
-HAND_RGB = (229, 178, 140)
-OBJECT_RGB = (86, 150, 200)
+HAND_RGB, OBJECT_RGB = (229, 178, 140), (86, 150, 200)
+_COLOUR_FRAMES = 24
+"""Enough for every side of an object that is turned once around; each costs a picture of the meshes."""
+_DEPTH_SLACK = 0.01
+"""How far behind the visible surface a vertex may lie and still be seen, as a share of the surface's depth."""
+_LEAST_FACING = 0.2
+"""Cosine of the angle to the camera below which a photograph smears over the surface."""
 
 
 @dataclass(frozen=True)
-class HoldSequence:
+class HoldSequence(HandAndObject):
     """What `predictions.npz`, the frames and the camera tell; metres, OpenCV camera."""
 
-    names: list[str]
-    pictures: list[Path]
     intrinsics: Float[np.ndarray, "3 3"]
-    object_vertices_m: Float[np.ndarray, "vertices 3"]
-    object_faces: Int[np.ndarray, "faces 3"]
-    cam_from_object: Float[np.ndarray, "frames 4 4"]
-    hand_vertices_cam_m: Float[np.ndarray, "frames hand 3"]
-    hand_joints_cam_m: Float[np.ndarray, "frames 21 3"]
-    hand_faces: Int[np.ndarray, "hand_faces 3"]
+    pictures: list[Path]
 
     @property
     def usable(self) -> list[int]:
@@ -46,6 +45,50 @@ class HoldSequence:
         """The photograph of a frame."""
         return read_rgb(self.pictures[frame])
 
+    def meshes(self, frame: int) -> list[PaintedMesh]:
+        """Object and hand in a frame's camera, each in one colour."""
+        return [one_colour(self.object_cam_m(frame), self.object_faces, OBJECT_RGB), self.hand(frame)]
+
+    def hand(self, frame: int) -> PaintedMesh:
+        """The hand in a frame's camera."""
+        return one_colour(self.hand_vertices_cam_m[frame], self.hand_faces, HAND_RGB)
+
+    def painted_object(self, frame: int) -> PaintedMesh:
+        """The object in a frame's camera, in the colours of the photographs."""
+        return PaintedMesh(self.object_cam_m(frame), self.object_faces, self.object_colours)
+
+    @cached_property
+    def object_colours(self) -> UInt8[np.ndarray, "vertices 3"]:
+        """A colour for each vertex of the object: the mean over at most 24 frames in which the vertex is seen.
+
+        Seen means turned towards the camera, and hidden neither by the object nor by the hand; frames count with the
+        squared cosine at which they look. A vertex that is never seen takes over its nearest neighbour's colour.
+        """
+        sums = np.zeros((len(self.object_vertices_m), 3))
+        weights = np.zeros(len(sums))
+        for frame in self.usable[:: -(-len(self.usable) // _COLOUR_FRAMES)]:
+            image = self.picture(frame)
+            height, width = image.shape[:2]
+            vertices = self.object_cam_m(frame)
+            picture = take_picture(self.meshes(frame), self.intrinsics, height, width)
+            pixels = vertices @ self.intrinsics.T
+            column, row = np.rint(pixels[:, :2] / np.maximum(pixels[:, 2:], 1e-6)).astype(int).T
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (vertices[:, 2] > 0)
+            column, row = column.clip(0, width - 1), row.clip(0, height - 1)
+            facing = -(vertex_normals(vertices, self.object_faces) * vertices).sum(1) / np.linalg.norm(vertices, axis=1)
+            of_object, depth = picture.mesh[row, column] == 0, picture.depth_m[row, column]
+            seen = inside & (facing > _LEAST_FACING) & of_object & (vertices[:, 2] <= depth * (1 + _DEPTH_SLACK))
+            weight = np.where(seen, facing**2, 0.0)
+            sums += weight[:, None] * image[row, column]
+            weights += weight
+        known = weights > 0
+        if not known.any():
+            return np.tile(np.array(OBJECT_RGB, np.uint8), (len(sums), 1))
+        colours = sums / np.where(known, weights, 1.0)[:, None]
+        _, nearest = cKDTree(self.object_vertices_m[known]).query(self.object_vertices_m[~known])
+        colours[~known] = colours[known][nearest]
+        return colours.round().astype(np.uint8)
+
 
 def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path) -> HoldSequence:
     """Put the files of a sequence together.
@@ -53,27 +96,18 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path) -> Ho
     `frames` is the folder of `%04d.png` that `frames_json` lists. Raises InputError when a predicted frame has no
     picture, no frame is usable, or the predictions hold no finite camera.
     """
-    arrays, _ = read_arrays(predictions, PREDICTIONS)
-    intrinsics = read_finite_arrays(predictions, PREDICTIONS, ("intrinsics",))[0]["intrinsics"]
-    row_of = {name: row for row, name in enumerate(read_frames_file(frames_json).names)}
-    names = [str(name) for name in arrays["names"]]
-    strangers = [name for name in names if name not in row_of]
+    found = HoldPredictions.load(predictions)
+    taken = read_frames(frames, frames_json)
+    row_of = {name: row for row, name in enumerate(taken.names)}
+    strangers = [name for name in found.names if name not in row_of]
     if strangers:
         raise InputError(
             f"{predictions}: predicts {len(strangers)} frames that {frames_json} does not list ({strangers[0]}, ...); "
             "extract the frames of the same sequence"
         )
-    sequence = HoldSequence(
-        names=names,
-        pictures=[frames / f"{row_of[name]:04d}.png" for name in names],
-        intrinsics=intrinsics.astype(np.float64),
-        object_vertices_m=arrays["object_vertices_m"].astype(np.float64),
-        object_faces=arrays["object_faces"].astype(np.int64),
-        cam_from_object=arrays["cam_from_object"].astype(np.float64),
-        hand_vertices_cam_m=arrays["hand_vertices_cam_m"].astype(np.float64),
-        hand_joints_cam_m=arrays["hand_joints_cam_m"].astype(np.float64),
-        hand_faces=arrays["hand_faces"].astype(np.int64),
-    )
+    wide = {"f": np.float64, "i": np.int64}
+    arrays = {name: array.astype(wide.get(array.dtype.kind, array.dtype)) for name, array in vars(found).items()}
+    sequence = HoldSequence(**arrays, pictures=[taken.pictures[row_of[name]] for name in found.names])
     if not sequence.usable:
         raise InputError(f"{predictions}: has no frame with both hand and object; there is nothing to show")
     return sequence

@@ -1,14 +1,16 @@
 """Pictures of meshes: embree finds the surface behind every pixel, a lamp at the camera lights it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import trimesh
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Int, UInt8
 
 _AMBIENT = 0.35
+"""Light on a face that is seen edge on, so that silhouettes are not black."""
 _NOTHING = -1
 
 
@@ -19,6 +21,10 @@ class PaintedMesh:
     vertices_m: Float[np.ndarray, "vertices 3"]
     faces: Int[np.ndarray, "faces 3"]
     colours_u8: UInt8[np.ndarray, "vertices 3"]
+
+    def turned(self, centre_m: Float[np.ndarray, "3"], angle_rad: float) -> "PaintedMesh":
+        """Turned as by `turned_about`."""
+        return replace(self, vertices_m=turned_about(self.vertices_m, centre_m, angle_rad))
 
 
 @dataclass(frozen=True)
@@ -121,11 +127,8 @@ def vertex_normals(
 ) -> Float[np.ndarray, "vertices 3"]:
     """Unit normals weighted by face area; zero for a vertex without faces."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    of_face = np.cross(b - a, c - a)
-    sums = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(of_face[:, axis], 3), len(vertices)) for axis in range(3)], axis=1
-    )
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+    of_face = np.cross(b - a, c - a).astype(np.float64)
+    return np.asarray(trimesh.geometry.mean_vertex_normals(len(vertices), faces, of_face))
 
 
 def _rays(intrinsics: np.ndarray, height_px: int, width_px: int) -> Float[np.ndarray, "pixels 3"]:

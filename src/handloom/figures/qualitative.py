@@ -3,32 +3,37 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
-from handloom.datasets.views import ViewSamples, load_views
-from handloom.evaluation.pair_predictions import (
-    PairPredictions,
-    align,
+from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.datasets.assembly_hands import headset_name, views_of
+from handloom.datasets.box_crops import project_in_crop
+from handloom.datasets.views import HandCrops, HandLabels
+from handloom.estimators.handoccnet import HandOccNetSettings
+from handloom.evaluation.headset_scores import (
+    ScoredPair,
     load_pair_predictions,
-    pair_truth,
+    load_sample_errors,
     source_pair_predictions,
-    views_of,
 )
-from handloom.evaluation.pose_metrics import joint_errors
-from handloom.evaluation.scores import load_sample_errors
-from handloom.figures.skeleton import draw_ghost, draw_skeleton, look_at, placed_in_crop, show_crop
-from handloom.figures.style import FINGER_COLOURS, SETTING_NAMES, drawn, headset_name
+from handloom.figures.skeleton import draw_ghost, draw_skeleton, look_at, show_crop
+from handloom.figures.style import FINGER_COLOURS, drawn, heading
+from handloom.runtime.config.sources import SETTING_NAMES
 from handloom.runtime.errors import InputError
 
 TRUTH = "ground truth"
 INPUT = "input"
-_COLUMN_IN, _GAP = 1.56, 0.08
+_COLUMN_IN, _ROW_IN, _GAP = 1.56, 1.42, 0.08  # the gap between views in columns
+_ABOVE_AND_BELOW_IN = 1.0
+"""Room for the title, the small print and the legend."""
 FEWEST_JOINTS = 15
 """A hand of which less can be seen tells a reader nothing."""
 
@@ -37,47 +42,26 @@ ViewNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class HeadsetResults:
-    """The files of one headset in one setting that the picture needs."""
-
-    headset: str
-    views: Sequence[Path]  # cameras 1 to 4
-    source_predictions: Path
-    rotations: Path
-    predictions: Sequence[Path]  # of S2DHand with one seed, all pairs
-    sample_errors: Path
-
-    @classmethod
-    def of(cls, headset: str, files: Mapping[str, Sequence[str]]) -> "HeadsetResults":
-        """One headset's files among those of all headsets, listed under the names of the fields."""
-
-        def own(name: str) -> list[Path]:
-            return [Path(path) for path in files[name] if f"/{headset}/" in path]
-
-        source, rotations, errors = (own(name)[0] for name in ("source_predictions", "rotations", "sample_errors"))
-        return cls(headset, own("views"), source, rotations, own("predictions"), errors)
-
-
-@dataclass(frozen=True)
 class Case:
     """One pair of hands to show, and why."""
 
     reason: str
     pair: str
-    row_1: int
-    row_2: int
+    rows: tuple[int, int]
+    """Of the two views' samples."""
 
 
 @dataclass(frozen=True)
 class CaseViews:
     """What is drawn of a case, view by view."""
 
+    reason: str
     title: str
-    images_u8: list[np.ndarray]
+    images_u8: list[UInt8[np.ndarray, "px px"]]
     is_left: bool
-    keypoints_px: dict[str, list[np.ndarray]]  # by column
+    keypoints_px: dict[str, list[Float[np.ndarray, "21 2"]]]  # by column
     errors_mm: dict[str, list[float]]
-    valid: list[np.ndarray]
+    valid: list[Float[np.ndarray, "21"]]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -86,30 +70,49 @@ class CaseViews:
 
 
 def draw_qualitative(
-    results: Sequence[HeadsetResults],
-    output: Path,
+    crops: Sequence[Path],
+    labels: Sequence[Path],
+    source_predictions: Sequence[Path],
+    rotations: Sequence[Path],
+    sample_errors: Sequence[Path],
+    predictions: Sequence[Path],
+    picture: Path,
     *,
     setting: str,
-    root_joint: int,
     seed: int,
-    others: Mapping[str, ViewNetwork] | None = None,
+    handoccnet: Path | None = None,
+    hand: Path | None = None,
+    handoccnet_settings: HandOccNetSettings | None = None,
     note: str = "",
 ) -> None:
     """Stage: for each headset the worst hand after adaptation, a typical one and the most improved one, in both views.
 
-    Skeletons are placed at the true root joint with the true bone 0-9, as they are scored, and projected into the crop;
-    numbers are mean errors over the view's valid joints. `others` are networks of other authors, by their names, each
-    with a column of its own; `note` is small print. Raises InputError when no hand shows enough joints.
+    Files lie in folders named by their headset; `predictions` are S2DHand's with one seed, of all pairs. Skeletons are
+    placed at the true root joint with the true bone 0-9, as they are scored, and projected into the crop; numbers are
+    mean errors over the view's valid joints. HandOccNet has a column where its weights, the MANO hand and its settings
+    are given; `note` is small print. Raises InputError when no hand shows enough joints.
     """
-    cases = [case for result in results for case in _cases_of(result, root_joint, seed, others or {})]
-    height, columns = 1.42 * len(cases), len(cases[0].columns)
-    with drawn(output, _COLUMN_IN * (2 * columns + _GAP), height + 1.0) as figure:
-        _draw_grid(figure, cases, height)
-        figure.text(0.01, 1 - 0.31 / (height + 1.0), note, ha="left", va="top", fontsize=7)
-        figure.suptitle(
-            f"S2DHand, {SETTING_NAMES[setting]}: worst, typical and most improved hand of each headset",
-            x=0.01, y=1 - 0.08 / (height + 1.0), ha="left", va="top", fontsize=11, fontweight="bold",
-        )  # fmt: skip
+    others: dict[str, ViewNetwork] = {}
+    if handoccnet is not None and handoccnet_settings is not None:
+        # Only here, as a picture without it needs no torch.
+        from handloom.estimators.handoccnet.hands import load
+        from handloom.hand.models import configured_hand
+
+        network = load(handoccnet, None, handoccnet_settings, configured_hand(hand), "cpu")
+        others["HandOccNet"] = network.joints_in_views
+    cases: list[CaseViews] = []
+    for files in zip(source_predictions, rotations, sample_errors, strict=True):
+        headset = files[0].parent.name
+        of, known, adapted = (
+            [path for path in paths if headset in path.parts] for paths in (crops, labels, predictions)
+        )
+        cases += cases_of(headset, of, known, adapted, *files, seed=seed, others=others)
+    height = _ROW_IN * len(cases) + _ABOVE_AND_BELOW_IN
+    with drawn(picture, _COLUMN_IN * (2 * len(cases[0].columns) + _GAP), height) as figure:
+        _draw_grid(figure, cases)
+        figure.text(0.01, 1 - 0.31 / height, note, ha="left", va="top", fontsize=7)
+        text = f"S2DHand, {SETTING_NAMES[setting]}: worst, typical and most improved hand of each headset"
+        heading(figure, text, y=1 - 0.08 / height, va="top")
 
 
 def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
@@ -138,84 +141,97 @@ def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
         ("typical", from_median.sort_values()),
         ("most improved", gain.sort_values(ascending=False)),
     ):
-        taken = {(case.pair, case.row_1, case.row_2) for case in cases}
+        taken = {(case.pair, *case.rows) for case in cases}
         # With a handful of samples the same hand may be all three.
         best = next((index for index in order.index if index not in taken), order.index[0])
-        cases.append(Case(reason, str(best[0]), int(best[1]), int(best[2])))
+        cases.append(Case(reason, str(best[0]), (int(best[1]), int(best[2]))))
     return cases
 
 
-def _cases_of(result: HeadsetResults, root_joint: int, seed: int, others: Mapping[str, ViewNetwork]) -> list[CaseViews]:
-    samples = [load_views(path) for path in result.views]
-    adapted = {found.pair: found for found in (load_pair_predictions(path, root_joint) for path in result.predictions)}
-    cases = choose_cases(load_sample_errors(result.sample_errors), seed)
+def cases_of(
+    headset: str,
+    crops: Sequence[Path],
+    labels: Sequence[Path],
+    predictions: Sequence[Path],
+    source_predictions: Path,
+    rotations: Path,
+    sample_errors: Path,
+    *,
+    seed: int,
+    others: Mapping[str, ViewNetwork],
+) -> list[CaseViews]:
+    """The chosen hands of one headset, whose cameras' crops and labels come in order; `others` are networks by name.
+
+    Raises InputError when a chosen hand is of a pair without predictions.
+    """
+    views = [(HandCrops.load(of), HandLabels.load(known)) for of, known in zip(crops, labels, strict=True)]
+    adapted = {found.pair: found for found in map(load_pair_predictions, predictions)}
     shown = []
-    for case in cases:
+    for case in choose_cases(load_sample_errors(sample_errors), seed):
         if case.pair not in adapted:
             raise InputError(
-                f"{result.sample_errors}: names pair {case.pair}, of which no predictions were given, only those of "
+                f"{sample_errors}: names pair {case.pair}, of which no predictions were given, only those of "
                 f"{sorted(adapted)}; give all pairs"
             )
-        source = source_pair_predictions(result.source_predictions, result.rotations, samples, case.pair, root_joint)
-        views = views_of(samples, case.pair)
+        source = source_pair_predictions(source_predictions, rotations, [known for _, known in views], case.pair)
         networks = {"baseline": source, "S2DHand": adapted[case.pair]}
-        networks |= {name: _seen_alone(network, case, views, source) for name, network in others.items()}
-        shown.append(_case_views(case, result.headset, networks, views, root_joint))
+        shown.append(_case_views(case, headset, networks, others, views_of(views, case.pair)))
     return shown
-
-
-def _seen_alone(
-    network: ViewNetwork, case: Case, views: tuple[ViewSamples, ViewSamples], like: PairPredictions
-) -> PairPredictions:
-    """The case by a network that takes each view alone."""
-    rows = (case.row_1, case.row_2)
-    images = np.stack([view.image_u8[row] for view, row in zip(views, rows, strict=True)])
-    is_left = np.array([view.is_left[row] for view, row in zip(views, rows, strict=True)])
-    return replace(like, variant="other", rows=np.array([rows]), joints=network(images, is_left)[None])
 
 
 def _case_views(
     case: Case,
     headset: str,
-    networks: dict[str, PairPredictions],
-    views: tuple[ViewSamples, ViewSamples],
-    root_joint: int,
+    networks: Mapping[str, PairPredictions],
+    others: Mapping[str, ViewNetwork],
+    views: tuple[tuple[HandCrops, HandLabels], tuple[HandCrops, HandLabels]],
 ) -> CaseViews:
-    rows = np.array([[case.row_1, case.row_2]])
-    truth = pair_truth(views, rows)
+    """A case by networks that took both views, and by others, each of which takes the two alone."""
+    rows = np.array([case.rows])
+    seen = [(known, row) for (_, known), row in zip(views, case.rows, strict=True)]
+    images = [crops.image_u8[row, ..., 0] for (crops, _), row in zip(views, case.rows, strict=True)]
+    is_left = np.array([known.is_left[row] for known, row in seen])
+    predictions = {
+        name: replace(found, rows=rows, joints=found.joints[(found.rows == rows).all(axis=1)][:1])
+        for name, found in networks.items()
+    }
+    like = predictions["baseline"]
+    for name, network in others.items():
+        predictions[name] = replace(like, variant="other", joints=network(np.stack(images), is_left)[None])
+
+    def placed(poses_mm: Float[np.ndarray, "2 21 3"], root_joint: int) -> list[Float[np.ndarray, "21 2"]]:
+        """Key points in the 256-pixel crops of root-relative poses that are put at the true root joint."""
+        roots_m = [known.joints_cam_m[row, root_joint].astype(np.float64) for known, row in seen]
+        return [
+            project_in_crop(pose_mm / 1000 + root_m, known.focal_px[row], known.principal_point_px[row])
+            for pose_mm, root_m, (known, row) in zip(poses_mm, roots_m, seen, strict=True)
+        ]
+
     keypoints: dict[str, list[np.ndarray]] = {}
     errors: dict[str, list[float]] = {}
-    for name, predictions in networks.items():
-        found = predictions.joints[(predictions.rows == rows).all(axis=1)]
-        poses = align(replace(predictions, rows=rows, joints=found[:1]), truth, root_joint)
-        distance = joint_errors(poses.predicted_mm, poses.true_mm)[0]
-        errors[name] = [float(distance[v][truth.valid[0, v] > 0].mean()) for v in range(2)]
-        keypoints[name] = [_keypoints(poses.predicted_mm[0, v], views[v], rows[0, v], root_joint) for v in range(2)]
-        keypoints[TRUTH] = [_keypoints(poses.true_mm[0, v], views[v], rows[0, v], root_joint) for v in range(2)]
-    first = views[0]
-    hand = "left" if first.is_left[case.row_1] else "right"
+    for name, found in predictions.items():
+        scored = ScoredPair.of(found, (views[0][1], views[1][1]))
+        distance, valid, poses = scored.mono_errors_mm()[0], scored.valid[0], scored.poses
+        errors[name] = [float(distance[view][valid[view] > 0].mean()) for view in range(2)]
+        keypoints |= {name: placed(poses.predicted_mm[0], found.root_joint)}
+        keypoints |= {TRUTH: placed(poses.true_mm[0], found.root_joint)}
+    hand, frame = "left" if is_left[0] else "right", int(seen[0][0].frame[case.rows[0]])
     return CaseViews(
-        title=f"{case.reason}\n{headset_name(headset)}, cam {case.pair.replace('-', ',')}\n"
-        f"{hand} hand, frame {int(first.frame[case.row_1])}",
-        images_u8=[view.image_u8[row] for view, row in zip(views, rows[0], strict=True)],
-        is_left=bool(first.is_left[case.row_1]),
+        reason=case.reason,
+        title=f"{headset_name(headset)}, cam {case.pair.replace('-', ',')}\n{hand} hand, frame {frame}",
+        images_u8=images,
+        is_left=bool(is_left[0]),
         keypoints_px=keypoints,
         errors_mm=errors,
-        valid=[truth.valid[0, v] for v in range(2)],
+        valid=list(valid),
     )
 
 
-def _keypoints(pose_mm: np.ndarray, view: ViewSamples, row: int | np.integer, root_joint: int) -> np.ndarray:
-    root_m = view.joints_cam_m[row, root_joint].astype(np.float64)
-    return placed_in_crop(pose_mm, root_m, view.focal_px[row], view.principal_point_px[row])
-
-
-def _draw_grid(figure: Figure, cases: Sequence[CaseViews], height: float) -> None:
-    total, columns = height + 1.0, len(cases[0].columns)
+def _draw_grid(figure: Figure, cases: Sequence[CaseViews]) -> None:
+    width, height, columns = figure.get_figwidth(), figure.get_figheight(), len(cases[0].columns)
     grid = GridSpec(
         len(cases), 2 * columns + 1, figure=figure, width_ratios=[1] * columns + [_GAP] + [1] * columns,
-        left=1.45 / figure.get_figwidth(), right=0.995, top=1 - 0.62 / total, bottom=0.34 / total,
-        wspace=0.03, hspace=0.04,
+        left=1.45 / width, right=0.995, top=1 - 0.62 / height, bottom=0.34 / height, wspace=0.03, hspace=0.04,
     )  # fmt: skip
     for number, case in enumerate(cases):
         for view in range(2):
@@ -225,24 +241,15 @@ def _draw_grid(figure: Figure, cases: Sequence[CaseViews], height: float) -> Non
                 if number == 0:
                     axes.set_title(f"view {view + 1}: {column}" if place == 0 else column, pad=3)
                 if view == 0 and place == 0:
-                    reason, _, rest = case.title.partition("\n")
-                    axes.text(
-                        -0.06, 0.72, reason, transform=axes.transAxes, ha="right", fontweight="bold", fontsize=9.5
-                    )
-                    axes.text(-0.06, 0.62, rest, transform=axes.transAxes, ha="right", va="top", fontsize=7.5)
-    handles = [Line2D([], [], color=colour, lw=3, label=finger) for finger, colour in FINGER_COLOURS.items()]
-    handles.append(Line2D([], [], color="#BBBBBB", lw=1, label="ground truth, to compare with (white)"))
-    handles.append(
-        Line2D(
-            [],
-            [],
-            marker="o",
-            ls="",
-            markerfacecolor="black",
-            markeredgecolor="#BBBBBB",
-            label="joint not valid, so not scored",
-        )
-    )
+                    beside: dict[str, Any] = {"transform": axes.transAxes, "ha": "right"}
+                    axes.text(-0.06, 0.72, case.reason, **beside, fontweight="bold", fontsize=9.5)
+                    axes.text(-0.06, 0.62, case.title, **beside, va="top", fontsize=7.5)
+    hollow: dict[str, Any] = {"marker": "o", "ls": "", "markerfacecolor": "black", "markeredgecolor": "#BBBBBB"}
+    handles = [
+        *(Line2D([], [], color=colour, lw=3, label=finger) for finger, colour in FINGER_COLOURS.items()),
+        Line2D([], [], color="#BBBBBB", lw=1, label="ground truth, to compare with (white)"),
+        Line2D([], [], **hollow, label="joint not valid, so not scored"),
+    ]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0.0))
 
 

@@ -1,4 +1,4 @@
-"""How all figures look: colours that colour-blind readers can tell apart, font sizes, and how a figure is saved."""
+"""How all figures look: colours that colour-blind readers can tell apart, font sizes, heading, and how one is saved."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,15 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from handloom.hand.joints import FINGERS
 from handloom.runtime.files import atomic_path
 
-# Okabe and Ito's palette.
+Rgb = tuple[int, int, int]
+
+# The palette of M. Okabe and K. Ito, "Color Universal Design" (2008).
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     *("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
 )
@@ -21,8 +24,7 @@ GREY, INK, FAINT = "#8A8A8A", "#222222", "#D9D9D9"
 FINGER_COLOURS = dict(zip(FINGERS, (VERMILION, ORANGE, GREEN, SKY, PURPLE), strict=True))
 VARIANT_COLOURS = {"source": GREY, "s2dhand": BLUE, "s2dhand_sync": ORANGE}
 VARIANT_NAMES = {"source": "baseline", "s2dhand": "S2DHand", "s2dhand_sync": "S2DHand, synchronised R"}
-SETTING_NAMES = {"in": "in-dataset", "cross": "cross-dataset"}
-DOTS_PER_INCH = 160
+DOTS_PER_INCH = 160  # small print can be read on a screen
 
 _SETTINGS: dict[Any, Any] = {
     "font.size": 8.5,
@@ -62,9 +64,15 @@ def drawn(path: Path, width_in: float, height_in: float) -> Iterator[Figure]:
             figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata={"Software": None})
 
 
-def headset_name(headset: str) -> str:
-    """`headset1` as it is printed."""
-    return f"Headset {headset.removeprefix('headset')}"
+def heading(figure: Figure, text: str, **place: Any) -> None:
+    """A figure's title, at its left."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=11, fontweight="bold", **place)
+
+
+def rgb_of(name: str) -> Rgb:
+    """A colour's name or #RRGGBB as bytes."""
+    red, green, blue = (round(255 * value) for value in to_rgb(name))
+    return red, green, blue
 
 
 def hide_frame(axes: Axes) -> None:

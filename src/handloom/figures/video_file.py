@@ -1,17 +1,19 @@
 """MP4 files from pictures, whole or not at all."""
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from handloom.runtime.errors import OutputError
 from handloom.runtime.files import atomic_path
 
 CODECS = ("vp09", "mp4v")
 """VP9 plays in browsers; MPEG-4, which any build of OpenCV writes, in players only."""
+_NO_TIMES_FPS = 10.0  # slow enough to follow
 
 
 def write_video(
@@ -31,6 +33,13 @@ def write_video(
             raise OutputError(f"{path}: {found} of {count} pictures can be read back; is the disk full?")
 
 
+def median_rate(times_s: Float[np.ndarray, " frames"]) -> float:
+    """Frames per second from time stamps; 10 when they do not tell, and within what players take."""
+    steps = np.diff(times_s)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    return float(np.clip(1 / step, 1, 60)) if step > 0 else _NO_TIMES_FPS
+
+
 def read_video(path: Path) -> list[UInt8[np.ndarray, "height width 3"]]:
     """The RGB pictures of a short video; none for a file that cannot be decoded."""
     capture = cv2.VideoCapture(str(path))
@@ -46,23 +55,21 @@ def read_video(path: Path) -> list[UInt8[np.ndarray, "height width 3"]]:
 
 
 def _encode(path: Path, pictures: Iterable[np.ndarray], frames_per_second: float) -> int:
-    writer, shape, count = None, None, 0
-    try:
-        for picture in pictures:
-            if writer is None:
-                shape = picture.shape
-                if shape[0] % 2 or shape[1] % 2:
-                    raise ValueError(f"pictures are {shape[1]}x{shape[0]}, but even sides are needed")
-                writer = _writer(path, frames_per_second, shape[1], shape[0])
-            if picture.shape != shape:
-                raise ValueError(f"picture {count} has shape {picture.shape}, the others {shape}")
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
-            count += 1
-    finally:
-        if writer is not None:
-            writer.release()
-    if not count:
+    remaining = iter(pictures)
+    first = next(remaining, None)
+    if first is None:
         raise ValueError("a video needs at least one picture")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"pictures are {width}x{height}, but even sides are needed")
+    writer, count = _writer(path, frames_per_second, width, height), 0
+    try:
+        for count, picture in enumerate(chain([first], remaining), start=1):
+            if picture.shape != first.shape:
+                raise ValueError(f"picture {count - 1} has shape {picture.shape}, the others {first.shape}")
+            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+    finally:
+        writer.release()
     return count
 
 

@@ -1,1 +1,1 @@
-"""Rotations, rotation averaging over a camera graph."""
+"""Cameras, rotations, surfaces and what lies near them, without any knowledge of hands."""

@@ -14,6 +14,9 @@ from scipy.spatial.transform import Rotation
 _SOFT_RAD = 0.006
 """Errors beyond this count less and less (about 2 pixels of a picture 640 pixels wide)."""
 _OTHER_STARTS_DEG = 25.0
+"""How far the six turns about the start lie from it."""
+_EVALUATIONS = 60
+"""Most of each fit; those from a good start end far earlier."""
 
 
 class EpipolarRotation(NamedTuple):
@@ -22,8 +25,6 @@ class EpipolarRotation(NamedTuple):
     second_from_first: Float[np.ndarray, "3 3"]
     direction: Float[np.ndarray, "3"]
     """Of the first camera's centre as the second sees it: unit, its sign undecided."""
-    error_rad: float
-    """Root mean square of the errors."""
     deviation_deg: float
     """Of the rotation: its largest standard deviation."""
 
@@ -48,16 +49,13 @@ def epipolar_rotation(
     for turn in turns:
         first = Rotation.from_rotvec(turn).as_matrix() @ start
         values = np.concatenate([Rotation.from_matrix(first).as_rotvec(), _direction(rays_1, rays_2, first)])
-        fits.append(
-            least_squares(_residuals, values, loss="soft_l1", args=(rays_1, rays_2, start, weight), max_nfev=60)
-        )
+        given = (rays_1, rays_2, start, weight)
+        fits.append(least_squares(_residuals, values, loss="soft_l1", args=given, max_nfev=_EVALUATIONS))
     near = [fit for fit in fits if _angle_deg(fit.x, start) < 90] or fits[:1]
     best = min(near, key=lambda fit: float(fit.cost))
-    errors = _errors(best.x, rays_1, rays_2)
     return EpipolarRotation(
         Rotation.from_rotvec(best.x[:3]).as_matrix(),
         best.x[3:] / np.linalg.norm(best.x[3:]),
-        float(np.sqrt(np.mean(errors**2))),
         _deviation_deg(best.jac, together),
     )
 

@@ -23,10 +23,8 @@ SNAP_BONES = tuple((parent, joint) for joint, parent in enumerate(SNAP_PARENTS) 
 SNAP_FINGERTIPS: Fingertips = (4, 8, 12, 16, 20)
 
 MANO_JOINT_COUNT = 16
-MANO_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
-"""MANO's own order of the fingers: the pinky comes before the ring finger, the thumb last."""
-MANO_NAMES = ("wrist", *(f"{finger}_{place}" for finger in MANO_FINGERS for place in ("base", "middle", "distal")))
 MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+"""MANO's own order of the fingers is index, middle, pinky, ring and, last, thumb."""
 
 SNAP_FROM_MANO21 = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 """MANO21 is MANO's 16 joints followed by the tips of thumb, index, middle, ring and pinky."""

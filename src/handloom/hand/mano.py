@@ -8,9 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from handloom.hand.joints import MANO_PARENTS, SNAP_FROM_MANO21, Fingertips, Side
-
-_HEAD, _TAIL = slice(0, 1), slice(1, None)
+from handloom.hand.joints import SNAP_FROM_MANO21, Fingertips, Side
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,6 @@ class HandModel:
     side: Side
     uv: Float[Tensor, "texel 2"] | None = None
     uv_faces: Int[Tensor, "face 3"] | None = None
-
-    @property
-    def parents(self) -> tuple[int, ...]:
-        """The parent of each of the 16 joints, -1 for the wrist."""
-        return MANO_PARENTS
 
     @property
     def shape_count(self) -> int:
@@ -99,7 +92,7 @@ def skin(
     joints = transformed(motions, rest_joints)
 
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    bend = (rotations[..., _TAIL, :, :] - identity).flatten(-3)
+    bend = (rotations[..., 1:, :, :] - identity).flatten(-3)
     vertices = transformed(skinning, shaped + _blend(model.posedirs, bend))
 
     tips = vertices[..., list(model.tip_vertices), :]
@@ -120,8 +113,8 @@ def posed_from_rest(
     MANO's tree is a wrist with five chains of three, so three products over all fingers at once walk it.
     """
     about_joint = _rigid(rotations, rest_joints - (rotations @ rest_joints[..., None]).squeeze(-1))
-    wrist = about_joint[..., _HEAD, :, :]
-    base, middle, distal = about_joint[..., _TAIL, :, :].unflatten(-3, (5, 3)).unbind(-3)
+    wrist = about_joint[..., :1, :, :]
+    base, middle, distal = about_joint[..., 1:, :, :].unflatten(-3, (5, 3)).unbind(-3)
     base = wrist @ base
     middle = base @ middle
     distal = middle @ distal

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 
 from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS
-from handloom.hand.model_file import model_from_arrays, write_hand_model
+from handloom.hand.models import model_from_arrays, write_hand_model
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import Global, load_pickle
 
@@ -84,9 +84,7 @@ def _checked(path: Path, name: str, value: object) -> np.ndarray:
         array = _as_array(value)
     except (ValueError, TypeError, IndexError, RecursionError) as error:
         raise InputError(f"{path}: {name} cannot be put together ({error}); fetch it again from {_HOME}") from error
-    fits = array.ndim == len(wanted) and all(
-        size in (None, found) for size, found in zip(wanted, array.shape, strict=True)
-    )
+    fits = array.ndim == len(wanted) and all(w in (None, s) for w, s in zip(wanted, array.shape, strict=True))
     if not fits or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise InputError(
             f"{path}: {name} is {array.dtype} of shape {array.shape}, but finite numbers of shape {wanted} were "
@@ -144,16 +142,13 @@ def _rebuilt(record: type, *_: object) -> _Record:
 def _allowed() -> dict[Global, Callable[..., Any]]:
     """The further names a MANO file may ask for; classes made anew, so that no file can change those of the next."""
     chumpy, selection, sparse = (type(kind.__name__, (kind,), {}) for kind in (_Chumpy, _Selection, _SparseColumns))
-    allowed: dict[Global, Callable[..., Any]] = {
-        ("chumpy.ch", "Ch"): chumpy,
-        ("chumpy", "Ch"): chumpy,
-        ("chumpy.reordering", "Select"): selection,
-        ("copy_reg", "_reconstructor"): _rebuilt,
-        ("copyreg", "_reconstructor"): _rebuilt,
-    }
-    allowed |= {(f"scipy.sparse.{module}", "csc_matrix"): sparse for module in ("csc", "_csc")}
-    allowed |= {(module, name): kind for module in ("__builtin__", "builtins") for name, kind in _PLAIN.items()}
-    return allowed
-
-
-_PLAIN: dict[str, type] = {"object": object, "set": set}
+    # Where Python 2 and 3, and older and newer packages, keep each.
+    places: tuple[tuple[Callable[..., Any], str, tuple[str, ...]], ...] = (
+        (chumpy, "Ch", ("chumpy", "chumpy.ch")),
+        (selection, "Select", ("chumpy.reordering",)),
+        (sparse, "csc_matrix", ("scipy.sparse.csc", "scipy.sparse._csc")),
+        (_rebuilt, "_reconstructor", ("copy_reg", "copyreg")),
+        (object, "object", ("__builtin__", "builtins")),
+        (set, "set", ("__builtin__", "builtins")),
+    )
+    return {(module, name): kind for kind, name, modules in places for module in modules}

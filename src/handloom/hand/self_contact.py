@@ -7,15 +7,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from handloom.hand.anatomy import Anatomy
+from handloom.hand.anatomy import FREEDOM
 from handloom.hand.mano import HandModel, posed_from_rest, rest_joints_m, transformed
-from handloom.hand.open_hand import open_hand
+from handloom.hand.models import open_hand, open_hand_anatomy
 
 SOFTNESS_M = 0.0015
 """How far two pads of flesh may press into each other."""
 _SLICES = (0.2, 0.5, 0.8)
-_STEP_PER_M2 = 60.0
-"""Step of the descent: about 1 / (2 lever^2) for a lever of 5 cm and a few spheres in contact."""
+"""Where along a bone its spheres lie."""
+_STEP_PER_M2, _MOST_STEPS = 60.0, 25
+"""Of the descent: a step is about 1 / (2 lever^2) for a lever of 5 cm and a few spheres in contact."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ def filling_spheres() -> FillingSpheres:
     """The spheres of the embedded hand: three slices of every finger bone and of every bone of the palm."""
     model = open_hand()
     joints = _rest_joints()
-    fingers = [_spheres_along(model, bone, *ends) for bone, ends in _finger_bones(model, joints)]
+    thumb, index, middle, ring, pinky = model.v_template[list(model.tip_vertices)]
+    ends = {**dict(enumerate(joints[1:])), 3: index, 6: middle, 9: pinky, 12: ring, 15: thumb}  # the next joint, or tip
+    fingers = [_spheres_along(model, bone, joints[bone], ends[bone]) for bone in range(1, 16)]
+    # The palm's spheres begin about a third of the way to the knuckles, beyond the wrist's own bones.
     palm = [_spheres_along(model, 0, 0.35 * joints[base] + 0.65 * joints[0], joints[base]) for base in (1, 4, 7, 10)]
     centres, radii, owners = (torch.cat(parts) for parts in zip(*fingers, *palm, strict=True))
 
@@ -46,10 +50,10 @@ def filling_spheres() -> FillingSpheres:
     return FillingSpheres(centres, owners, pairs, torch.minimum(touching, 0.9 * at_rest))
 
 
-def penetration_m(anatomy: Anatomy, angles_rad: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch pair"]:
+def penetration_m(angles_rad: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch pair"]:
     """How much closer than allowed each pair of spheres lies, in metres; zero where they keep apart."""
     spheres = filling_spheres()
-    fingers = anatomy.rotations_from_angles(angles_rad)
+    fingers = open_hand_anatomy().rotations_from_angles(angles_rad)
     wrist = torch.eye(3).to(fingers).expand(*fingers.shape[:-3], 1, 3, 3)
     motions = posed_from_rest(torch.cat([wrist, fingers], dim=-3), _rest_joints())
     centres = transformed(motions[..., spheres.joints, :, :], spheres.centres_m)
@@ -58,20 +62,18 @@ def penetration_m(anatomy: Anatomy, angles_rad: Float[Tensor, "*batch 15 3"]) ->
     return (spheres.least_distance_m - distance).clamp(min=0.0)
 
 
-def parted(
-    anatomy: Anatomy, angles_rad: Float[Tensor, "batch 15 3"], freedom: Float[Tensor, "15 3"], steps: int = 25
-) -> Float[Tensor, "batch 15 3"]:
-    """The angles moved a little, where `freedom` is not zero, until fingers that lay in each other part.
+def parted(angles_rad: Float[Tensor, "batch 15 3"]) -> Float[Tensor, "batch 15 3"]:
+    """The angles moved a little, where joints are free, until fingers that lay in each other part.
 
     Gradient descent on the sum of squared penetrations; poses without penetration do not change.
     """
     angles = angles_rad.detach().clone()
     deep = torch.arange(len(angles))
-    for _ in range(steps):
+    for _ in range(_MOST_STEPS):
         moving = angles[deep].requires_grad_()
-        depth = penetration_m(anatomy, moving)
+        depth = penetration_m(moving)
         (slope,) = torch.autograd.grad(depth.square().sum(), moving)
-        angles[deep] = (moving - _STEP_PER_M2 * slope * freedom).detach()
+        angles[deep] = (moving - _STEP_PER_M2 * slope * FREEDOM).detach()
         deep = deep[depth.detach().amax(1) > 0.0]
         if not len(deep):
             break
@@ -82,15 +84,6 @@ def parted(
 def _rest_joints() -> Float[Tensor, "16 3"]:
     model = open_hand()
     return rest_joints_m(model, torch.zeros(model.shape_count))
-
-
-def _finger_bones(
-    model: HandModel, joints: Float[Tensor, "16 3"]
-) -> list[tuple[int, tuple[Float[Tensor, "3"], Float[Tensor, "3"]]]]:
-    """Each bone's joint, and its two ends in the rest pose; the last bone of a finger ends at the tip."""
-    thumb, index, middle, ring, pinky = model.v_template[list(model.tip_vertices)]
-    tips = {3: index, 6: middle, 9: pinky, 12: ring, 15: thumb}
-    return [(bone, (joints[bone], tips[bone] if bone in tips else joints[bone + 1])) for bone in range(1, 16)]
 
 
 def _spheres_along(

@@ -11,14 +11,16 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
-from handloom.datasets.mask_labels import OBJECT
+from handloom.datasets.masks import OBJECT
+from handloom.geometry.camera import project
 from handloom.hand.joints import MIDDLE_BASE, WRIST
 from handloom.runtime.images import read_grey
 
 _CELLS_ACROSS = 240
 """Cells along the longer side of the image in which areas are counted."""
-_LEAST, _GREATEST = 0.6, 1.6
-_HALVINGS = 12
+_LEAST, _GREATEST, _HALVINGS = 0.6, 1.6, 12
+"""Where the factor is sought, and how often that range is halved: to 0.02 %."""
+_NEAREST_M = 1e-3
 _CLOSING_CELLS = 3
 """Gaps between projected points that are still covered."""
 _SAMPLES = np.concatenate([np.full((1, 3), 1 / 3), np.eye(3) / 2 + 1 / 6])
@@ -49,7 +51,7 @@ def distance_factor(
 
     def excess(factor: float) -> float | None:
         shift = (factor - 1.0) * root[:, None]
-        pixels, palms = _project(points + shift, intrinsics), _project(keypoints_cam_m + shift, intrinsics)
+        pixels, palms = (project(seen + shift, intrinsics, _NEAREST_M) for seen in (points, keypoints_cam_m))
         areas = [
             _area_excess(cells, step, pixel, palm, hand_label)
             for (cells, step), pixel, palm in zip(labels, pixels, palms, strict=True)
@@ -74,13 +76,6 @@ def distance_factor(
 def _reduced(labels: UInt8[np.ndarray, "height width"]) -> tuple[UInt8[np.ndarray, "rows columns"], int]:
     step = max(1, max(labels.shape) // _CELLS_ACROSS)
     return labels[step // 2 :: step, step // 2 :: step], step
-
-
-def _project(
-    points_m: Float64[np.ndarray, "frames points 3"], intrinsics: Float64[np.ndarray, "3 3"]
-) -> Float64[np.ndarray, "frames points 2"]:
-    image = points_m @ intrinsics.T
-    return image[..., :2] / np.maximum(image[..., 2:], 1e-3)
 
 
 def _area_excess(

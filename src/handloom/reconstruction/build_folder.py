@@ -1,28 +1,28 @@
-"""HOLD's `build/` folder: image/, mask/, corres.txt and data.npy, with the exact keys of facts/hold.md 1.9.
+"""HOLD's `build/` folder: image/, mask/, corres.txt and data.npy, with the exact keys of HOLD's build_dataset.py.
 
 The file's hand poses are relative to the model's mean pose; here, and only here, they become absolute and back.
 """
 
-import os
-import secrets
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handloom.datasets.mask_labels import MASK_LABELS
+from handloom.datasets.masks import MASK_LABELS
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
-from handloom.reconstruction.build_scene import BuildHand, BuildObject, BuildScene
-from handloom.reconstruction.cameras import Cameras, decompose, scale_matrix, world_matrices
 from handloom.reconstruction.data_npy import pickled_npy, read_data
-from handloom.reconstruction.scene_placement import ScenePlacement
+from handloom.reconstruction.scene_placement import Cameras, ScenePlacement, decompose, scale_matrix, world_matrices
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import whole_folder
 from handloom.runtime.images import read_grey, read_rgb
 
 _SIDES: tuple[Side, ...] = ("right", "left")
@@ -30,6 +30,40 @@ _TOP_KEYS = ("seq_name", "cameras", "scene_bounding_sphere", "max_radius_ratio",
 _HAND_KEYS = ("hand_poses", "hand_trans", "mean_shape")
 _OBJECT_KEYS = ("object_poses", "obj_scale", "norm_mat", "pts.cano")
 _FETCH = "fetch the folder again, or build it anew from the aligned sequence"
+
+
+@dataclass(frozen=True)
+class BuildScene:
+    """A sequence ready for HOLD's trainings; tracks are in the world, in metres before the scene's scale."""
+
+    sequence: str
+    names: tuple[str, ...]
+    """Original base name of each frame."""
+    image_paths: tuple[Path, ...]
+    mask_paths: tuple[Path, ...]
+    """Label images: background 0, object 50, right hand 150, left hand 250."""
+    cameras: Cameras
+    """In the scaled world."""
+    placement: ScenePlacement
+    hands: Mapping[Side, HandTrack]
+    object: ObjectTrack
+    normalised_from_sfm: Float[Tensor, "4 4"]
+    """N, HOLD's norm_mat: a point x_c of the object's unit sphere is at R (sigma N^-1 x_c) + t."""
+    points_canonical: Float[Tensor, "point 3"]
+    """The SfM points in the unit sphere."""
+    foreign_keys: tuple[str, ...] = field(default=())
+    """Keys of a read folder that handloom does not know and left alone."""
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames the sequence has."""
+        return len(self.names)
+
+    def poses_cam(self, model: HandModel) -> SequencePoses:
+        """The object and the hand of the model's side, in OpenCV camera metres."""
+        hand = self.placement.hand_to_cam(self.hands[model.side].to(torch.float32), model)
+        thing = self.placement.object_to_cam(self.object.to(torch.float32))
+        return SequencePoses.of(hand, thing, model.side)
 
 
 def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
@@ -72,6 +106,8 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
         placement=placement,
         hands=hands,
         object=_object(path, entities["object"], len(names)),
+        normalised_from_sfm=_array(path, "entities.object.norm_mat", entities["object"]["norm_mat"], (4, 4)).float(),
+        points_canonical=_array(path, "entities.object.pts.cano", entities["object"]["pts.cano"], (None, 3)).float(),
         foreign_keys=tuple(foreign),
     )
 
@@ -88,12 +124,10 @@ def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel
         raise InputError(f"{folder}: frame names {split[:5]} hold spaces; rename the frames")
     counts = {"images": len(scene.image_paths), "masks": len(scene.mask_paths), "names": len(scene.names)}
     counts |= {f"{side} hand poses": len(hand.rotvec) for side, hand in scene.hands.items()}
-    counts["object poses"] = len(scene.object.rotvec)
+    counts["object poses"] = len(scene.object.rotation)
     if len(set(counts.values())) > 1:
         raise InputError(f"{folder}: found {counts}, expected one of each per frame; run the stages of the scene again")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    temporary.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as temporary:
         for kind, sources in (("image", scene.image_paths), ("mask", scene.mask_paths)):
             (temporary / kind).mkdir()
             for number, source in enumerate(sources):
@@ -102,13 +136,10 @@ def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel
                 shutil.copyfile(source, temporary / kind / f"{number:04d}.png")
         (temporary / "corres.txt").write_text("".join(f"{name}\n" for name in scene.names), encoding="utf-8")
         (temporary / "data.npy").write_bytes(pickled_npy(data_of_scene(scene, models)))
-        _swap(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def data_of_scene(scene: BuildScene, models: Mapping[Side, HandModel]) -> dict[str, Any]:
-    """The dictionary of data.npy: keys, shapes and precisions of facts/hold.md 1.9."""
+    """The dictionary of data.npy: HOLD's keys, shapes and precisions."""
     placement = scene.placement
     world = world_matrices(scene.cameras, placement.scene_scale).numpy()
     scale = scale_matrix(placement.scene_scale).float().numpy()
@@ -123,11 +154,12 @@ def data_of_scene(scene: BuildScene, models: Mapping[Side, HandModel]) -> dict[s
             "hand_trans": hand.translation_m.double().numpy(),
             "mean_shape": hand.shape.float().numpy(),
         }
+    rotvec = roma.rotmat_to_rotvec(scene.object.rotation)
     entities["object"] = {
-        "object_poses": torch.cat([scene.object.rotvec, scene.object.translation_m], dim=1).double().numpy(),
+        "object_poses": torch.cat([rotvec, scene.object.translation_m], dim=1).double().numpy(),
         "obj_scale": float(scene.object.scale),
-        "norm_mat": scene.object.normalised_from_sfm.float(),
-        "pts.cano": scene.object.points_canonical.double().numpy(),
+        "norm_mat": scene.normalised_from_sfm.float(),
+        "pts.cano": scene.points_canonical.double().numpy(),
     }
     return {
         "seq_name": scene.sequence,
@@ -217,25 +249,20 @@ def _cameras(path: Path, content: dict[str, Any], frames: int) -> tuple[ScenePla
     return placement, Cameras(cameras.intrinsics.float(), cameras.world_from_cam.float())
 
 
-def _hand(path: Path, side: Side, content: dict[str, Any], model: HandModel, frames: int) -> BuildHand:
+def _hand(path: Path, side: Side, content: dict[str, Any], model: HandModel, frames: int) -> HandTrack:
     prefix = f"entities.{side}."
     poses = _array(path, prefix + "hand_poses", content["hand_poses"], (frames, 48))
     shape = _array(path, prefix + "mean_shape", content["mean_shape"], (model.shape_count,))
     translation = _array(path, prefix + "hand_trans", content["hand_trans"], (frames, 3))
     absolute = torch.cat([poses[:, :3], poses[:, 3:] + model.hands_mean.double()], dim=1)
-    return BuildHand(absolute.unflatten(1, (16, 3)).float(), translation.float(), shape.float())
+    return HandTrack(absolute.unflatten(1, (16, 3)), shape, translation).to(torch.float32)
 
 
-def _object(path: Path, content: dict[str, Any], frames: int) -> BuildObject:
+def _object(path: Path, content: dict[str, Any], frames: int) -> ObjectTrack:
     prefix = "entities.object."
     poses = _array(path, prefix + "object_poses", content["object_poses"], (frames, 6)).float()
-    return BuildObject(
-        rotvec=poses[:, :3],
-        translation_m=poses[:, 3:],
-        scale=float(_array(path, prefix + "obj_scale", np.squeeze(np.asarray(content["obj_scale"])), ())),
-        normalised_from_sfm=_array(path, prefix + "norm_mat", content["norm_mat"], (4, 4)).float(),
-        points_canonical=_array(path, prefix + "pts.cano", content["pts.cano"], (None, 3)).float(),
-    )
+    scale = _array(path, prefix + "obj_scale", np.squeeze(np.asarray(content["obj_scale"])), ()).float()
+    return ObjectTrack(roma.rotvec_to_rotmat(poses[:, :3]), poses[:, 3:], scale)
 
 
 def _pictures(folder: Path, count: int) -> tuple[Path, ...]:
@@ -252,12 +279,3 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: no such file; expected the frames' names, one a line; {_FETCH}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is no text in UTF-8 ({error}); {_FETCH}") from error
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    old = new.with_name(new.name + ".old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)

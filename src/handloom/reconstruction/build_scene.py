@@ -1,152 +1,110 @@
-"""What HOLD starts from: frames, masks, cameras, and the poses of hands and object in the scene's world.
+"""From an aligned sequence to HOLD's `build/` folder: the scene placed in HOLD's world, frames without distortion.
 
-World: facts/hold.md 1.9; metres before the scene scale. Hand poses are absolute rotation vectors, flat zero.
+HOLD's own shifts, a constant or one from the object's points, put objects outside of the sphere where rays are sampled:
+with the latter all that are 0.67 to 1.33 m away. Here the scene's median is the origin.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import roma
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handloom.hand.joints import Side
-from handloom.hand.mano import HandModel, rest_joints_m, skin
-from handloom.reconstruction.cameras import Cameras, cameras_of_placement
-from handloom.reconstruction.scene_placement import (
-    HandInFrame,
-    ObjectInFrame,
-    ScenePlacement,
-    ShiftMode,
-    hand_to_world,
-    object_to_world,
-    place_scene,
-)
+from handloom.datasets.frames import read_frames
+from handloom.datasets.masks import mask_files
+from handloom.estimators.sfm.object_poses import ObjectPoses, undistort_sequence
+from handloom.hand.mano import HandModel
+from handloom.hand.models import configured_hand
+from handloom.reconstruction.build_folder import BuildScene, write_build
+from handloom.reconstruction.scene_placement import ScenePlacement, cameras_of_placement, placement_at
+from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.errors import InputError
 
-
-@dataclass(frozen=True)
-class BuildHand:
-    """A hand in the world."""
-
-    rotvec: Float[Tensor, "frames 16 3"]
-    translation_m: Float[Tensor, "frames 3"]
-    shape: Float[Tensor, " shape"]
+_LISTED = 5
 
 
-@dataclass(frozen=True)
-class BuildObject:
-    """The object in the world: x_world = R (sigma N^-1 x_c) + t for a point x_c of its unit sphere."""
+def build_sequence(
+    aligned: Path,
+    object_poses: Path,
+    frames: Path,
+    frames_json: Path,
+    masks: Path,
+    build: Path,
+    *,
+    sequence: str,
+    hand: Path | None = None,
+) -> None:
+    """Stage: write `build/`, which HOLD's own code reads as well.
 
-    rotvec: Float[Tensor, "frames 3"]
-    translation_m: Float[Tensor, "frames 3"]
-    scale: float
-    """sigma, metres per SfM unit."""
-    normalised_from_sfm: Float[Tensor, "4 4"]
-    """N, HOLD's norm_mat."""
-    points_canonical: Float[Tensor, "point 3"]
-    """The SfM points in the unit sphere."""
-
-
-@dataclass(frozen=True)
-class BuildScene:
-    """A sequence ready for HOLD-Net."""
-
-    sequence: str
-    names: tuple[str, ...]
-    """Original base name of each frame."""
-    image_paths: tuple[Path, ...]
-    mask_paths: tuple[Path, ...]
-    """Label images: background 0, object 50, right hand 150, left hand 250."""
-    cameras: Cameras
-    """In the scaled world."""
-    placement: ScenePlacement
-    hands: Mapping[Side, BuildHand]
-    object: BuildObject
-    foreign_keys: tuple[str, ...] = field(default=())
-    """Keys of a read folder that handloom does not know and left alone."""
-
-    @property
-    def frame_count(self) -> int:
-        """How many frames the sequence has."""
-        return len(self.names)
-
-
-@dataclass(frozen=True)
-class AlignedScene:
-    """Hand and object aligned in OpenCV camera metres: the content of aligned.npz, for one hand."""
-
-    intrinsics: Float[Tensor, "3 3"]
-    hand_rotvec: Float[Tensor, "frames 16 3"]
-    hand_shape: Float[Tensor, " shape"]
-    hand_translation_cam_m: Float[Tensor, "frames 3"]
-    object_rotation: Float[Tensor, "frames 3 3"]
-    object_translation_m: Float[Tensor, "frames 3"]
-    object_scale: float
-    points_object: Float[Tensor, "point 3"]
-
-    def object_points_cam_m(self) -> Float[Tensor, "frames point 3"]:
-        """R (sigma x) + t of every point and frame."""
-        points = torch.einsum("tij,nj->tni", self.object_rotation, self.object_scale * self.points_object)
-        return points + self.object_translation_m[:, None]
+    Frames and masks lose the lens distortion that structure from motion found, since HOLD knows pinholes only. Raises
+    InputError when frames, masks and poses do not belong together or the scene leaves HOLD's sphere.
+    """
+    poses, thing = SequencePoses.load(aligned), ObjectPoses.load(object_poses)
+    taken, model = read_frames(frames, frames_json), configured_hand(hand)
+    with tempfile.TemporaryDirectory(prefix="handloom-build-") as work:
+        images, labels = Path(work) / "frames", Path(work) / "masks"
+        undistort_sequence(taken, masks, object_poses, images, labels)
+        straight = replace(taken, folder=images)
+        counts = {str(frames): len(taken), str(aligned): len(poses.hand_rotvec)}
+        if len(set(counts.values())) > 1:
+            raise InputError(f"the numbers of frames differ: {counts}; run the rules that make them again")
+        scene = build_scene(
+            poses,
+            torch.from_numpy(thing.points_object),
+            torch.from_numpy(thing.intrinsics),
+            model,
+            sequence=sequence,
+            names=straight.names,
+            image_paths=straight.pictures,
+            mask_paths=mask_files(labels, straight),
+        )
+        write_build(build, scene, {model.side: model})
 
 
 def build_scene(
-    aligned: AlignedScene,
+    poses: SequencePoses,
+    points_object: Float[Tensor, "point 3"],
+    intrinsics: Float[Tensor, "3 3"],
     model: HandModel,
     *,
     sequence: str,
     names: Sequence[str],
     image_paths: Sequence[Path],
     mask_paths: Sequence[Path],
-    shift: ShiftMode = "safe",
+    placement: ScenePlacement | None = None,
     normalised_from_sfm: Float[Tensor, "4 4"] | None = None,
 ) -> BuildScene:
-    """Bring an aligned sequence into HOLD's world, its object's points into the unit sphere.
+    """Bring an aligned sequence into HOLD's world, its object's points into the unit sphere, in single precision.
 
-    Raises InputError when numbers are missing or, with the shift `safe`, when hand or object leave the sphere.
+    Without a placement the scene's median is the origin. Raises InputError when hand or object leave the sphere then.
     """
-    _require_finite(aligned)
-    hand_cam = HandInFrame(aligned.hand_rotvec, aligned.hand_translation_cam_m)
-    frames = len(aligned.hand_rotvec)
-    hand_points = skin(
-        model,
-        pose_rotvec=hand_cam.rotvec,
-        shape=aligned.hand_shape.expand(frames, -1),
-        translation_m=hand_cam.translation_m,
-    ).vertices_m
-    placement = place_scene(
-        shift, object_points_cam_m=aligned.object_points_cam_m(), hand_points_cam_m=hand_points, names=names
-    )
-    hand = hand_to_world(hand_cam, rest_joints_m(model, aligned.hand_shape)[0], placement)
-    moved = object_to_world(ObjectInFrame(aligned.object_rotation, aligned.object_translation_m), placement)
+    hand, thing, points = poses.hand.to(torch.float32), poses.object.to(torch.float32), points_object.float()
+    if placement is None:
+        placement = place_scene(thing.placed(points), hand.skinned(model).vertices_m, names)
     if normalised_from_sfm is None:
-        normalised_from_sfm = unit_sphere_from_points(aligned.points_object)
-    canonical = aligned.points_object @ normalised_from_sfm[:3, :3].T + normalised_from_sfm[:3, 3]
+        normalised_from_sfm = unit_sphere_from_points(points)
     return BuildScene(
         sequence=sequence,
         names=tuple(names),
         image_paths=tuple(image_paths),
         mask_paths=tuple(mask_paths),
-        cameras=cameras_of_placement(aligned.intrinsics.expand(frames, 3, 3), placement),
+        cameras=cameras_of_placement(intrinsics.float().expand(len(names), 3, 3), placement),
         placement=placement,
-        hands={model.side: BuildHand(hand.rotvec, hand.translation_m, aligned.hand_shape)},
-        object=BuildObject(
-            roma.rotmat_to_rotvec(moved.rotation),
-            moved.translation_m,
-            aligned.object_scale,
-            normalised_from_sfm,
-            canonical,
-        ),
+        hands={model.side: placement.hand_to_world(hand, model)},
+        object=placement.object_to_world(thing),
+        normalised_from_sfm=normalised_from_sfm,
+        points_canonical=points @ normalised_from_sfm[:3, :3].T + normalised_from_sfm[:3, 3],
     )
 
 
 def unit_sphere_from_points(points: Float[Tensor, "point 3"]) -> Float[Tensor, "4 4"]:
     """norm_mat: x -> (x - c) / r with c the centre of the bounding box and r the largest distance to it.
 
-    Raises InputError when there are fewer than two different points. Source: facts/hold.md 1.7.
+    Raises InputError when there are fewer than two different points.
     """
     centre = (points.amin(0) + points.amax(0)) / 2 if len(points) else points.new_zeros(3)
     radius = (points - centre).norm(dim=1).amax() if len(points) else points.new_zeros(())
@@ -161,8 +119,45 @@ def unit_sphere_from_points(points: Float[Tensor, "point 3"]) -> Float[Tensor, "
     return matrix
 
 
-def _require_finite(aligned: AlignedScene) -> None:
-    named = {name: value for name, value in vars(aligned).items() if isinstance(value, Tensor)}
-    bad = [name for name, value in named.items() if not bool(torch.isfinite(value).all())]
-    if bad:
-        raise InputError(f"aligned scene: {', '.join(bad)} hold NaN or infinity; run the alignment again")
+def place_scene(
+    object_points_cam_m: Float[Tensor, "frames point 3"],
+    hand_points_cam_m: Float[Tensor, "frames hand_point 3"],
+    names: Sequence[str] = (),
+) -> ScenePlacement:
+    """The placement with shift = -D m, m the median over frames of the frames' median points of object and hand.
+
+    So the scene's median is the origin and the camera is 2 away from it. Raises InputError when a point lies outside
+    the sphere of radius 6 (three times the camera's distance) or is not finite, or when the median is not before the
+    camera.
+    """
+    # Each of the two counts alike, however many points it has.
+    centre = (_median_of_medians(object_points_cam_m) + _median_of_medians(hand_points_cam_m)) / 2
+    shift = centre * [-1.0, 1.0, 1.0]
+    placement = placement_at(shift)
+    if not np.isfinite(shift).all() or shift[2] <= 0:
+        raise InputError(
+            f"scene placement: the scene's median is at {np.round(centre, 3).tolist()} m, but must lie before the "
+            "camera (z > 0); check the alignment of hand and object"
+        )
+    _require_inside(placement, "object", object_points_cam_m, names)
+    _require_inside(placement, "hand", hand_points_cam_m, names)
+    return placement
+
+
+def _require_inside(
+    placement: ScenePlacement, what: str, points_cam_m: Float[Tensor, "frames point 3"], names: Sequence[str]
+) -> None:
+    radius = placement.points_to_scaled(points_cam_m.double()).norm(dim=-1).amax(-1)
+    outside = torch.nonzero(~(radius < placement.bounding_sphere)).flatten().tolist()
+    if outside:
+        named = [f"{names[frame] if names else frame} (at {radius[frame]:.2f})" for frame in outside[:_LISTED]]
+        more = f" and {len(outside) - len(named)} more" if len(outside) > len(named) else ""
+        raise InputError(
+            f"scene placement: the {what} leaves the sphere of radius {placement.bounding_sphere:g} in "
+            f"{len(outside)} of {len(radius)} frames: {', '.join(named)}{more}; expected hand and object inside it in "
+            "every frame. Check the alignment of these frames, or leave them out"
+        )
+
+
+def _median_of_medians(points: Float[Tensor, "frames point 3"]) -> np.ndarray:
+    return np.median(np.median(points.double().cpu().numpy(), axis=1), axis=0)

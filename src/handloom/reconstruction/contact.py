@@ -1,7 +1,7 @@
 """Where a hand touches what it holds, how far from it those places are, and how deep the hand lies in the object.
 
-HOLD's code takes the contact zones of a gated file and squares distances; the paper speaks of the finger tips and does
-not (facts/hold.md 3 and 8). Here the zones come from the hand model itself.
+HOLD's code takes the contact zones of a gated file, squares distances and has nothing against penetration
+(code/src/fitting); the paper speaks of the finger tips and does not square. Here the zones come from the hand model.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from handloom.geometry.neighbours import NeighbourSearch
+from handloom.geometry.surfaces import vertex_normals
+from handloom.geometry.voxels import SignedDistanceGrid
 from handloom.hand.mano import HandModel, rest_joints_m
-from handloom.hand.mesh_normals import vertex_normals
-from handloom.reconstruction.neighbours import NeighbourSearch
 
 TIP_REACH = 0.8
 """Length of a finger's pad as a share of its last bone."""
 _PALMAR = 0.2
 """Least cosine between a vertex normal and the direction in which a finger or the palm faces."""
+_WRIST_SHARE = 0.25
+"""Of the way from the wrist to the finger bases: where the palm begins."""
 _DISTAL_JOINTS = {"thumb": 15, "index": 3, "middle": 6, "ring": 12, "pinky": 9}
-_PALM_JOINTS = (0, 1, 4, 7, 10, 13)
+_BASE_JOINTS, _PALM_JOINTS = (1, 4, 7, 10), (0, 1, 4, 7, 10, 13)
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,13 @@ class ContactRegions:
     palm: Int[Tensor, " _"]
 
     @property
-    def tip_vertices(self) -> Int[Tensor, " _"]:
-        """All vertices of the five pads."""
-        return torch.cat(self.tips)
-
-    @property
     def vertices(self) -> Int[Tensor, " _"]:
         """All contact vertices: pads, then palm."""
         return torch.cat([*self.tips, self.palm])
+
+    def to(self, device: torch.device | str) -> "ContactRegions":
+        """The same regions on another device."""
+        return ContactRegions(tuple(tip.to(device) for tip in self.tips), self.palm.to(device))
 
 
 def contact_regions(model: HandModel) -> ContactRegions:
@@ -61,9 +63,9 @@ def contact_regions(model: HandModel) -> ContactRegions:
         facing = _across(facing, bone)
         near = torch.linalg.vector_norm(vertices - vertices[tip], dim=1) < TIP_REACH * torch.linalg.vector_norm(bone)
         tips.append((near & (owner == joint) & (normals @ facing > _PALMAR)).nonzero()[:, 0])
-    knuckles = joints[[1, 4, 7, 10]].mean(0)
+    knuckles = joints[list(_BASE_JOINTS)].mean(0)
     along = (knuckles - joints[0]) / (knuckles - joints[0]).square().sum()
-    of_palm = torch.isin(owner, torch.tensor(_PALM_JOINTS)) & ((vertices - joints[0]) @ along > 0.25)
+    of_palm = torch.isin(owner, torch.tensor(_PALM_JOINTS)) & ((vertices - joints[0]) @ along > _WRIST_SHARE)
     palm = (of_palm & (normals @ palm_faces > _PALMAR)).nonzero()[:, 0]
     return ContactRegions(tuple(tips), palm)
 
@@ -83,27 +85,17 @@ def nearest_distance(
     points: Float[Tensor, "frames points 3"], surface: Float[Tensor, "frames vertices 3"]
 ) -> Float[Tensor, "frames points"]:
     """Distance of each point to the nearest vertex, in the input's unit; differentiable in both."""
-    # The tiny addend keeps the slope finite at distance zero.
-    return (_to_nearest(points, surface).square().sum(-1) + 1e-14).sqrt()
-
-
-def squared_contact(
-    points: Float[Tensor, "frames points 3"], surface: Float[Tensor, "frames vertices 3"]
-) -> Float[Tensor, ""]:
-    """Mean squared distance to the nearest vertex, as HOLD's code has it (there in scaled units)."""
-    return _to_nearest(points, surface).square().sum(-1).mean()
-
-
-def _to_nearest(points: Tensor, surface: Tensor) -> Float[Tensor, "frames points 3"]:
     _, nearest = NeighbourSearch(surface).nearest(points, 1)
-    return points - surface.gather(1, nearest.expand(-1, -1, 3))
+    offset = points - surface.gather(1, nearest.expand(-1, -1, 3))
+    # The tiny addend keeps the slope finite at distance zero.
+    return (offset.square().sum(-1) + 1e-14).sqrt()
 
 
 def tip_contact(
     hand_m: Float[Tensor, "frames vertices 3"],
     surface_m: Float[Tensor, "frames points 3"],
     regions: ContactRegions,
-    reach_m: float = 0.02,
+    reach_m: float,
 ) -> Float[Tensor, ""]:
     """The paper's contact: of each finger pad and of the palm the least un-squared distance, summed, mean over frames.
 
@@ -113,3 +105,8 @@ def tip_contact(
     sizes = [len(region) for region in (*regions.tips, regions.palm)]
     least = torch.stack([part.amin(1) for part in distance.split(sizes, dim=1)], dim=1)
     return least.clamp(max=reach_m).sum(1).mean()
+
+
+def penetration_loss(depth_points: Float[Tensor, "*batch 3"], grid: SignedDistanceGrid) -> Float[Tensor, ""]:
+    """Mean of max(0, -sdf)^2 over the points, which are in the grid's frame and unit; zero when all are outside."""
+    return grid.at(depth_points).clamp(max=0.0).square().mean()

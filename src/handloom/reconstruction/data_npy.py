@@ -1,4 +1,4 @@
-"""HOLD's data.npy: a dictionary pickled into a NumPy file (facts/hold.md 1.9).
+"""HOLD's data.npy: a dictionary pickled into a NumPy file.
 
 It is read through an allow-list, so nothing in it runs, and written so that `np.load(path, allow_pickle=True).item()`
 gives the dictionary under any NumPy since 1.17, with equal bytes for equal content.

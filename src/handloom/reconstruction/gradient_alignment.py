@@ -1,28 +1,36 @@
-"""HOLD's own alignment of hand and object: three runs of Adam over all frames, number for number (facts/hold.md 1.8).
+"""HOLD's own alignment of hand and object: three runs of Adam over all frames, number for number.
 
-Its quirks are kept: the learning rate is halved before the first step, missing 2D key points are interpolated and
+The runs and their losses are those of HOLD's generator/scripts/align_hands_object.py and generator/src/alignment. Their
+quirks are kept: the learning rate is halved before the first step, missing 2D key points are interpolated and
 count, the object's scale starts again at 1e-3 and is fixed for the first 2000 steps of its run, and the object is drawn
 to where the hand was at the start of a run.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handloom.reconstruction.alignment_losses import object_loss, project, reprojection_loss, smoothness_loss
+from handloom.estimators.hands.found import FoundHands
+from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.geometry.camera import project
+from handloom.hand.joints import MANO21_FROM_SNAP
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.hand_energy import geman_mcclure
+from handloom.reconstruction.mesh_registration import filled_rows
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack
 from handloom.runtime.progress import progress
 
 Mode = Literal["h", "o", "ho"]
 MODES: tuple[Mode, ...] = ("h", "o", "ho")
 
-SCALE_RESET_STEP = 1
-SCALE_RESET = 1e-3
-SCALE_FREE_STEP = 2000
+SCALE_RESET_STEP, SCALE_RESET, SCALE_FREE_STEP = 1, 1e-3, 2000
 GRADIENT_NORM = 0.5
+CONTACT_WEIGHT, BEHIND_WEIGHT, SMOOTHNESS_WEIGHT = 100.0, 1000.0, 100.0
+ROBUST_PX = 25.0
 
 
 class Schedule(NamedTuple):
@@ -41,7 +49,7 @@ SCHEDULES: dict[Mode, Schedule] = {
 
 
 @dataclass(frozen=True)
-class Observations:
+class AlignmentObservations:
     """What the runs do not change: the posed hand without its translation, the object's rotations, the 2D targets."""
 
     intrinsics: Float[Tensor, "3 3"]
@@ -61,16 +69,7 @@ class Placement(NamedTuple):
     object_scale: Float[Tensor, ""]
 
 
-class LossRow(NamedTuple):
-    """One step of a run: its loss before the update, and the learning rate of the update."""
-
-    mode: Mode
-    step: int
-    loss: float
-    learning_rate: float
-
-
-def object_points_cam_m(seen: Observations, placement: Placement) -> Float[Tensor, "frames points 3"]:
+def object_points_cam_m(seen: AlignmentObservations, placement: Placement) -> Float[Tensor, "frames points 3"]:
     """x = R (sigma X) + t for every frame and point, in metres."""
     turned = placement.object_scale * seen.object_points @ seen.object_rotation.mT
     return turned + placement.object_translation_m[:, None]
@@ -84,8 +83,46 @@ def start_placement(cam_from_object: Float[Tensor, "frames 4 4"]) -> Placement:
     return Placement(forward, translation + forward, translation.new_ones(()))
 
 
+def reprojection_loss(
+    projected_px: Float[Tensor, "frames points 2"], target_px: Float[Tensor, "frames points 2"]
+) -> Float[Tensor, ""]:
+    """GM(projection - target), summed over x and y, mean over frames and points; points with a NaN do not count."""
+    seen = ~target_px.isnan().any(-1)
+    return geman_mcclure((projected_px - target_px)[seen], ROBUST_PX).sum(-1).mean()
+
+
+def centroid_loss(hand_m: Float[Tensor, "frames 3"], object_m: Float[Tensor, "frames 3"]) -> Float[Tensor, ""]:
+    """100 times the mean absolute difference of the centroids, over frames and coordinates."""
+    return CONTACT_WEIGHT * (hand_m - object_m).abs().mean()
+
+
+def behind_camera_loss(points_cam_m: Float[Tensor, "frames points 3"]) -> Float[Tensor, ""]:
+    """1000 times the mean depth by which frames lie behind the camera, over those frames whose mean z is negative."""
+    behind = (-points_cam_m[..., 2].mean(1)).clamp_min(0.0)
+    return BEHIND_WEIGHT * behind.sum() / (behind > 0).sum().clamp_min(1)
+
+
+def smoothness_loss(centroid_m: Float[Tensor, "frames 3"]) -> Float[Tensor, ""]:
+    """100 times the mean squared difference of neighbouring frames' centroids, over frames and coordinates."""
+    return SMOOTHNESS_WEIGHT * centroid_m.diff(dim=0).square().mean()
+
+
+def object_loss(
+    hand_centroid_m: Float[Tensor, "frames 3"],
+    points_cam_m: Float[Tensor, "frames points 3"],
+    projected_px: Float[Tensor, "frames points 2"],
+    target_px: Float[Tensor, "frames points 2"],
+) -> Float[Tensor, ""]:
+    """HOLD's loss of step `o`: centroids near each other, the points' projection, and the object before the camera.
+
+    The hand's centroid is that of its 21 joints.
+    """
+    near = centroid_loss(hand_centroid_m, points_cam_m.mean(1))
+    return near + reprojection_loss(projected_px, target_px) + behind_camera_loss(points_cam_m)
+
+
 def alignment_loss(
-    mode: Mode, seen: Observations, placement: Placement, hand_centroid_m: Float[Tensor, "frames 3"]
+    mode: Mode, seen: AlignmentObservations, placement: Placement, hand_centroid_m: Float[Tensor, "frames 3"]
 ) -> Float[Tensor, ""]:
     """The loss of a run; the object is drawn to `hand_centroid_m`, the centroids of the hand's joints at its start."""
     joints = seen.hand_joints_m + placement.hand_translation_m[:, None]
@@ -106,17 +143,18 @@ def alignment_loss(
 
 def run(
     mode: Mode,
-    seen: Observations,
+    seen: AlignmentObservations,
     start: Placement,
     *,
     schedule: Schedule | None = None,
     steps: Iterable[int] | None = None,
-    log: Callable[[LossRow], None] = lambda _: None,
+    rows: list[dict[str, Any]],
 ) -> Placement:
     """One run from where the run before ended.
 
     Mode `h` moves the hand, `o` the object and, from step 2000, its scale, `ho` all of them. The gradient of all of
-    them together is clipped to a norm of 0.5. `steps` replaces the schedule's step numbers.
+    them together is clipped to a norm of 0.5. `steps` replaces the schedule's step numbers. `rows` gets each step's
+    loss before the update, and the update's learning rate.
     """
     schedule = schedule or SCHEDULES[mode]
     hand, thing, scale = (value.detach().clone() for value in start)
@@ -145,5 +183,41 @@ def run(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(placement, GRADIENT_NORM)
         optimiser.step()
-        log(LossRow(mode, step, float(loss.detach()), rate))
+        rows.append({"step": mode, "iteration": step, "loss": float(loss.detach()), "learning_rate": rate})
     return Placement(hand.detach(), thing.detach(), scale.detach())
+
+
+def align_by_gradient(
+    model: HandModel,
+    hand: HandTrack,
+    thing: ObjectPoses,
+    seen: FoundHands,
+    rows: list[dict[str, Any]],
+    schedules: Mapping[Mode, Schedule] = SCHEDULES,
+) -> tuple[HandTrack, ObjectTrack]:
+    """All three runs from registered hands; missing 2D rows are interpolated and count; losses go into `rows`."""
+    still = HandTrack(hand.rotvec, hand.shape, torch.zeros_like(hand.translation_m))
+    with torch.no_grad():
+        posed = still.skinned(model)
+    camera, points, poses = (
+        torch.from_numpy(array).float() for array in (thing.intrinsics, thing.points_object, thing.cam_from_object)
+    )
+    given = torch.from_numpy(seen.keypoints_px)
+    missing = ~torch.from_numpy(seen.found) | ~given.isfinite().all(-1).all(-1)
+    keypoints = filled_rows(given.double(), missing)[:, list(MANO21_FROM_SNAP)].float()
+    observations = AlignmentObservations(
+        intrinsics=camera,
+        hand_joints_m=posed.keypoints_m[:, list(MANO21_FROM_SNAP)],
+        hand_vertex_centroid_m=posed.vertices_m.mean(1),
+        hand_keypoints_px=keypoints,
+        object_rotation=poses[:, :3, :3],
+        object_points=points,
+        object_keypoints_px=project(points @ poses[:, :3, :3].mT + poses[:, None, :3, 3], camera),
+    )
+
+    found = start_placement(poses)
+    for mode in MODES:
+        found = run(mode, observations, found, schedule=schedules[mode], rows=rows)
+    aligned = HandTrack(hand.rotvec, hand.shape, found.hand_translation_m)
+    rotation = ObjectTrack.of_sfm(thing.cam_from_object).rotation
+    return aligned, ObjectTrack(rotation, found.object_translation_m, found.object_scale)

@@ -1,6 +1,7 @@
 """How badly a posed hand explains what was seen of it: the energies that registration and alignment minimise.
 
 Every term is half a sum of squares in standard deviations, so that terms of different kinds can be added.
+HOLD has none of these terms; their deviations are this project's.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +12,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handloom.geometry.camera import pixel_rays, project
 from handloom.hand.joints import SNAP_BONES, SNAP_FROM_MANO21
-from handloom.reconstruction.alignment_losses import geman_mcclure, project
-from handloom.reconstruction.hand_pose_space import PoseSpace, Skeleton
-from handloom.runtime.config.hand_tracking import HandRegistrationSettings
+from handloom.reconstruction.pose_space import PoseSpace, Skeleton
 
 HAND_RADIUS_M = 0.047
 """Root mean square distance of the 21 key points of a relaxed adult hand from their mean."""
+JOINT_NOISE_M = 0.035
+"""Standard deviation of an estimated joint."""
+KEYPOINT_NOISE = 0.12
+"""Standard deviation of a 2D key point, as a share of the hand's extent in the image."""
+ROBUST_DEVIATIONS = 1.5
+"""Residuals above so many standard deviations lose their influence."""
+POSE_PRIOR, SHAPE_PRIOR = 0.3, 3.0
+"""Weights of squared deviations from everyday poses, and of squared shape coefficients."""
+SIZE_DEVIATION = 0.02
+"""Of the hand's size about the model's mean: one camera cannot see it."""
+LIMIT_RAD = 0.05
+"""Softness of the joint limits."""
+TURN_SMOOTHNESS_RAD, PATH_SMOOTHNESS = 0.04, 0.01
+"""Standard deviations of accelerations: of angles, per squared frame; of the wrist, in shares of its depth."""
+TURN_STEP_RAD, RAY_STEP, DEPTH_STEP, SHAPE_STEP = 0.1, 0.01, 0.03, 0.3
+"""Units of fitted parameters, about their uncertainty: of angles, of x / z and y / z, of log z, of the shape."""
+_SMALLEST_HAND_PX = 8.0
+"""Key points are not taken for more exact than those of a hand so small."""
 _NEAREST_M = 0.02
-_HISTORY = 20
-_SMALLEST_CHANGE = 1e-7
+"""No joint counts as nearer to the camera."""
+_HISTORY, _SMALLEST_CHANGE = 20, 1e-7
+"""Of L-BFGS: steps that it remembers, and the relative fall of the energy that ends it."""
 
 
 class SeenHand(NamedTuple):
@@ -51,7 +70,6 @@ def seen_hand(
     keypoints_px: Float[Tensor, "frames 21 2"],
     confidence: Float[Tensor, "frames 21"],
     intrinsics: Float[Tensor, "3 3"],
-    keypoint_noise: float,
 ) -> SeenHand:
     """Bring estimates into the form that the energies take.
 
@@ -66,7 +84,7 @@ def seen_hand(
     low = torch.where(usable[..., None], keypoints, far).amin(1)
     high = torch.where(usable[..., None], keypoints, near).amax(1)
     extent = (high - low).amax(-1)
-    noise = torch.where(usable.any(1), keypoint_noise * extent.clamp_min(8.0), 1.0)
+    noise = torch.where(usable.any(1), KEYPOINT_NOISE * extent.clamp_min(_SMALLEST_HAND_PX), 1.0)
     centred = centred_on(joints, weight)
     return SeenHand(centred, keypoints, weight, noise, intrinsics.double())
 
@@ -80,10 +98,7 @@ def centred_on(
 
 
 def data_energy(
-    keypoints_cam_m: Float[Tensor, "frames 21 3"],
-    seen: SeenHand,
-    settings: HandRegistrationSettings,
-    spread: float = 1.0,
+    keypoints_cam_m: Float[Tensor, "frames 21 3"], seen: SeenHand, spread: float = 1.0
 ) -> Float[Tensor, ""]:
     """Robust squares of the joints about their mean and of their projections, weighted by confidence.
 
@@ -91,9 +106,9 @@ def data_energy(
     told from its distance, and a network that is unsure shrinks the hand.
     `spread` widens the robust function: more than 1 lets far residuals pull while the fit is still poor.
     """
-    rho = spread * settings.robust_deviations
+    rho = spread * ROBUST_DEVIATIONS
     offsets = joint_offsets_m(keypoints_cam_m, seen)
-    in_space = robust_square(offsets / settings.joint_noise_m, rho)
+    in_space = robust_square(offsets / JOINT_NOISE_M, rho)
     depth = keypoints_cam_m[..., 2:].clamp_min(_NEAREST_M)
     pixels = project(torch.cat([keypoints_cam_m[..., :2], depth], -1), seen.intrinsics)
     in_image = robust_square((pixels - seen.keypoints_px) / seen.noise_px[:, None, None], rho)
@@ -116,16 +131,20 @@ def _at_common_radius(
     return HAND_RADIUS_M * offsets / square.clamp_min(1e-12).sqrt()[:, None, None]
 
 
-def size_energy(
-    shape: Float[Tensor, " shape"], skeleton: Skeleton, settings: HandRegistrationSettings
-) -> Float[Tensor, ""]:
+def size_energy(shape: Float[Tensor, " shape"], skeleton: Skeleton) -> Float[Tensor, ""]:
     """Prior on the shape: unlikely hands, and any change of the mean shape's size, which nothing here can measure."""
     first, second = torch.tensor(SNAP_BONES).T
     rest = skeleton.rest_m[list(SNAP_FROM_MANO21)]
     shaped = (skeleton.rest_m + skeleton.shapedirs @ shape)[list(SNAP_FROM_MANO21)]
     before, after = (torch.linalg.vector_norm(x[second] - x[first], dim=-1).sum() for x in (rest, shaped))
-    size = ((after / before - 1.0) / settings.size_deviation).square()
-    return 0.5 * (settings.shape_prior * shape.square().sum() + size)
+    size = ((after / before - 1.0) / SIZE_DEVIATION).square()
+    return 0.5 * (SHAPE_PRIOR * shape.square().sum() + size)
+
+
+def geman_mcclure(residual: Float[Tensor, "*shape"], rho: float) -> Float[Tensor, "*shape"]:
+    """The robust square rho^2 x^2 / (rho^2 + x^2): x^2 near zero, rho^2 far away."""
+    square = residual**2
+    return rho**2 * square / (rho**2 + square)
 
 
 def robust_square(residual: Float[Tensor, "*batch d"], rho: float) -> Float[Tensor, "*batch"]:
@@ -134,12 +153,10 @@ def robust_square(residual: Float[Tensor, "*batch d"], rho: float) -> Float[Tens
     return geman_mcclure(length, rho)
 
 
-def pose_energy(
-    angles_rad: Float[Tensor, "*batch free"], space: PoseSpace, settings: HandRegistrationSettings
-) -> Float[Tensor, ""]:
+def pose_energy(angles_rad: Float[Tensor, "*batch free"], space: PoseSpace) -> Float[Tensor, ""]:
     """Prior of everyday poses and soft joint limits."""
-    prior = settings.pose_prior * space.prior_deviations(angles_rad).square().sum()
-    return 0.5 * (prior + (space.limit_excess_rad(angles_rad) / settings.limit_rad).square().sum())
+    prior = POSE_PRIOR * space.prior_deviations(angles_rad).square().sum()
+    return 0.5 * (prior + (space.limit_excess_rad(angles_rad) / LIMIT_RAD).square().sum())
 
 
 def acceleration_energy(values: Float[Tensor, "frames ..."], deviation: float) -> Float[Tensor, ""]:
@@ -149,9 +166,9 @@ def acceleration_energy(values: Float[Tensor, "frames ..."], deviation: float) -
     return 0.5 * (values.diff(n=2, dim=0) / deviation).square().sum()
 
 
-def turn_acceleration_energy(rotations: Float[Tensor, "frames 3 3"], deviation_rad: float) -> Float[Tensor, ""]:
+def turn_acceleration_energy(rotations: Float[Tensor, "frames 3 3"]) -> Float[Tensor, ""]:
     """The same for rotations: |R - R'|_F is sqrt(2) times the angle between them, when it is small."""
-    return acceleration_energy(rotations, 2.0**0.5 * deviation_rad)
+    return acceleration_energy(rotations, 2.0**0.5 * TURN_SMOOTHNESS_RAD)
 
 
 def placed_translation(offsets_m: Float[Tensor, "frames 21 3"], seen: SeenHand) -> Float[Tensor, "frames 3"]:
@@ -160,8 +177,7 @@ def placed_translation(offsets_m: Float[Tensor, "frames 21 3"], seen: SeenHand) 
     Least squares of x + t_x = u (z + t_z), y + t_y = v (z + t_z) with (u, v) the normalised key points; a frame
     without key points gets NaN.
     """
-    homogeneous = torch.cat([seen.keypoints_px, torch.ones_like(seen.keypoints_px[..., :1])], -1)
-    rays = homogeneous @ torch.linalg.inv(seen.intrinsics).T
+    rays = pixel_rays(seen.keypoints_px, seen.intrinsics)
     weight = seen.weight.sqrt()[..., None]
     one, zero = torch.ones_like(rays[..., 0]), torch.zeros_like(rays[..., 0])
     across = torch.stack([one, zero, -rays[..., 0]], -1) * weight

@@ -1,33 +1,30 @@
-"""What trainings of a phase share whatever field they train: checkpoints, progress, loss curve and previews."""
+"""What trainings of a phase share whatever field they train: checkpoints, progress, loss curve and preview pictures."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Bool
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handloom.runtime.checkpoints import CheckpointFolder
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 
 NOTE_STEPS = 25
+"""Steps between two rows of the history."""
+TILES = 4
+"""Frames in a preview."""
 _SECONDS_BETWEEN_LINES = 10.0
 _LISTED = 8
-
-
-@dataclass(frozen=True)
-class PhaseOutputs:
-    """The files of a trained phase."""
-
-    network: Path
-    poses: Path
-    mesh: Path
-    history: Path
-    previews: Path
-    """A folder of pictures, one every few hundred steps."""
+_CLASS_RGB = np.array([[40, 40, 40], [86, 150, 200], [229, 178, 140], [150, 200, 120]])
+"""Of background, object, right and left hand in previews."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class PhaseLength:
     rays: int
     """Per step."""
     preview_steps: int
-    checkpoint_seconds: float
+    checkpoint_seconds: int | float
 
 
 @runtime_checkable
@@ -125,3 +122,34 @@ def _told(steps: range, length: PhaseLength) -> Iterator[int]:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+class Preview(NamedTuple):
+    """What pixels of a frame show, and what a training renders there."""
+
+    photograph: Float[Tensor, "pixels 3"]
+    colour: Float[Tensor, "pixels 3"]
+    semantics: Float[Tensor, "pixels classes"]
+    """Shares of background, object and hands."""
+
+
+Look = Callable[[int, Int[Tensor, "pixels 2"]], Preview]
+"""From a frame and pixels (column, row) on the CPU to what is seen there."""
+
+
+def write_frame_previews(path: Path, look: Look, *, frames: int, height: int, width: int, width_px: int) -> None:
+    """Write a picture of evenly spaced frames, each about `width_px` wide: photograph, rendering, classes."""
+    stride = max(1, -(-width // width_px))
+    across, down = (torch.arange(0, side, stride) for side in (width, height))
+    rows, columns = torch.meshgrid(down, across, indexing="ij")
+    pixels = torch.stack([columns, rows], -1).view(-1, 2)
+    pictures = []
+    for frame in np.linspace(0, frames - 1, TILES).round().astype(int):
+        view = look(int(frame), pixels)
+        photograph, seen = ((255 * v.clamp(0, 1)).byte().cpu().numpy() for v in (view.photograph, view.colour))
+        shares = view.semantics.cpu().numpy()
+        classes = (shares @ _CLASS_RGB[: shares.shape[1]]).clip(0, 255).astype(np.uint8)
+        tiles = [tile.reshape(*rows.shape, 3) for tile in (photograph, seen, classes)]
+        pictures.append(np.concatenate(tiles, axis=0))
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), np.concatenate(pictures, axis=1)[..., ::-1])

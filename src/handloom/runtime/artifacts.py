@@ -116,7 +116,7 @@ class Artifact:
 
     @classmethod
     def _annotations(cls) -> dict[str, Any]:
-        hints = get_type_hints(cls)
+        hints = get_type_hints(cls, include_extras=True)  # FiniteFloat and the like keep their bounds
         return {each.name: hints[each.name] for each in fields(cls)}
 
     @classmethod

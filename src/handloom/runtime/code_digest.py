@@ -14,8 +14,8 @@ PACKAGE = "handloom"
 def code_digest(*modules: str, source: Path | None = None) -> str:
     """Digest of the named modules (`handloom.hand.mano`) and of all modules of the package that they import.
 
-    Docstrings, comments and layout do not count. `source` is the folder that holds the package (default: where this
-    one lies). Nothing is imported. Raises ModuleNotFoundError for a name that is no module.
+    Docstrings, comments, descriptions of settings and layout do not count. `source` is the folder that holds
+    the package (default: where this one lies). Nothing is imported. Raises ModuleNotFoundError for what is no module.
     """
     root = Path(__file__).parents[2] if source is None else Path(source)
     closure: set[str] = set()
@@ -67,6 +67,8 @@ def _imports(root: Path, name: str, path: Path, changed_ns: int) -> frozenset[st
 def _stripped_digest(path: Path, changed_ns: int) -> str:
     tree = _tree(path, changed_ns)
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
         if (
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and ast.get_docstring(node, clean=False) is not None

@@ -1,5 +1,7 @@
 """Errors that tell a user what to do."""
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Something handed to handloom cannot be used.
@@ -10,3 +12,8 @@ class InputError(ValueError):
 
 class OutputError(OSError):
     """A result could not be written: a full disk, an unwritable folder."""
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first of some names, for a message."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,11 +1,13 @@
-"""Images read with Pillow, which refuses a truncated file where OpenCV returns half of it."""
+"""Images read with Pillow, which refuses a truncated file where OpenCV returns half of it, and sheets of many."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import atomic_path
 
 _MODES = {"RGB", "L"}
 
@@ -39,3 +41,21 @@ def _decoded(path: Path, mode: str) -> np.ndarray:
         raise InputError(
             f"{path}: cannot be decoded ({error}); the file is damaged or cut short, fetch it again"
         ) from error
+
+
+def evenly_spread(count: int, most: int) -> list[int]:
+    """Numbers of at most so many of `count` things, evenly spread, the first and the last among them."""
+    chosen: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+    return chosen
+
+
+def write_contact_sheet(path: Path, tiles: Sequence[np.ndarray], columns: int, gap_px: int = 0) -> None:
+    """Write RGB pictures of one size row by row on white, as PNG or JPEG."""
+    height, width = tiles[0].shape[0] + gap_px, tiles[0].shape[1] + gap_px
+    rows, columns = -(-len(tiles) // columns), min(columns, len(tiles))
+    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = place // columns * height, place % columns * width
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    with atomic_path(path) as temporary:
+        Image.fromarray(sheet).save(temporary, quality=85)  # of a JPEG

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Threads that wait sleep: where other jobs share the cores, those that spin make a training many times slower."""
 
@@ -27,7 +27,7 @@ def logged_job(log: Path | str, threads: int) -> Iterator[None]:
     The libraries read their limit when they are imported, so import them (and the stage) inside the block.
     A failing stage's traceback ends the log; the error goes on to the caller.
     """
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     os.environ.update({name: os.environ.get(name, value) for name, value in _WAITING.items()})
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

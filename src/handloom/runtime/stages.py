@@ -17,14 +17,16 @@ from handloom.runtime.code_digest import PACKAGE, code_digest
 from handloom.runtime.errors import InputError
 
 
-def stage(function: str | Callable[[Any], str], **parameters: Any) -> dict[str, Any]:
+def stage(function: str | Callable[[Any], str], *, watched: Any = None, **parameters: Any) -> dict[str, Any]:
     """A rule's parameters: its function, `module:name` inside the package, the digest of that code, and its own.
 
-    The function may depend on the wildcards. Settings become JSON values, so that snakemake can store them and compare
-    them with those of the last run.
+    The function may depend on the wildcards, and then its arguments too: `arguments` gives a mapping of them. Settings
+    become JSON values, so that snakemake can store them and compare them with those of the last run. `watched` is the
+    state of what the function reads besides its inputs (`files_state`), which it does not get.
     """
     digest: Any = (lambda wildcards: _digest(function(wildcards))) if callable(function) else _digest(function)
-    return {"stage": function, "code": digest, **{name: plain(value) for name, value in parameters.items()}}
+    given = {"stage": function, "code": digest, **{name: plain(value) for name, value in parameters.items()}}
+    return given if watched is None else {**given, "watched": watched}
 
 
 def plain(value: Any) -> Any:
@@ -57,17 +59,20 @@ def run_stage(
     output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type.
     """
     called = stage_function(function)
+    parameters = {**parameters, **parameters.get("arguments", {})}
+    parameters.pop("arguments", None)
+    names = [*inputs, *outputs, *parameters]
+    if len(set(names)) < len(names):
+        raise InputError(f"stage {function}: its rule has one name twice among inputs, outputs and parameters")
     files = {name: _paths(value) for name, value in {**inputs, **outputs}.items()}
     given = {name: value for name, value in files.items() if value != []} | dict(parameters)
-    if len(given) < len(files) + len(parameters) - sum(value == [] for value in files.values()):
-        raise InputError(f"stage {function}: its rule has one name twice among inputs, outputs and parameters")
     asked = inspect.signature(called).parameters
     work = {"work": Path(next(iter(outputs.values()))).parent / "work"} if "work" in asked else {}
     given |= {name: value for name, value in (*offered.items(), *work.items()) if name in asked and name not in given}
     try:
         validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
     except ValidationError as error:
-        if error.title != called.__name__:  # raised by the stage itself
+        if error.title not in (called.__name__, called.__qualname__):  # raised by the stage itself
             raise
         problems = "; ".join(
             f"{'.'.join(map(str, each['loc']))}: {each['msg']} (found {each['input']!r})"

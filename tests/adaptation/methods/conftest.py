@@ -1,24 +1,27 @@
-"""What the methods work on: the tiny rig's images, a few labelled source samples, and a look at who was moved."""
+"""What the methods work on: the tiny rig's pairs, a few labelled source samples, and a look at who was moved."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from handloom.adaptation.methods.method import Surroundings, TargetBatch
-from handloom.adaptation.methods.source_samples import SourceSamples
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings
+from handloom.adaptation.pairs import PairBatch
+from handloom.adaptation.source_samples import SourceSamples
 from handloom.datasets.labelled_hands import LabelledHand
 from handloom.datasets.training_samples import crop_side, write_samples
-from handloom.datasets.views import load_views
-from handloom.estimators.detnet.checkpoint import load_checkpoint
 from handloom.estimators.detnet.network import DetNet
-from handloom.estimators.detnet.prediction import network_input
+from handloom.runtime.config.base import Settings
 
-from ..conftest import ROOT_JOINT, Rig, open_hand  # noqa: TID252  # the rig of the folder above
+from ..rig import PX, ROOT_JOINT, SETTINGS, Rig, open_hand, pair_crops, surroundings  # noqa: TID252 (the folder above)
+
+MakeSurroundings = Callable[..., Surroundings]
 
 
 class SourceHands:
@@ -42,25 +45,32 @@ class SourceHands:
 @pytest.fixture
 def samples(rig: Rig) -> Path:
     path = rig.folder / "samples.npz"
-    write_samples(path, SourceHands(), dataset="rhd", crop_px=crop_side(rig.detnet.input_px))
+    write_samples(path, SourceHands(), dataset="rhd", crop_px=crop_side(PX))
     return path
 
 
 @pytest.fixture
+def around(rig: Rig, samples: Path) -> MakeSurroundings:
+    """Surroundings of a method on the rig's first three pairs, with its own options."""
+
+    def made(options: Settings, **changes: Any) -> Surroundings:
+        learner = MapLearner(SETTINGS, "fixed")
+        network = learner.load(rig.source)
+        source = SourceSamples([samples], network.settings, root_joint=ROOT_JOINT, seed=3, device="cpu")
+        return surroundings(network, learner, pair_crops(rig, 3), **{"options": options, "source": source, **changes})
+
+    return made
+
+
+@pytest.fixture
 def network(rig: Rig) -> DetNet:
-    return load_checkpoint(rig.source, rig.detnet, ROOT_JOINT)
+    return MapLearner(SETTINGS, "fixed").load(rig.source)
 
 
 @pytest.fixture
-def batch(rig: Rig) -> TargetBatch:
-    view = load_views(rig.views[0])
-    return TargetBatch(network_input(torch.from_numpy(view.image_u8[:6])), None)
-
-
-@pytest.fixture
-def surroundings(rig: Rig, samples: Path) -> Surroundings:
-    source = SourceSamples([samples], rig.detnet, root_joint=ROOT_JOINT, grey_probability=1.0, seed=3, device="cpu")
-    return Surroundings(seed=3, source=source)
+def batch(rig: Rig) -> PairBatch:
+    """Those three pairs."""
+    return pair_crops(rig, 3).batch(torch.arange(3), "cpu")
 
 
 Moved = list[set[str]]

@@ -8,9 +8,10 @@ import torch
 
 from handloom.adaptation.methods import adda
 from handloom.adaptation.methods.adda import Adda, Discriminator, discriminator_loss, encoder_loss, told_apart
-from handloom.adaptation.methods.method import Surroundings, TargetBatch
-from handloom.estimators.detnet.network import DetNet
+from handloom.adaptation.pairs import PairBatch
 from handloom.runtime.config.methods import AddaSettings
+
+from .conftest import MakeSurroundings
 
 
 def test_a_discriminator_that_knows_nothing_pays_two_bits() -> None:
@@ -43,21 +44,18 @@ def test_equal_seeds_give_equal_discriminators() -> None:
 
 @pytest.mark.parametrize("features", ["pooled", "cells"])
 def test_each_update_moves_its_own_part(
-    network: DetNet, batch: TargetBatch, surroundings: Surroundings, watch_descend: Callable, features: str
+    batch: PairBatch, around: MakeSurroundings, watch_descend: Callable, features: str
 ) -> None:
-    method = Adda(network, AddaSettings(learning_rate=1e-3, hidden=16, features=features), surroundings)
+    method = Adda(around(AddaSettings(learning_rate=1e-3, features=features)))
     moved = watch_descend(adda, method.networks)
     for update in range(3):
         method.step(batch, update)
-    trunk = {f"network.resnet50.{part}" for part in dict(network.resnet50.named_children())}
+    trunk = {f"network.resnet50.{part}" for part in dict(method.network.resnet50.named_children())}
     assert moved[0] == moved[2] == {f"discriminator.layers.{layer}" for layer in (0, 2, 4)}
     assert moved[1] == moved[3] == trunk
 
 
-def test_the_discriminator_learns_to_tell_fixed_features_apart(
-    network: DetNet, batch: TargetBatch, surroundings: Surroundings
-) -> None:
-    settings = AddaSettings(learning_rate=1e-9, discriminator_learning_rate=1e-2, hidden=16)
-    method = Adda(network, settings, surroundings)
-    losses = [float(method.step(batch, update)["discriminator"].detach()) for update in range(40)]
+def test_the_discriminator_learns_to_tell_fixed_features_apart(batch: PairBatch, around: MakeSurroundings) -> None:
+    method = Adda(around(AddaSettings(learning_rate=1e-9, discriminator_learning_rate=1e-3)))
+    losses = [float(method.step(batch, update)["discriminator"].detach()) for update in range(30)]
     assert losses[-1] < 0.7 * losses[0]

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from handloom.adaptation.methods import regda
-from handloom.adaptation.methods.method import Surroundings, TargetBatch
 from handloom.adaptation.methods.regda import (
     Regda,
     false_maps,
@@ -16,10 +15,11 @@ from handloom.adaptation.methods.regda import (
     scaled_gradient,
     true_maps,
 )
-from handloom.estimators.detnet.network import DetNet
+from handloom.adaptation.pairs import PairBatch
+from handloom.estimators.detnet.network import network_input
 from handloom.runtime.config.methods import RegdaSettings
 
-from .conftest import changed_parts, numbers
+from .conftest import MakeSurroundings, changed_parts, numbers
 
 
 @pytest.mark.parametrize(("update", "share"), [(0, 0.0), (160, 0.0080), (1000, 0.046), (5000, 0.099)])
@@ -59,14 +59,10 @@ def test_the_layer_is_the_identity_and_scales_the_gradient() -> None:
 
 
 def test_each_update_moves_its_own_part(
-    network: DetNet,
-    batch: TargetBatch,
-    surroundings: Surroundings,
-    watch_descend: Callable,
-    monkeypatch: pytest.MonkeyPatch,
+    batch: PairBatch, around: MakeSurroundings, watch_descend: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A moves everything, B the second head, C the trunk; nothing trains statistics."""
-    method = Regda(network, RegdaSettings(learning_rate=1e-3), surroundings)
+    method = Regda(around(RegdaSettings(learning_rate=1e-3)))
     start = numbers(method.networks)
     moved_by_a: list[set[str]] = []
 
@@ -77,7 +73,7 @@ def test_each_update_moves_its_own_part(
     monkeypatch.setattr(regda, "false_maps", at_b)
     moved = watch_descend(regda, method.networks)
     method.step(batch, 30)
-    trunk = {f"network.resnet50.{part}" for part in dict(network.resnet50.named_children())}
+    trunk = {f"network.resnet50.{part}" for part in dict(method.network.resnet50.named_children())}
     heads = {f"network.{head}.{part}" for head in ("hmap_0", "dmap_0", "lmap_0") for part in ("project", "prediction")}
     second = {f"second_head.{key}" for key in ("project.0", "project.1", "prediction.weight", "prediction.bias")}
     assert moved_by_a[0] == trunk | heads | second
@@ -86,22 +82,14 @@ def test_each_update_moves_its_own_part(
     assert all(torch.equal(start[key], after[key]) for key in start if "running" in key)
 
 
-def test_the_second_head_asks_the_trunk_by_the_share_lambda(
-    network: DetNet, batch: TargetBatch, surroundings: Surroundings
-) -> None:
-    method = Regda(network, RegdaSettings(), surroundings)
-    target = true_maps(torch.zeros(6, 21, dtype=torch.long), 8)
+def test_the_second_head_asks_the_trunk_by_the_share_lambda(batch: PairBatch, around: MakeSurroundings) -> None:
+    method = Regda(around(RegdaSettings()))
+    trunk, target = method.network.resnet50, true_maps(torch.zeros(6, 21, dtype=torch.long), 8)
 
     def asked(share: float) -> torch.Tensor:
-        logits = method._second(network.resnet50(batch.images), share)
-        return torch.autograd.grad(heat_map_kl(target, logits).mean(), network.resnet50.conv1.weight)[0]
+        logits = method._second(trunk(network_input(batch.image_u8)), share)
+        return torch.autograd.grad(heat_map_kl(target, logits).mean(), trunk.conv1.weight)[0]
 
     assert float(asked(0.0).abs().max()) == 0
     assert float(asked(1.0).abs().max()) > 0
     torch.testing.assert_close(asked(0.25), 0.25 * asked(1.0))
-
-
-def test_the_long_budget_has_its_own_ramp(network: DetNet, surroundings: Surroundings) -> None:
-    settings = RegdaSettings(ramp_updates=50, ramp_updates_long=1000)
-    assert Regda(network, settings, surroundings)._ramp == 50
-    assert Regda(network, settings, surroundings, "long")._ramp == 1000

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from handloom.adaptation.methods import sfdahpe
-from handloom.adaptation.methods.method import Surroundings, TargetBatch
-from handloom.adaptation.methods.network_answer import NetworkAnswer
+from handloom.adaptation.methods.detnet_method import NetworkAnswer
 from handloom.adaptation.methods.sfdahpe import Sfdahpe, agreement, contrast, information, marginals, residual
-from handloom.estimators.detnet.network import DetNet, DetNetMaps
+from handloom.adaptation.pairs import PairBatch
+from handloom.estimators.detnet.network import DetNetMaps
 from handloom.runtime.config.methods import SfdahpeSettings
 
-from .conftest import numbers
+from .conftest import MakeSurroundings, numbers
 
 
 def constant(heat: float, delta: float, location: float) -> NetworkAnswer:
@@ -26,9 +26,9 @@ def constant(heat: float, delta: float, location: float) -> NetworkAnswer:
 
 def test_agreement_is_half_the_squared_differences() -> None:
     a, b, heat = constant(0.5, 1.0, 2.0), constant(0.1, 0.0, 5.0), torch.rand(2, 21, 4, 4)
-    assert float(agreement(a, a, heat, 1.0)) == 0
-    assert float(agreement(a, b, heat, 0.0)) == pytest.approx(0.5 * 0.16, rel=1e-5)
-    assert float(agreement(a, b, heat, 2.0)) == pytest.approx(0.5 * 0.16 + 2 * 0.5 * (1 + 9), rel=1e-5)
+    assert float(agreement(a, a, heat)) == 0
+    assert float(agreement(a, b, 0 * heat)) == pytest.approx(0.5 * 0.16, rel=1e-5)
+    assert float(agreement(a, b, heat)) == pytest.approx(0.5 * 0.16 + 0.5 * (1 + 9), rel=1e-5)
 
 
 def random_logits(seed: int) -> Tensor:
@@ -85,14 +85,14 @@ def test_marginals_are_over_rows_and_over_columns() -> None:
     torch.testing.assert_close(columns, random_logits(2).mean(2).softmax(-1))
 
 
-def test_each_update_moves_its_own_part(network: DetNet, batch: TargetBatch, watch_descend: Callable) -> None:
+def test_each_update_moves_its_own_part(batch: PairBatch, around: MakeSurroundings, watch_descend: Callable) -> None:
     """From the second update on the three models differ: S's upper part, I's trunk and all of T move, in this order."""
-    method = Sfdahpe(network, SfdahpeSettings(learning_rate=1e-3), Surroundings(1))
+    method = Sfdahpe(around(SfdahpeSettings(learning_rate=1e-3), source=None))
     moved = watch_descend(sfdahpe, method.networks)
     method.step(batch, 0)
     before = numbers(method.networks)
     method.step(batch, 1)
-    trunk = {f"resnet50.{part}" for part in dict(network.resnet50.named_children())}
+    trunk = {f"resnet50.{part}" for part in dict(method.network.resnet50.named_children())}
     heads = {f"{head}.{part}" for head in ("hmap_0", "dmap_0", "lmap_0") for part in ("project", "prediction")}
     assert moved[3] == {f"source.{part}" for part in heads | {"resnet50.squeeze"}}
     assert moved[4] == {f"intermediate.{part}" for part in trunk - {"resnet50.squeeze"}}
@@ -101,10 +101,12 @@ def test_each_update_moves_its_own_part(network: DetNet, batch: TargetBatch, wat
     assert all(torch.equal(before[key], after[key]) for key in before if "running" in key)
 
 
-def test_the_intermediate_model_follows_the_target_slowly_and_is_scored(network: DetNet, batch: TargetBatch) -> None:
+def test_the_intermediate_model_follows_the_target_slowly_and_is_scored(
+    batch: PairBatch, around: MakeSurroundings
+) -> None:
     settings = SfdahpeSettings(learning_rate=1e-2, momentum=0.75, momentum_long=0.5)
     for budget, momentum in (("standard", 0.75), ("long", 0.5)):
-        method = Sfdahpe(network, settings, Surroundings(1), budget)
+        method = Sfdahpe(around(settings, budget=budget))
         start = method.intermediate.hmap_0.prediction.bias.detach().clone()
         method.step(batch, 0)  # I's heads are frozen, so they move by the average alone
         goal = method.target.hmap_0.prediction.bias.detach()

@@ -1,103 +1,129 @@
-"""Checkpoint files: what is read, and what is refused with which words."""
+"""DetNet's checkpoint files know their size and root joint; what does not fit is refused, and in which words."""
 
-import os
-import pickle
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from handloom.estimators.detnet.checkpoint import convert_checkpoint, load_checkpoint, save_checkpoint
 from handloom.estimators.detnet.network import DetNet, initialise
-from handloom.runtime.config.detnet import DetNetSettings
+from handloom.runtime.artifacts import Header, read_weights, write_weights
+from handloom.runtime.assets import checkpoint_path
+from handloom.runtime.config.sources import DetNetSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
 
-SETTINGS = DetNetSettings(input_px=32, map_cells=8, width=4, blocks=(1, 1, 1), head_width=8)
+SETTINGS = DetNetSettings(input_px=32, map_cells=8, width=4, blocks=(1, 2, 1), head_width=8)
 
 
 @pytest.fixture
 def network() -> DetNet:
-    network = DetNet(SETTINGS)
+    network = DetNet(SETTINGS, 9)
     initialise(network, torch_generator(1))
     return network
+
+
+@pytest.fixture
+def own(tmp_path: Path, network: DetNet) -> Path:
+    """The network in handloom's format."""
+    save_checkpoint(tmp_path / "detnet.safetensors", network, seed=3)
+    return tmp_path / "detnet.safetensors"
+
+
+@pytest.fixture
+def published(tmp_path: Path, network: DetNet) -> Path:
+    """The network as its authors' code writes it."""
+    torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, tmp_path / "ckp.pth")
+    return tmp_path / "ckp.pth"
 
 
 def same(first: DetNet, second: DetNet) -> bool:
     return all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_published_state_dict_is_read(tmp_path, network, prefix):
-    path = tmp_path / "ckp_detnet_1.pth"
-    torch.save({prefix + name: value for name, value in network.state_dict().items()}, path)
-    loaded = load_checkpoint(path, SETTINGS, 0)
+def test_an_own_file_knows_its_size_and_its_root_joint(own: Path, network: DetNet) -> None:
+    loaded = load_checkpoint(own)
     assert same(network, loaded)
-    assert not loaded.training
+    assert (loaded.settings, loaded.root_joint, loaded.training) == (SETTINGS, 9, False)
+    assert same(network, load_checkpoint(own, SETTINGS, 9))
+    assert read_weights(own, "detnet")[1].extra == {"root_joint": 9, "network": SETTINGS.model_dump(mode="json")}
 
 
-def test_own_files_come_back_bit_by_bit(tmp_path, network):
-    save_checkpoint(tmp_path / "detnet.safetensors", network, 9, seed=3)
-    assert same(network, load_checkpoint(tmp_path / "detnet.safetensors", SETTINGS, 9))
+def test_a_published_file_has_the_size_that_its_weights_tell(published: Path, network: DetNet) -> None:
+    loaded = load_checkpoint(published)
+    assert same(network, loaded)
+    sizes = SETTINGS.model_copy(update={"input_px": 128, "map_cells": 32})  # no weight depends on these
+    assert (loaded.settings, loaded.root_joint) == (sizes, None)
+    assert load_checkpoint(published, SETTINGS, 0).settings == SETTINGS
 
 
-def test_conversion_writes_the_checked_weights(tmp_path, network):
-    torch.save(network.state_dict(), tmp_path / "published.pth")
-    convert_checkpoint(tmp_path / "published.pth", tmp_path / "detnet.safetensors", SETTINGS, 9)
-    assert same(network, load_checkpoint(tmp_path / "detnet.safetensors", SETTINGS, 9))
+@pytest.mark.parametrize("form", ["own", "published"])
+def test_conversion_writes_the_checked_weights(own: Path, published: Path, network: DetNet, form: str) -> None:
+    converted = own.with_name("converted.safetensors")
+    convert_checkpoint(own if form == "own" else published, converted, SETTINGS, 9)
+    loaded = load_checkpoint(converted)
+    assert same(network, loaded)
+    assert (loaded.settings, loaded.root_joint) == (SETTINGS, 9)
 
 
-def test_another_root_joint_is_refused(tmp_path, network):
-    save_checkpoint(tmp_path / "detnet.safetensors", network, 9)
+def test_another_root_joint_or_size_than_the_configured_one_is_refused(own: Path, published: Path) -> None:
     with pytest.raises(InputError, match=r"detnet\.safetensors: was trained with root joint 9, but root joint 0"):
-        load_checkpoint(tmp_path / "detnet.safetensors", SETTINGS, 0)
-
-
-def test_another_width_is_refused_and_the_first_shape_named(tmp_path, network):
-    torch.save(network.state_dict(), tmp_path / "a.pth")
+        load_checkpoint(own, SETTINGS, 0)
     wider = SETTINGS.model_copy(update={"width": 8})
-    with pytest.raises(InputError, match=r"a\.pth.*resnet50\.conv1\.weight is \(4, 3, 7, 7\), expected \(8, 3, 7, 7\)"):
-        load_checkpoint(tmp_path / "a.pth", wider, 0)
+    with pytest.raises(InputError, match=r"detnet\.safetensors: is a DetNet of .*width=4.*but `detnet` is .*width=8"):
+        load_checkpoint(own, wider)
+    with pytest.raises(
+        InputError, match=r"ckp\.pth.*resnet50\.conv1\.weight is \(4, 3, 7, 7\), expected \(8, 3, 7, 7\)"
+    ):
+        load_checkpoint(published, wider)
 
 
-def test_missing_and_unexpected_entries_are_named(tmp_path, network):
+def test_a_header_that_tells_no_network_is_refused(own: Path, network: DetNet) -> None:
+    for extra in ({}, {"root_joint": 9, "network": {"width": -1}}, {"root_joint": "nine", "network": {}}):
+        write_weights(own, network.state_dict(), Header("detnet", extra=extra))
+        with pytest.raises(InputError, match=r"detnet\.safetensors: its header tells no size and root joint"):
+            load_checkpoint(own)
+
+
+def test_weights_of_another_network_are_refused_by_their_names(published: Path, network: DetNet) -> None:
     state = network.state_dict()
     state["resnet50.stem"] = state.pop("resnet50.conv1.weight")
-    torch.save(state, tmp_path / "a.pth")
+    torch.save(state, published)
     with pytest.raises(InputError, match=r"resnet50\.conv1\.weight is missing; resnet50\.stem is not expected"):
-        load_checkpoint(tmp_path / "a.pth", SETTINGS, 0)
+        load_checkpoint(published, SETTINGS, 0)
+    with pytest.raises(InputError, match=r"ckp\.pth: holds no weights of a DetNet"):
+        load_checkpoint(published)
 
 
-class _Malicious:
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
-@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))])
-def test_a_checkpoint_that_runs_code_is_refused_and_not_run(tmp_path, save):
-    trace = tmp_path / "trace"
-    save({"resnet50.conv1.weight": _Malicious(f"touch {trace}")}, tmp_path / "a.pth")
-    with pytest.raises(InputError, match=r"a\.pth: is no state dict"):
-        load_checkpoint(tmp_path / "a.pth", SETTINGS, 0)
-    assert not trace.exists()
+def test_weights_that_are_not_finite_are_refused(own: Path, network: DetNet) -> None:
+    with torch.no_grad():
+        network.lmap_0.prediction.bias[3] = torch.nan
+    save_checkpoint(own, network)
+    with pytest.raises(InputError, match=r"lmap_0\.prediction\.bias holds NaN or infinite weights \(1 entries"):
+        load_checkpoint(own)
 
 
-def test_a_truncated_checkpoint_is_refused(tmp_path, network):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "no such file, but DetNet's checkpoint is expected there; put ckp_detnet_37.pth or"),
+        (b"cut", "is no state dict of tensors only"),
+        ({"epoch": 3}, "holds more than tensors (epoch is a int), but DetNet's checkpoint is a bare state dict"),
+    ],
+)
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: object, told: str) -> None:
     path = tmp_path / "a.pth"
-    torch.save(network.state_dict(), path)
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"a\.pth: is no state dict"):
-        load_checkpoint(path, SETTINGS, 0)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=rf"a\.pth: {re.escape(told)}"):
+        load_checkpoint(path)
 
 
-def test_a_training_state_is_not_taken_for_weights(tmp_path, network):
-    torch.save({"epoch": 3, "model": network.state_dict()}, tmp_path / "a.pth")
-    with pytest.raises(InputError, match="bare state dict"):
-        load_checkpoint(tmp_path / "a.pth", SETTINGS, 0)
-
-
-def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.pth: no such checkpoint"):
-        load_checkpoint(tmp_path / "none.pth", SETTINGS, 0)
+@pytest.mark.parametrize(("name", "root"), [("in", 0), ("cross", 9)])
+def test_the_shipped_networks_are_what_the_demo_configures(name: str, root: int) -> None:
+    loaded = load_checkpoint(checkpoint_path(f"package:detnet_small_{name}.safetensors"))
+    demo = DetNetSettings(input_px=64, map_cells=8, width=16, blocks=(1, 2, 2), head_width=64)
+    assert (loaded.settings, loaded.root_joint) == (demo, root)

@@ -1,13 +1,11 @@
-"""DetNet's sizes, read-out and prediction at the small sizes that the demo uses."""
+"""DetNet's sizes, maps and read-out at the small sizes that the demo uses."""
 
 import pytest
 import torch
 from torch import nn
 
-from handloom.estimators.detnet.network import DetNet, DetNetMaps, initialise
-from handloom.estimators.detnet.prediction import network_input, predict
-from handloom.estimators.detnet.readout import read_out
-from handloom.runtime.config.detnet import DetNetSettings
+from handloom.estimators.detnet.network import DetNet, DetNetMaps, initialise, network_input, read_out
+from handloom.runtime.config.sources import DetNetSettings
 from handloom.runtime.seeds import torch_generator
 
 PUBLISHED_PARTS = {
@@ -100,23 +98,5 @@ def test_network_input_is_rgb_between_minus_and_plus_a_half():
     image = network_input(colour)
     assert image.shape == (1, 3, 32, 32)
     torch.testing.assert_close(image[0, :, 0, 0], torch.tensor([0.5, -0.5, -0.3]))
-    grey = network_input(colour[..., 2])
+    grey = network_input(colour[..., 2:])
     torch.testing.assert_close(grey, torch.full((1, 3, 32, 32), -0.3))
-
-
-def test_predictions_do_not_depend_on_the_batch_size_nor_the_mode():
-    network = small().train()
-    images = torch.randint(0, 256, (5, 32, 32), dtype=torch.uint8, generator=torch_generator(4))
-    in_one = predict(network, images.numpy(), batch_size=5)
-    in_three = predict(network, images, batch_size=2)
-    assert network.training
-    torch.testing.assert_close(in_one.joints, in_three.joints)
-    torch.testing.assert_close(in_one.confidence, in_three.confidence)
-    readout = read_out(network.eval()(network_input(images)))
-    torch.testing.assert_close(in_one.joints, readout.joints)
-
-
-def test_no_images_give_no_predictions():
-    joints, confidence = predict(small(), torch.zeros(0, 32, 32, dtype=torch.uint8))
-    assert joints.shape == (0, 21, 3)
-    assert confidence.shape == (0, 21)

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,14 @@ from handloom.datasets.training_samples import crop_side, load_samples, write_sa
 from handloom.estimators.detnet import pretraining
 from handloom.estimators.detnet.augmentation import no_augmentation
 from handloom.estimators.detnet.checkpoint import load_checkpoint
-from handloom.estimators.detnet.pretraining import PretrainingOutputs, joint_errors_mm, learning_rate, pretrain
+from handloom.estimators.detnet.pretraining import joint_errors_mm, learning_rate, pretrain
 from handloom.estimators.detnet.training_batches import SamplePool
-from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
+from handloom.runtime.config.sources import DetNetSettings, PretrainingSettings
 from handloom.runtime.errors import InputError
 
 NETWORK = DetNetSettings(input_px=32, map_cells=8, width=4, blocks=(1, 1, 1), head_width=8)
 SETTINGS = PretrainingSettings(
-    epochs=2, batch_size=4, learning_rate=2e-3, held_out_fraction=0.2, checkpoint_minutes=1e-9, schedule="cosine"
+    seed=3, epochs=2, batch_size=4, learning_rate=2e-3, held_out_fraction=0.2, schedule="cosine"
 )
 
 
@@ -55,9 +56,18 @@ def samples(tmp_path_factory) -> list[Path]:
     return paths
 
 
-def run(folder: Path, samples: list[Path], settings: PretrainingSettings = SETTINGS) -> PretrainingOutputs:
-    outputs = PretrainingOutputs(folder / "detnet.safetensors", folder / "history.csv")
-    pretrain(NETWORK, settings, samples, outputs, root_joint=9, seed=3, device="cpu", code="test")
+class Trained(NamedTuple):
+    """What a training leaves."""
+
+    network: Path
+    history: Path
+
+
+def run(folder: Path, samples: list[Path], settings: PretrainingSettings = SETTINGS) -> Trained:
+    """Train, with a checkpoint after every step."""
+    outputs = Trained(folder / "detnet.safetensors", folder / "history.csv")
+    places = {"root_joint": 9, "work": folder / "work", "checkpoint_seconds": 0, "code": "test"}
+    pretrain(samples, *outputs, detnet=NETWORK, pretraining=settings, **places)
     return outputs
 
 
@@ -90,7 +100,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, samples, mo
     assert not (tmp_path / "killed" / "detnet.safetensors").exists()
     resumed = run(tmp_path / "killed", samples, settings)
     assert forward.calls == 2 * 6 + 1, "it did steps again instead of going on"
-    assert resumed.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert resumed.network.read_bytes() == whole.network.read_bytes()
     assert resumed.history.read_bytes() == whole.history.read_bytes()
     assert not any((tmp_path / "killed" / "work").glob("*"))
 
@@ -114,9 +124,9 @@ def test_the_loss_falls(tmp_path, samples):
 
 def test_the_checkpoint_tells_its_root_joint(tmp_path, samples):
     outputs = run(tmp_path, samples, SETTINGS.model_copy(update={"epochs": 1}))
-    load_checkpoint(outputs.checkpoint, NETWORK, 9)
+    load_checkpoint(outputs.network, NETWORK, 9)
     with pytest.raises(InputError, match="root joint 9"):
-        load_checkpoint(outputs.checkpoint, NETWORK, 0)
+        load_checkpoint(outputs.network, NETWORK, 0)
 
 
 def test_a_diverging_training_stops_with_advice(tmp_path, samples):
@@ -151,8 +161,8 @@ def test_crops_of_two_sizes_are_refused(tmp_path, samples):
 
 
 def test_learning_rates():
-    step = PretrainingSettings(learning_rate=1.0, schedule="step", step_epochs=3, epochs=9)
-    assert [learning_rate(step, epoch * 10 + 9, 10) for epoch in (0, 2, 3, 6)] == pytest.approx([1, 1, 0.1, 0.01])
+    step = PretrainingSettings(learning_rate=1.0, schedule="step")
+    assert [learning_rate(step, epoch * 10 + 9, 10) for epoch in (0, 249, 250, 500)] == pytest.approx([1, 1, 0.1, 0.01])
     cosine = PretrainingSettings(learning_rate=1.0, schedule="cosine", epochs=4)
     assert [learning_rate(cosine, at, 10) for at in (0, 20, 40)] == pytest.approx([1, 0.5, 0])
 

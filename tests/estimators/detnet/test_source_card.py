@@ -13,9 +13,9 @@ from handloom.estimators.detnet.checkpoint import save_checkpoint
 from handloom.estimators.detnet.network import DetNet
 from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
 from handloom.estimators.detnet.provenance import Provenance
-from handloom.estimators.detnet.source_card import write_card
-from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
+from handloom.runtime.config.sources import DetNetSettings, PretrainingSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.stages import plain, run_stage
 
 NETWORK = DetNetSettings(input_px=32, map_cells=8, width=4, blocks=(1, 1, 1), head_width=8)
 PROVENANCE = Provenance(["RHD, 40 renders", "GANerated, 21 renders"], "snakemake x", "none yet")
@@ -58,16 +58,14 @@ def write_history(path, epochs, held_out=1.0):
 
 def write(folder, history, samples, **settings):
     """The card and the number of the network's parameters."""
-    network = DetNet(NETWORK)
-    (folder / "cross").mkdir()
-    save_checkpoint(folder / "cross/detnet.safetensors", network, 9, seed=7, code="abc")
-    write_card(
-        folder / "cross/detnet.safetensors",
-        history,
-        samples,
-        folder / "card.md",
-        settings=PretrainingSettings(**settings),
-        provenance=PROVENANCE,
+    network, path = DetNet(NETWORK, 9), folder / "cross/detnet.safetensors"
+    save_checkpoint(path, network, seed=7, code="abc")
+    run_stage(
+        "estimators.detnet.source_card:write_source_card",
+        inputs={"network": path, "history": history, "samples": samples},
+        outputs={"card": folder / "card.md"},
+        parameters={"pretraining": plain(PretrainingSettings(**settings)), "provenance": PROVENANCE._asdict()},
+        offered={},
     )
     return (folder / "card.md").read_text(), sum(parameter.numel() for parameter in network.parameters())
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from handloom.estimators.handoccnet.mano_head import rotations_of
-from handloom.estimators.handoccnet.transformer import CellAttention
+from handloom.estimators.handoccnet.network import CellAttention, rotations_of
 
 from .small_handoccnet import IMAGE_PX, SMALL, small_handoccnet
 
@@ -80,7 +79,7 @@ def test_key_points_are_the_centres_of_the_heat() -> None:
     network = small_handoccnet()
     head = network.regressor["hand_regHead"]
     maps = head(torch.randn(2, SMALL.width, 8, 8))
-    torch.testing.assert_close(maps.heat.sum((-1, -2)), torch.ones(2, SMALL.joints))
+    torch.testing.assert_close(maps.heat.sum((-1, -2)), torch.ones(2, 21))
     with torch.no_grad():
         head.betas.fill_(1e7)
         sharp = head(torch.randn(2, SMALL.width, 8, 8))

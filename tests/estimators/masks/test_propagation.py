@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handloom.estimators.masks.background import still_background
-from handloom.estimators.masks.cleaning import cleaned
-from handloom.estimators.masks.edge_filter import guided_filter
-from handloom.estimators.masks.picture import mask_sheet
-from handloom.estimators.masks.pixel_features import PixelFeatures
-from handloom.estimators.masks.prompt_frame import cut_prompts
-from handloom.estimators.masks.propagation import from_nearest_mark
-from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence
-from handloom.estimators.masks.sequence_masks import write_masks
-from handloom.runtime.config.masks import FramePrompts, MaskSettings, Prompt, Prompts, PropagationSettings
+from handloom.datasets.frames import write_frames_sheet
+from handloom.datasets.masks import read_masks
+from handloom.estimators.masks.appearance import PixelFeatures, still_background
+from handloom.estimators.masks.grabcut import cleaned, cut_prompts
+from handloom.estimators.masks.propagation import from_nearest_mark, guided_filter, propagated_masks
+from handloom.estimators.masks.sequence_masks import overlay
+from handloom.runtime.config.sequences import FramePrompts, MaskSettings, Prompt, Prompts
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
@@ -38,14 +35,18 @@ def overlap(first: np.ndarray, second: np.ndarray, label: int) -> np.ndarray:
     return (a & b).sum((1, 2)) / (a | b).sum((1, 2))
 
 
+def masked(footage: Footage, folder: Path, *marks: FramePrompts, still_camera: bool = True) -> np.ndarray:
+    """The masks that the stage writes."""
+    places = footage.frames, footage.frames_json, marks, folder / "masks", folder / "masks.png"
+    propagated_masks(*places, still_camera=still_camera, empty_fraction=0.3)
+    return read_masks(folder / "masks", footage.taken)
+
+
 @pytest.mark.parametrize(("prompts", "mean_floor", "worst_floor"), [(BOXES, 0.86, 0.7), (CLICKS, 0.78, 0.65)])
 def test_masks_cover_object_and_hand_both_ways(
     footage: Footage, tmp_path: Path, prompts: dict[str, Prompt], mean_floor: float, worst_floor: float
 ) -> None:
-    settings = MaskSettings(prompts=Prompts(frame=5, **prompts))
-    write_masks(settings, footage.frames, tmp_path / "masks")
-    frames = frame_paths(footage.frames)
-    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
+    found, true = masked(footage, tmp_path, Prompts(frame=5, **prompts)), footage.labels()
     for label in (50, 150):
         assert overlap(found, true, label).mean() > mean_floor
         assert overlap(found, true, label).min() > worst_floor
@@ -54,53 +55,43 @@ def test_masks_cover_object_and_hand_both_ways(
 
 def test_a_resting_hand_is_not_taken_for_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     resting = turning_box(tmp_path, frames=10, hand=True, sway_px=4)
-    write_masks(MaskSettings(prompts=Prompts(frame=5, **BOXES)), resting.frames, tmp_path / "found")
+    found = masked(resting, tmp_path / "found", Prompts(frame=5, **BOXES))
     assert "right hardly moves" in capsys.readouterr().err
-    frames = frame_paths(resting.frames)
-    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "found", resting.masks))
-    assert overlap(found, true, 150).min() > 0.9
-    assert overlap(found, true, 50).min() > 0.85
+    assert overlap(found, resting.labels(), 150).min() > 0.9
+    assert overlap(found, resting.labels(), 50).min() > 0.85
 
 
 def test_masks_of_grey_footage_are_settled_without_the_background(footage: Footage, tmp_path: Path) -> None:
-    shutil.copytree(footage.frames, tmp_path / "grey")
-    for path in (tmp_path / "grey").iterdir():
+    shutil.copytree(footage.frames, tmp_path / "frames")
+    for path in (tmp_path / "frames").iterdir():
         Image.open(path).convert("L").convert("RGB").save(path)
-    write_masks(MaskSettings(prompts=Prompts(frame=5, **BOXES)), tmp_path / "grey", tmp_path / "masks")
-    frames = frame_paths(footage.frames)
-    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
-    assert overlap(found, true, 150).mean() > 0.9
+    grey = footage._replace(frames=tmp_path / "frames")
+    found = masked(grey, tmp_path, Prompts(frame=5, **BOXES))
+    assert overlap(found, footage.labels(), 150).mean() > 0.9
     # 0.84 with colour features, the still background and no new cut of the edge.
-    assert overlap(found, true, 50).mean() > 0.9
-    assert not PixelFeatures.of(np.stack([read_rgb(path) for path in frame_paths(tmp_path / "grey")])).coloured
+    assert overlap(found, footage.labels(), 50).mean() > 0.9
+    assert not PixelFeatures.of(np.stack([read_rgb(path) for path in grey.taken.pictures])).coloured
 
 
 def test_marks_on_several_frames_reach_halfway_and_what_has_none_is_not_seen(footage: Footage, tmp_path: Path) -> None:
     box, hand = Prompt(box=(95, 50, 222, 180)), Prompt(box=(175, 80, 319, 225))
-    marks = (FramePrompts(frame=5, object=box, right=hand), FramePrompts(frame=0, object=box))
-    write_masks(MaskSettings(prompts=marks), footage.frames, tmp_path / "masks")
-    frames = frame_paths(footage.frames)
-    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
+    marks = FramePrompts(frame=5, object=box, right=hand), FramePrompts(frame=0, object=box)
+    found = masked(footage, tmp_path, *marks)
     assert not (found[:3] == 150).any()
     assert (found[3:] == 150).any((1, 2)).all()
-    assert overlap(found, true, 50).min() > 0.6
+    assert overlap(found, footage.labels(), 50).min() > 0.6
     reach = [list(order) for order in from_nearest_mark([1, 4], 7)]
     assert reach == [[1, 2], [4, 5, 6], [1, 0], [4, 3]]
 
 
 def test_an_outline_is_taken_as_it_is(footage: Footage, tmp_path: Path) -> None:
     corners = ((120.0, 80.0), (180.0, 80.0), (180.0, 140.0), (120.0, 140.0))
-    marks = (FramePrompts(frame=2, object=Prompt(outline=corners), right=BOXES["right"]),)
-    write_masks(MaskSettings(prompts=marks), footage.frames, tmp_path / "masks")
-    labels = np.asarray(Image.open(tmp_path / "masks" / "0002.png"))
+    labels = masked(footage, tmp_path, FramePrompts(frame=2, object=Prompt(outline=corners), right=BOXES["right"]))[2]
     assert (labels[80:141, 120:181] == 50).all()
     assert (labels == 50).sum() == 61 * 61
+    image = read_rgb(footage.frames / "0000.png")
     with pytest.raises(InputError, match=r"prompts\.object: outline \[\[400.*outside the frame"):
-        cut_prompts(
-            read_rgb(footage.frames / "0000.png"),
-            {"object": Prompt(outline=((400, 0), (450, 0), (450, 40)))},
-            PropagationSettings(),
-        )
+        cut_prompts(image, {"object": Prompt(outline=((400, 0), (450, 0), (450, 40)))})
 
 
 def test_lists_of_marks_that_cannot_be_used_are_errors() -> None:
@@ -113,11 +104,8 @@ def test_lists_of_marks_that_cannot_be_used_are_errors() -> None:
 
 
 def test_masks_do_not_need_a_still_camera(footage: Footage, tmp_path: Path) -> None:
-    settings = MaskSettings(prompts=Prompts(frame=5, **BOXES), propagation=PropagationSettings(still_camera=False))
-    write_masks(settings, footage.frames, tmp_path / "masks")
-    frames = frame_paths(footage.frames)
-    found, true = (read_label_sequence(folder, frames) for folder in (tmp_path / "masks", footage.masks))
-    assert overlap(found, true, 150).mean() > 0.8
+    found = masked(footage, tmp_path, Prompts(frame=5, **BOXES), still_camera=False)
+    assert overlap(found, footage.labels(), 150).mean() > 0.8
 
 
 def test_background_is_found_behind_motion_and_not_in_a_moving_picture() -> None:
@@ -127,19 +115,20 @@ def test_background_is_found_behind_motion_and_not_in_a_moving_picture() -> None
     for number in range(10):
         frames[number, 10:20, 5 * number : 5 * number + 10] = 255 - 20 * number
     background = still_background(frames)
-    assert background.usable
+    assert background is not None
     assert np.abs(background.colour - still).max() < 1
     hidden = background.hidden(frames[3])
     assert hidden[10:20, 15:25].mean() > 0.8
     hidden[10:20, 15:25] = False
     assert not hidden.any()
     shifted = np.stack([np.roll(still, 7 * number, axis=1) for number in range(10)])
-    assert not still_background(shifted).usable
+    assert still_background(shifted) is None
 
 
 def test_a_shadow_is_still_background() -> None:
     still = np.full((20, 20, 3), (120, 160, 90), np.uint8)
     background = still_background(np.repeat(still[None], 6, 0))
+    assert background is not None
     shadowed = (still * 0.75).astype(np.uint8)
     assert background.shows(shadowed).all()
     assert background.hidden((still * np.array([0.4, 1, 1])).astype(np.uint8)).all()
@@ -151,11 +140,11 @@ def test_islands_and_holes_are_cleaned() -> None:
     mask[12:15, 12:15] = False
     mask[30:33, 30:33] = True
     mask[36, 2] = True
-    kept = cleaned(mask, smallest_share=0.1)
+    kept = cleaned(mask, 0.1)
     assert kept[12:15, 12:15].all()
     assert not kept[28:].any()
-    assert cleaned(mask, smallest_share=0.01)[31, 31]
-    assert not cleaned(np.zeros((5, 5), bool), smallest_share=0.1).any()
+    assert cleaned(mask, 0.01)[31, 31]
+    assert not cleaned(np.zeros((5, 5), bool)).any()
 
 
 def test_guided_filter_smooths_within_regions_and_not_across_edges() -> None:
@@ -173,43 +162,22 @@ def test_prompts_that_cannot_be_used_are_errors(footage: Footage, tmp_path: Path
     image = read_rgb(footage.frames / "0000.png")
     outside = {"object": Prompt(box=(400, 10, 450, 60)), "right": BOXES["right"]}
     with pytest.raises(InputError, match=r"prompts\.object: box.*outside the frame of 320x240"):
-        cut_prompts(image, outside, PropagationSettings())
+        cut_prompts(image, outside)
     with pytest.raises(InputError, match=r"masks\.prompts\.frame: is 99, but the sequence has 10"):
-        write_masks(MaskSettings(prompts=Prompts(frame=99, **BOXES)), footage.frames, tmp_path / "m")
-    with pytest.raises(InputError, match="prompts: is not set"):
-        write_masks(MaskSettings(), footage.frames, tmp_path / "m")
+        masked(footage, tmp_path, Prompts(frame=99, **BOXES))
     with pytest.raises(ValueError, match="exactly one"):
         Prompt()
     with pytest.raises(ValueError, match="neither hand"):
         Prompts(object=BOXES["object"])
-    assert not (tmp_path / "m").exists()
-
-
-def test_empty_masks_are_counted_and_capped(
-    footage: Footage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    masks = tmp_path / "given"
-    shutil.copytree(footage.masks, masks)
-    for number in (2, 3):
-        labels = np.asarray(Image.open(masks / f"{number:04d}.png")).copy()
-        labels[labels == 150] = 0
-        Image.fromarray(labels).save(masks / f"{number:04d}.png")
-    settings = MaskSettings(source="dataset")
-    write_masks(settings, footage.frames, tmp_path / "out", dataset_masks=masks)
-    assert "no hand in 2 of 10 frames: 0002.png, 0003.png" in capsys.readouterr().err
-    assert (np.asarray(Image.open(tmp_path / "out" / "0002.png")) == 50).any()
-    strict = settings.model_copy(update={"empty_fraction": 0.1})
-    with pytest.raises(InputError, match=r"mask of the hand is empty in 2 of 10 frames.*masks\.empty_fraction"):
-        write_masks(strict, footage.frames, tmp_path / "strict", dataset_masks=masks)
-    with pytest.raises(InputError, match="no masks of its own"):
-        write_masks(settings, footage.frames, tmp_path / "none")
+    assert not (tmp_path / "masks").exists()
 
 
 def test_picture_tints_object_and_hand(footage: Footage, tmp_path: Path) -> None:
-    mask_sheet(footage.frames, footage.masks, tmp_path / "sheet.png", tiles=4, columns=2)
+    masks = footage.labels()
+    write_frames_sheet(footage.taken, lambda number, image: overlay(image, masks[number]), tmp_path / "sheet.png")
     sheet = read_rgb(tmp_path / "sheet.png").astype(int)
-    assert sheet.shape == (2 * HEIGHT, 2 * WIDTH, 3)
-    labels = np.asarray(Image.open(footage.masks / "0000.png"))
+    assert sheet.shape == (3 * HEIGHT, 4 * WIDTH, 3)
+    labels = footage.labels()[0]
     change = sheet[:HEIGHT, :WIDTH] - read_rgb(footage.frames / "0000.png")
     assert change[labels == 50][:, 2].mean() > 5 + change[labels == 50][:, 0].mean()
     assert np.abs(change[30:][labels[30:] == 0]).max() == 0

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from handloom.estimators.masks.sam2 import track_with_sam2
-from handloom.runtime.config.masks import Prompt, Sam2Settings
+from handloom.runtime.config.sequences import Prompt
 from handloom.runtime.errors import InputError
 
 PROMPTS = {"object": Prompt(box=(1.0, 2.0, 9.0, 7.0)), "right": Prompt(click=(3.0, 4.0))}
@@ -72,10 +72,8 @@ def test_prompts_go_in_and_labels_come_out(frames: list[Path], tmp_path: Path, m
     predictor = Predictor()
     built = install(monkeypatch, predictor)
     checkpoint = tmp_path / "sam2.pt"
-    checkpoint.write_bytes(b"weights")
-    settings = Sam2Settings(checkpoint=str(checkpoint))
-    labels = track_with_sam2(frames, {1: PROMPTS}, settings)
-    assert built == [("configs/sam2.1/sam2.1_hiera_s.yaml", str(checkpoint), "cpu")]
+    labels = track_with_sam2(frames, {1: PROMPTS}, checkpoint, "sam2_s.yaml", "cpu")
+    assert built == [("sam2_s.yaml", str(checkpoint), "cpu")]
     names = [name for name, _ in predictor.calls]
     assert names == ["init_state", "add", "add", "propagate", "propagate"]
     assert predictor.calls[0][1] == ["00000.jpg", "00001.jpg", "00002.jpg"]
@@ -95,10 +93,9 @@ def test_marks_on_several_frames_and_outlines_go_in(
 ) -> None:
     predictor = Predictor()
     install(monkeypatch, predictor)
-    (tmp_path / "sam2.pt").write_bytes(b"weights")
     outline = Prompt(outline=((2, 1), (5, 1), (5, 4), (2, 4)))
     marks = {2: PROMPTS, 1: {"object": outline}}
-    track_with_sam2(frames, marks, Sam2Settings(checkpoint=str(tmp_path / "sam2.pt")))
+    track_with_sam2(frames, marks, tmp_path / "sam2.pt", "sam2_s.yaml", "cpu")
     added = [options for name, options in predictor.calls if name in ("add", "mask")]
     assert [(options["frame_idx"], options["obj_id"]) for options in added] == [(2, 1), (2, 2), (1, 1)]
     assert added[2]["mask"][1:5, 2:6].all()
@@ -106,11 +103,7 @@ def test_marks_on_several_frames_and_outlines_go_in(
     assert predictor.calls[-1] == ("propagate", ("state", 1, True))
 
 
-def test_missing_package_or_checkpoint_say_what_to_do(frames: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "sam2", None)
-        with pytest.raises(InputError, match=r"github\.com/facebookresearch/sam2"):
-            track_with_sam2(frames, {0: PROMPTS}, Sam2Settings(checkpoint="x.pt"))
-    install(monkeypatch, Predictor())
-    with pytest.raises(InputError, match=r"masks\.sam2\.checkpoint: found no file 'x\.pt'"):
-        track_with_sam2(frames, {0: PROMPTS}, Sam2Settings(checkpoint="x.pt"))
+def test_a_missing_package_says_what_to_do(frames: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sam2", None)
+    with pytest.raises(InputError, match=r"github\.com/facebookresearch/sam2"):
+        track_with_sam2(frames, {0: PROMPTS}, Path("x.pt"), "sam2_s.yaml", "cpu")

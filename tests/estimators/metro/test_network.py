@@ -1,10 +1,9 @@
 """Where METRO's parts sit: what feeds what, on a small network."""
 
-import pytest
 import torch
 
 from handloom.estimators.metro.hrnet import HRNet
-from handloom.estimators.metro.network import Metro
+from handloom.estimators.metro.network import IMAGENET_DEVIATION, IMAGENET_MEAN, normalised
 
 from .small_metro import SMALL, small_metro
 
@@ -50,10 +49,14 @@ def test_every_weight_is_used() -> None:
 
 def test_the_feature_has_no_place_in_the_image() -> None:
     """The mean over the coarsest map: twice as large an image gives a feature of the same length."""
-    backbone = HRNet(SMALL).eval()
+    backbone = HRNet(SMALL.hrnet).eval()
     assert backbone(torch.rand(1, 3, 64, 64)).shape == backbone(torch.rand(1, 3, 128, 128)).shape == (1, 16)
 
 
-def test_a_template_of_another_length_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="the template has 215 points, the network 216 tokens"):
-        Metro(SMALL, torch.zeros(215, 3))
+def test_channels_are_normalised_in_the_order_rgb() -> None:
+    image = torch.zeros(1, 3, 3, 3)
+    image[0, :, 1, 2] = torch.tensor([1, 0.2, 0])
+    expected = [(1 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, -0.406 / 0.225]
+    torch.testing.assert_close(normalised(image)[0, :, 1, 2], torch.tensor(expected))
+    background = -torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_DEVIATION)
+    torch.testing.assert_close(normalised(image)[0, :, 0, 0], background)

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from handloom.datasets.frames import Frames, read_frames
+from handloom.datasets.masks import read_masks
 from handloom.demo.renderer import Environment, Mesh, Scene, Topology
 
 WIDTH, HEIGHT = 320, 240
@@ -15,11 +17,21 @@ HALF_M = np.array([0.05, 0.035, 0.06])
 
 
 class Footage(NamedTuple):
-    """Where the frames and masks are, and the true poses."""
+    """Where the frames, their list and the masks are, and the true poses."""
 
     frames: Path
+    frames_json: Path
     masks: Path
     cam_from_object: np.ndarray
+
+    @property
+    def taken(self) -> Frames:
+        """The frames."""
+        return read_frames(self.frames, self.frames_json)
+
+    def labels(self) -> np.ndarray:
+        """The true masks."""
+        return read_masks(self.masks, self.taken)
 
 
 def box_mesh(texture: np.ndarray, rotation: np.ndarray, centre: np.ndarray) -> Mesh:
@@ -71,7 +83,7 @@ def turning_box(
     hand: bool = False,
     sway_px: float = 45.0,
 ) -> Footage:
-    """Write frames/ and masks/ of a box that turns about a tilted axis and wanders a little."""
+    """Write frames/, frames.json and masks/ of a box that turns about a tilted axis and wanders a little."""
     generator = np.random.default_rng(3)
     texture = np.full((384, 384, 3), 0.6, np.float32) if plain else painted(generator)
     backdrop = cv2.resize(generator.random((30, 40, 3)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -100,4 +112,12 @@ def turning_box(
             mask[blob] = 150
         cv2.imwrite(str(folder / "frames" / f"{frame:04d}.png"), image[..., ::-1])
         cv2.imwrite(str(folder / "masks" / f"{frame:04d}.png"), mask)
-    return Footage(folder / "frames", folder / "masks", poses)
+    return listed(folder, frames, poses, INTRINSICS)
+
+
+def listed(folder: Path, count: int, poses: np.ndarray, intrinsics: np.ndarray | None) -> Footage:
+    """The footage in a folder, whose frames are listed with that camera."""
+    names, times_s = tuple(f"shot{frame}.jpg" for frame in range(count)), tuple(frame / 30 for frame in range(count))
+    frames = Frames(folder / "frames", names, times_s, "test", WIDTH, HEIGHT, "test", intrinsics)
+    frames.write_list(folder / "frames.json")
+    return Footage(folder / "frames", folder / "frames.json", folder / "masks", poses)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from handloom.estimators.sfm.hloc_backend import reconstruct
-from handloom.estimators.sfm.job import SfmJob
-from handloom.runtime.config.sfm import HlocSettings, SfmSettings
+from handloom.estimators.sfm.structure_from_motion import SfmJob
+from handloom.runtime.config.hold_stages import HlocSettings, SfmSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
@@ -59,18 +59,16 @@ def job(tmp_path: Path) -> SfmJob:
     for name in NAMES:
         Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / "frames" / name)
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
-    known = np.array([[80.0, 0, 29.5], [0, 81.0, 19.5], [0, 0, 1]])
     return SfmJob(
         frames_folder=tmp_path / "frames",
         masks_folder=tmp_path / "masks",
         work_folder=tmp_path / "work",
-        names=NAMES,
-        width_px=60,
-        height_px=40,
+        names=tuple(NAMES),
         camera_model="PINHOLE",
-        known_intrinsics=known,
+        camera_params=(80.0, 81.0, 30.0, 20.0),
         settings=SfmSettings(backend="hloc"),
         seed=3,
+        threads=1,
     )
 
 
@@ -126,7 +124,7 @@ def test_hloc_is_called_as_its_interface_says(job: SfmJob, calls: list) -> None:
     assert options["camera_mode"] == "single"
     assert options["image_options"]["camera_params"] == "80.0,81.0,30.0,20.0"
     assert options["mapper_options"]["ba_refine_focal_length"] is False
-    assert (work / "pairs.txt").read_text().split("\n") == [
+    assert (work / "pairs.txt").read_text().splitlines() == [
         "0000.png 0001.png",
         "0000.png 0002.png",
         "0001.png 0002.png",
@@ -155,4 +153,4 @@ def test_missing_hloc_says_how_to_install_it(job: SfmJob, monkeypatch: pytest.Mo
 def test_unknown_configuration_lists_the_known(job: SfmJob, calls: list) -> None:
     settings = job.settings.model_copy(update={"hloc": HlocSettings(features="superpoint_aachen")})
     with pytest.raises(InputError, match=r"sfm\.hloc\.features: 'superpoint_aachen'.*\['sift'\]"):
-        reconstruct(SfmJob(**{**vars(job), "settings": settings}))
+        reconstruct(job.model_copy(update={"settings": settings}))

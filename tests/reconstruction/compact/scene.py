@@ -1,168 +1,22 @@
-"""A turning hand that holds a box, ray cast by the demo's renderer, and all poses known exactly."""
+"""A small training of the compact fields on the held box, and its files."""
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import cv2
-import numpy as np
-import roma
 import torch
-import trimesh
-from scipy.spatial.transform import Rotation
-from torch import Tensor
 
-from handloom.demo.grasps import closed_fingers
-from handloom.demo.renderer import Environment, Mesh, Scene, Topology
-from handloom.hand.mano import rest_joints_m, skin
-from handloom.hand.open_hand import open_hand
-from handloom.reconstruction.build_folder import write_build
-from handloom.reconstruction.build_scene import AlignedScene, build_scene
-from handloom.reconstruction.compact.classes import CLASS_COUNT
 from handloom.reconstruction.compact.hand_template import HandTemplate, hand_template
-from handloom.reconstruction.compact.meshing import SurfaceMesh
-from handloom.reconstruction.compact.observations import Observations
-from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays, ScenePoses
+from handloom.reconstruction.compact.phases import train_phase
 from handloom.reconstruction.compact.training import CompactTraining
-from handloom.runtime.config.compact import CompactPhaseSettings, CompactSettings
+from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 
-MODEL = open_hand()
-FRAMES, WIDTH, HEIGHT = 8, 80, 60
-HALF_M = np.array([0.02, 0.02, 0.03])
-SCALE = 0.37
-"""Metres per SfM unit."""
-CENTRE_SFM = np.array([0.3, -0.2, 0.1])
-"""Where the box lies in the SfM frame, on purpose not at its origin."""
-LABELS = np.array([0, 50, 150], np.uint8)
-
-
-@dataclass(frozen=True)
-class HeldBox:
-    """The video and its truth."""
-
-    image_u8: Tensor
-    class_u8: Tensor
-    depth_m: Tensor
-    """Of the first surface; infinite on the background."""
-    background_u8: Tensor
-    """What is behind, the same in all frames."""
-    intrinsics: Tensor
-    poses: PoseArrays
-    box_m: trimesh.Trimesh
-    """The box about its own centre, finely meshed."""
-
-    @property
-    def vertices_sfm(self) -> np.ndarray:
-        """The box in the SfM frame."""
-        return self.box_m.vertices / SCALE + CENTRE_SFM
-
-    @property
-    def cube(self) -> ObjectCube:
-        """A cube that is 1.2 times as large as the sphere around the box."""
-        return ObjectCube(torch.from_numpy(CENTRE_SFM).float(), 1.2 * float(np.linalg.norm(HALF_M)) / SCALE)
-
-    @property
-    def mesh_unit(self) -> SurfaceMesh:
-        """The box in its cube."""
-        radius_m = self.cube.radius * SCALE
-        return SurfaceMesh((self.box_m.vertices / radius_m).astype(np.float32), self.box_m.faces.astype(np.int64))
-
-    def observations(self) -> Observations:
-        """The video as trainings take it."""
-        return Observations.of(self.image_u8, self.class_u8, self.intrinsics)
-
-    def scene_poses(self) -> ScenePoses:
-        """The true poses as parameters."""
-        return ScenePoses(MODEL, self.poses, self.cube)
-
-    def aligned(self) -> AlignedScene:
-        """The truth as the alignment's stage writes it."""
-        return AlignedScene(
-            intrinsics=self.intrinsics,
-            hand_rotvec=self.poses.hand_rotvec,
-            hand_shape=self.poses.hand_shape,
-            hand_translation_cam_m=self.poses.hand_translation_m,
-            object_rotation=roma.rotvec_to_rotmat(self.poses.object_rotvec),
-            object_translation_m=self.poses.object_translation_m,
-            object_scale=SCALE,
-            points_object=torch.from_numpy(self.vertices_sfm).float(),
-        )
-
-    def write_pictures(self, folder: Path) -> tuple[Path, Path]:
-        """Write frames/ and masks/ as PNG."""
-        frames, masks = folder / "frames", folder / "masks"
-        for made in (frames, masks):
-            made.mkdir(parents=True)
-        for number in range(FRAMES):
-            cv2.imwrite(str(frames / f"{number:04d}.png"), self.image_u8[number].numpy()[..., ::-1])
-            cv2.imwrite(str(masks / f"{number:04d}.png"), LABELS[self.class_u8[number].numpy()])
-        return frames, masks
-
-
-@cache
-def held_box() -> HeldBox:
-    """Render the scene, once for all tests."""
-    generator = np.random.default_rng(0)
-    fingers = torch.from_numpy(closed_fingers(np.full((1, 5), 0.5))[0]).float()
-    rest = rest_joints_m(MODEL, torch.zeros(MODEL.shape_count)).double().numpy()
-    grasp = rest[[1, 4, 7, 10]].mean(0) - rest[0] + [-0.006, -0.018 - HALF_M[1], 0.004]
-
-    angle = 2 * np.pi * np.arange(FRAMES) / FRAMES
-    tilts = np.stack([angle, 0.5 * np.sin(angle), 0.3 * np.cos(2 * angle)], 1)
-    turn = Rotation.from_euler("yxz", tilts) * Rotation.from_euler("z", 1.2)
-    place = np.stack([0.02 * np.sin(angle), 0.01 * np.cos(angle), np.full(FRAMES, 0.4)], 1)
-    rotvec = torch.cat([torch.from_numpy(turn.as_rotvec()).float()[:, None], fingers.expand(FRAMES, 15, 3)], 1)
-    poses = PoseArrays(
-        rotvec,
-        torch.zeros(MODEL.shape_count),
-        torch.from_numpy(place - turn.apply(grasp) - rest[0]).float(),
-        rotvec[:, 0].clone(),
-        torch.from_numpy(place - turn.apply(SCALE * CENTRE_SFM)).float(),
-        torch.tensor(SCALE),
-    )
-    hands = skin(
-        MODEL,
-        pose_rotvec=poses.hand_rotvec,
-        shape=poses.hand_shape.expand(FRAMES, -1),
-        translation_m=poses.hand_translation_m,
-    ).vertices_m.numpy()
-
-    box = trimesh.creation.box(extents=2 * HALF_M).subdivide().subdivide().subdivide()
-    intrinsics = np.array([[130.0, 0, (WIDTH - 1) / 2], [0, 130.0, (HEIGHT - 1) / 2], [0, 0, 1]])
-    lamps = np.array([[0, -0.8, -0.6], [0.6, 0, -0.8], [-0.8, 0, -0.6], [0, 0.6, 0.8]])
-    environment = Environment(lamps, np.full((4, 3), 0.45))
-    background = (generator.random((HEIGHT, WIDTH, 3)) * 120).astype(np.uint8)
-    image, kind = np.stack([background] * FRAMES), np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
-    depth = np.full(kind.shape, np.inf, np.float32)
-    paint = (0.5 + 0.4 * np.sign(box.vertices) * [1, 1, -1]).astype(np.float32)
-    skin_tone = np.tile(np.float32([0.8, 0.5, 0.4]), (len(hands[0]), 1))
-    topologies = Topology(box.faces, len(box.vertices)), Topology(MODEL.faces.numpy(), len(hands[0]))
-    for frame in range(FRAMES):
-        placed = (turn[frame].apply(box.vertices) + place[frame]).astype(np.float32)
-        meshes = [
-            Mesh(topologies[0], placed, paint, np.full(len(box.faces), 1)),
-            Mesh(topologies[1], hands[frame], skin_tone, np.full(len(MODEL.faces), 2)),
-        ]
-        view = Scene(meshes, environment).view(np.eye(3, 4), intrinsics, WIDTH, HEIGHT)
-        window = frame, view.rows, view.columns
-        image[window][view.mask] = np.clip(255 * view.radiance[view.mask], 0, 255)
-        kind[window][view.mask] = view.label[view.mask]
-        depth[window] = view.depth_m
-    assert np.bincount(kind.ravel(), minlength=CLASS_COUNT).min() > 60 * FRAMES, np.bincount(kind.ravel())
-    return HeldBox(
-        image_u8=torch.from_numpy(image),
-        class_u8=torch.from_numpy(kind),
-        depth_m=torch.from_numpy(depth),
-        background_u8=torch.from_numpy(background),
-        intrinsics=torch.from_numpy(intrinsics).float(),
-        poses=poses,
-        box_m=box,
-    )
+from ..held_box import MODEL, held_box  # noqa: TID252 (the tests are no package)
 
 
 def small_settings(steps: int = 30, cells: tuple[int, ...] = (12, 16)) -> CompactSettings:
     """Few rays, samples and cells; both phases alike."""
-    phase = CompactPhaseSettings(steps=steps, cells=cells, preview_steps=max(1, steps // 2))
+    phase = CompactPhaseSettings(steps=steps, cells=cells)
     return CompactSettings(
         hand_cells=12,
         rays=96,
@@ -186,33 +40,53 @@ def small_template() -> HandTemplate:
     return hand_template(MODEL, torch.zeros(MODEL.shape_count), 12)
 
 
-def small_training(settings: CompactSettings, poses: PoseArrays | None = None, seed: int = 3) -> CompactTraining:
+def small_training(settings: CompactSettings, *, seed: int = 3, device: str = "cpu") -> CompactTraining:
     """A new training of the held box."""
     held = held_box()
-    start = held.poses if poses is None else poses
-    return CompactTraining.start(
-        held.observations(),
-        MODEL,
-        start,
-        held.cube,
-        settings,
-        settings.phase1,
-        template=small_template(),
-        seed=seed,
-    )
+    given = held.observations(), MODEL, held.poses, held.cube, settings, settings.phase1
+    return CompactTraining.start(*given, template=small_template(), seed=seed, device=device)
 
 
-def write_small_build(folder: Path) -> Path:
-    """The held box as a build folder."""
-    held = held_box()
-    frames, masks = held.write_pictures(folder)
-    scene = build_scene(
-        held.aligned(),
-        MODEL,
-        sequence="box",
-        names=[f"{number:04d}.jpg" for number in range(FRAMES)],
-        image_paths=sorted(frames.iterdir()),
-        mask_paths=sorted(masks.iterdir()),
-    )
-    write_build(folder / "build", scene, {"right": MODEL})
-    return folder / "build"
+@dataclass(frozen=True)
+class PhaseFiles:
+    """The files of a trained phase."""
+
+    folder: Path
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """The files by the names that the stage has for them."""
+        files = {"network": "network.safetensors", "poses": "poses.npz", "mesh": "object.npz", "history": "history.csv"}
+        return {name: self.folder / file for name, file in {**files, "previews": "previews"}.items()}
+
+    @property
+    def poses(self) -> Path:
+        """Where hand and object are."""
+        return self.outputs["poses"]
+
+    @property
+    def mesh(self) -> Path:
+        """The object."""
+        return self.outputs["mesh"]
+
+    def contents(self) -> dict[str, bytes]:
+        """All bytes of them."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
+
+
+def train_small(
+    build: Path,
+    template: Path,
+    folder: Path,
+    settings: CompactSettings,
+    first_poses: Path | None = None,
+    **more: object,
+) -> PhaseFiles:
+    """Phase 1, or 3 from poses, as a stage that saves after every step."""
+    files = PhaseFiles(folder)
+    fixed = {"seed": 1, "threads": 1, "checkpoint_seconds": 0, "work": folder / "work", "first_poses": first_poses}
+    phase = "phase1" if first_poses is None else "phase3"
+    run = {"settings": settings, "length": settings.phase1, "phase": phase} | fixed | more
+    train_phase(build, template, **files.outputs, **run)
+    return files

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from handloom.reconstruction.compact.fields import VoxelField, laplace_density
-from handloom.reconstruction.compact.voxels import node_points
+from handloom.geometry.voxels import node_points
+from handloom.reconstruction.compact.fields import VoxelField
 
 RADIUS_M = 0.05
 NORMAL = torch.tensor([0.6, 0.0, 0.8])
@@ -62,16 +62,3 @@ def test_the_seed_decides_all_first_values() -> None:
     torch.testing.assert_close(one.state_dict(), same.state_dict(), atol=0, rtol=0)
     assert not torch.equal(one.features, other.features)
     assert not torch.equal(one.layers[0].weight, other.layers[0].weight)
-
-
-def test_density_has_the_closed_form_of_the_laplace_distribution() -> None:
-    """Protects the opacity of surfaces: 1/(2 beta) on them, 1/beta inside, and the integrals in between."""
-    beta, length = torch.tensor(0.003, dtype=torch.float64), 0.05
-    values = laplace_density(torch.tensor([0.0, -1.0, 1.0], dtype=torch.float64), beta)
-    torch.testing.assert_close(values, torch.tensor([0.5, 1.0, 0.0], dtype=torch.float64) / beta)
-    depth = torch.linspace(0, length, 20001, dtype=torch.float64)
-    outside = torch.trapezoid(laplace_density(depth, beta), depth)
-    inside = torch.trapezoid(laplace_density(-depth, beta), depth)
-    half = 0.5 * (1 - torch.exp(-length / beta))
-    torch.testing.assert_close(outside, half, atol=1e-5, rtol=0)
-    torch.testing.assert_close(inside, length / beta - half, atol=1e-5, rtol=0)

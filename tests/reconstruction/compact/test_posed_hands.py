@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from handloom.reconstruction.compact.posed_hands import Neighbours, PosedHands
+from handloom.reconstruction.compact.posed_hands import Nearest, PosedHands
 
-from .scene import FRAMES, MODEL, held_box
+from ..held_box import FRAMES, MODEL, held_box  # noqa: TID252 (the tests are no package)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def test_sphere_of_each_frame_holds_its_hand(hands: PosedHands) -> None:
 
 def test_skinning_weights_are_the_neighbours_mean(hands: PosedHands) -> None:
     """Protects the way back to the rest pose: on a vertex its own weights, else shares that sum to one."""
-    one = Neighbours(torch.tensor([[5], [700]]), torch.tensor([[0.0], [0.01]]))
+    one = Nearest(torch.tensor([[5], [700]]), torch.tensor([[0.0], [0.01]]))
     torch.testing.assert_close(hands.skinning_weights(one), MODEL.weights[[5, 700]])
-    two = Neighbours(torch.tensor([[5, 700]]), torch.tensor([[0.0, 1.0]]))
+    two = Nearest(torch.tensor([[5, 700]]), torch.tensor([[0.0, 1.0]]))
     share = torch.tensor([1.0, 1.0]).mul(torch.tensor([0.0, -1.0]).exp())
     wanted = (share / share.sum()) @ MODEL.weights[[5, 700]]
     torch.testing.assert_close(hands.skinning_weights(two)[0], wanted)

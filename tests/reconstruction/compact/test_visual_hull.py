@@ -6,15 +6,20 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from handloom.reconstruction.compact.classes import HAND, OBJECT
-from handloom.reconstruction.compact.observations import Observations
+from handloom.geometry.voxels import look_up, node_points
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.compact.training import HULL_CELLS, object_hull
-from handloom.reconstruction.compact.visual_hull import hull_distance, hull_nodes, label_counts
-from handloom.reconstruction.compact.voxels import look_up, node_points
+from handloom.reconstruction.compact.visual_hull import (
+    HULL_CELLS,
+    hull_distance,
+    hull_nodes,
+    label_counts,
+    near_points,
+    object_hull,
+)
+from handloom.reconstruction.observations import HAND, OBJECT, Observations
 from handloom.runtime.errors import InputError
 
-from .scene import HALF_M, MODEL, SCALE, held_box
+from ..held_box import HALF_M, MODEL, SCALE, held_box  # noqa: TID252 (the tests are no package)
 
 CELLS, VIEWS, SIDE_PX, DISTANCE = 25, 12, 120, 8.0
 HALF = 0.5
@@ -113,3 +118,33 @@ def test_masks_that_fit_no_poses_are_refused() -> None:
     hands = PosedHands(MODEL, poses.hand().vertices_m)
     with pytest.raises(InputError, match="do not fit each other: look at the pictures"):
         object_hull(Observations.of(held.image_u8, elsewhere, held.intrinsics), poses, hands)
+
+
+def test_cones_beyond_the_points_are_cut_and_wrong_points_do_not_matter() -> None:
+    """Protects shapes seen from a few sides: they end near their SfM points, whatever a few wrong ones say."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(600, 3, generator=generator) * 2 - 1
+    points[torch.arange(600), torch.arange(600) % 3] = 1.0
+    points[:4] = torch.tensor([5.0, 0.0, 0.0])
+    axis = torch.linspace(-2, 2, 41)
+    queries = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).view(-1, 3)
+    near = near_points(queries, points, reach=0.1)
+    beyond = queries.abs().amax(1)
+    assert not near[beyond > 1.15].any()
+    inner = (queries.amin(1) > -0.2) & (queries.amax(1) < 0.85)
+    assert near[inner].all()
+    # Nothing lies beside the corner that no point shows.
+    assert not near[(queries.amax(1) < -0.9)].any()
+
+
+def test_a_frame_without_object_carves_nothing() -> None:
+    """Protects the first shape: a lost mask is not background seen through the object."""
+    held, poses = held_box(), held_box().scene_poses()
+    lost = held.class_u8.clone()
+    lost[2][lost[2] == OBJECT] = 0
+    hands = PosedHands(MODEL, poses.hand().vertices_m)
+    whole, part = (
+        object_hull(Observations.of(held.image_u8, labels, held.intrinsics), poses, hands)
+        for labels in (held.class_u8, lost)
+    )
+    assert (part < 0).float().sum() > 0.4 * (whole < 0).float().sum()

@@ -1,25 +1,27 @@
-"""Build folder and prior of the held box are made once."""
+"""The hand that fields are held to is made once; previews are small."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+import torch
 
-from handloom.reconstruction.holdnet.hand_prior import hand_prior
+from handloom.reconstruction.holdnet import phases
+from handloom.reconstruction.holdnet.canonical_space import CanonicalSurface
+from handloom.reconstruction.holdnet.hand_prior import rest_surface
 
-from ..compact.scene import MODEL, write_small_build  # noqa: TID252 (the tests are no package)
-from .scene import small_settings
-from .training_scene import PRIOR
+from ..held_box import MODEL  # noqa: TID252 (the tests are no package)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_previews() -> Iterator[None]:
+    """A few pixels every few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phases, "PREVIEW_WIDTH_PX", 10)
+        patch.setattr(phases, "PREVIEW_STEPS", 4)
+        yield
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The build folder; tests only read it."""
-    return write_small_build(tmp_path_factory.mktemp("held_box"))
-
-
-@pytest.fixture(scope="session")
-def prior(build: Path) -> Path:
-    """The hand's first shape, roughly."""
-    path = build.parent / "hand_prior.safetensors"
-    hand_prior(PRIOR, small_settings().sdf, MODEL, build, path, path.with_suffix(".json"), seed=1)
-    return path
+def hand_at_rest() -> CanonicalSurface:
+    """The unshaped hand as HOLD-Net's targets have it."""
+    return rest_surface(MODEL, torch.zeros(MODEL.shape_count))

@@ -5,23 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from handloom.reconstruction.holdnet.canonical_space import CanonicalSurface
 from handloom.reconstruction.holdnet.hand_prior import (
     errors,
     fit,
     hand_prior,
     read_hand_prior,
-    rest_surface,
     shrink,
     spread_points,
 )
-from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork
-from handloom.reconstruction.holdnet.node import hand_shape_network
-from handloom.runtime.config.holdnet import SdfNetSettings
-from handloom.runtime.config.holdnet_training import HandPriorSettings
+from handloom.reconstruction.holdnet.networks import ImplicitNetwork, hand_shape_network
+from handloom.runtime.config.fields import HandPriorSettings, SdfNetSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json
 
-from ..compact.scene import MODEL  # noqa: TID252 (the tests are no package)
 from .scene import generator, same, small_model, small_settings
 from .test_checkpoint import saved
 
@@ -32,13 +29,12 @@ def network(sizes: SdfNetSettings = SIZES) -> ImplicitNetwork:
     return hand_shape_network(sizes, generator())
 
 
-def test_a_fit_comes_near_the_hand() -> None:
+def test_a_fit_comes_near_the_hand(hand_at_rest: CanonicalSurface) -> None:
     """Protects the prior's use: 150 steps of a small network bring the error near the surface below 3 mm."""
-    surface = rest_surface(MODEL, torch.zeros(MODEL.shape_count))
     fresh = network()
-    before = errors(fresh, surface, generator(2))
-    fit(fresh, surface, HandPriorSettings(steps=150, points=512, pool=6000), seed=1)
-    after = errors(fresh, surface, generator(2))
+    before = errors(fresh, hand_at_rest, generator(2))
+    fit(fresh, hand_at_rest, HandPriorSettings(steps=150, points=512, pool=6000), seed=1)
+    after = errors(fresh, hand_at_rest, generator(2))
     assert before["near_mean_mm"] > 100  # a sphere of 60 cm
     assert after["near_mean_mm"] < 3
     assert after["near_mean_mm"] < after["near_95_pct_mm"] < after["near_largest_mm"]
@@ -57,10 +53,9 @@ def test_a_shrunk_network_is_a_smaller_sphere() -> None:
         torch.testing.assert_close(small.distance(points), whole.distance(10 * points) / 10, atol=2e-3, rtol=0)
 
 
-def test_points_are_near_the_surface_around_it_and_far() -> None:
-    surface = rest_surface(MODEL, torch.zeros(MODEL.shape_count))
-    points = spread_points(surface, 900, generator())
-    distance = surface.distance.signed(points, reach=0.03).abs()
+def test_points_are_near_the_surface_around_it_and_far(hand_at_rest: CanonicalSurface) -> None:
+    points = spread_points(hand_at_rest, 900, generator())
+    distance = hand_at_rest.distance.signed(points, reach=0.03).abs()
     assert float(distance[:450].median()) < 0.006
     assert float(distance[450:750].median()) > 0.01
     assert float(points[750:].norm(dim=-1).amax()) > 1.2
@@ -72,7 +67,7 @@ def test_the_stage_writes_a_network_and_its_errors(build: Path, prior: Path) -> 
     assert found.keys() == {"near_mean_mm", "near_95_pct_mm", "near_largest_mm", "wrong_side_pct", "steps"}
     assert found["steps"] == 30
     read_hand_prior(prior, network(small_settings().sdf))
-    with pytest.raises(InputError, match=r"no shape network of hold\.holdnet\.network\.sdf's sizes: lin0\."):
+    with pytest.raises(InputError, match="does not fit the network of the hand's shape: 3 missing"):
         read_hand_prior(prior, network())
 
 
@@ -81,11 +76,11 @@ def test_a_released_prior_is_taken_as_it_is(build: Path, tmp_path: Path) -> None
     released = small_model(seed=5)
     path, output = saved(tmp_path, released), tmp_path / "prior.safetensors"
     settings, sizes = HandPriorSettings(checkpoint=str(path)), small_settings().sdf
-    hand_prior(settings, sizes, MODEL, build, output, tmp_path / "prior.json", path, seed=1)
+    hand_prior(build, output, tmp_path / "prior.json", settings, sizes, seed=1, checkpoint=path)
     taken = network(sizes)
     read_hand_prior(output, taken)
     for name, value in released.hand_node("right").implicit_network.state_dict().items():
         assert same(taken.state_dict()[name], value), name
     assert read_json(tmp_path / "prior.json")["near_mean_mm"] > 100
-    with pytest.raises(InputError, match=r"last\.ckpt: is no shape network"):
-        hand_prior(settings, SIZES, MODEL, build, output, tmp_path / "prior.json", path, seed=1)
+    with pytest.raises(InputError, match=r"last\.ckpt: does not fit the network of the hand's shape"):
+        hand_prior(build, output, tmp_path / "prior.json", settings, SIZES, seed=1, checkpoint=path)

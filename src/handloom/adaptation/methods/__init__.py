@@ -1,1 +1,1 @@
-"""The adaptation methods that S2DHand is compared with, one file each, on S2DHand's loop (facts/comparisons.md 1)."""
+"""The adaptation methods that S2DHand is compared with, one file each, on S2DHand's loop."""

@@ -4,7 +4,7 @@
     E_t: min  -E log D(f_t)                          (inverted labels, not a reversed gradient)
 
 f_s are features of source images from the frozen source encoder E_s, f_t those of target images from E_t, which starts
-as its copy (facts/comparisons.md 1.3). The heads stay the source's: they never see a target label, nor a gradient.
+as its copy (the paper's Sec. 4). The heads stay the source's: they never see a target label, nor a gradient.
 
 The attachment to DetNet is nowhere described; this is a proposal: the encoder is DetNet's trunk, D (two hidden layers,
 ReLU) sees the mean of the trunk's map (`pooled`) or every cell of it (`cells`, a discriminator of 1x1 convolutions).
@@ -18,10 +18,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.adaptation.methods.method import Method, Surroundings, TargetBatch, descend
-from handloom.estimators.detnet.network import DetNet
-from handloom.runtime.config.methods import AddaSettings, Budget, MethodName, MethodsSettings
+from handloom.adaptation.adapt import adaptation_stage
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings, descend
+from handloom.adaptation.methods.detnet_method import DetNetMethod
+from handloom.adaptation.pairs import PairBatch
+from handloom.runtime.config.methods import AddaSettings
 from handloom.runtime.seeds import torch_generator
+
+HIDDEN = 500
+"""Width of the discriminator's two hidden layers, as the paper's for digits (Sec. 5.1)."""
+BETAS = (0.5, 0.999)
+"""Adam's, as published."""
 
 
 class Discriminator(nn.Module):
@@ -58,53 +66,47 @@ def told_apart(
     return features.mean(dim=(2, 3)) if what == "pooled" else features.movedim(1, -1).flatten(0, 2)
 
 
-class Adda(Method):
+class Adda(DetNetMethod):
     """The target network, of which only the trunk learns; the frozen source trunk; the discriminator."""
 
-    def __init__(self, network: DetNet, settings: AddaSettings, surroundings: Surroundings) -> None:
-        self._settings, self._surroundings = settings, surroundings
-        self.network = network
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        network, settings = self.network, surroundings.options
+        assert isinstance(settings, AddaSettings)
+        self._settings = settings
         self.source_encoder = copy.deepcopy(network.resnet50).requires_grad_(False)
         generator = torch_generator(surroundings.seed, "discriminator")
         device = network.cell_positions.device
-        self.discriminator = Discriminator(network.settings.head_width, settings.hidden, generator).to(device)
+        self.discriminator = Discriminator(network.settings.head_width, HIDDEN, generator).to(device)
         self.networks = {
             "network": network,
             "source_encoder": self.source_encoder,
             "discriminator": self.discriminator,
         }
-        betas = (settings.first_moment, 0.999)
         self.optimisers = {
-            "encoder": torch.optim.Adam(network.resnet50.parameters(), lr=settings.learning_rate, betas=betas),
+            "encoder": torch.optim.Adam(network.resnet50.parameters(), lr=settings.learning_rate, betas=BETAS),
             "discriminator": torch.optim.Adam(
-                self.discriminator.parameters(), lr=settings.discriminator_learning_rate, betas=betas
+                self.discriminator.parameters(), lr=settings.discriminator_learning_rate, betas=BETAS
             ),
         }
 
-    def step(self, batch: TargetBatch, update: int) -> dict[str, Tensor]:
+    def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
         """The discriminator on features of both domains, then the encoder against it."""
-        source_images = self._surroundings.labelled_source().batch(len(batch.images), "adda", update).images
+        images = self.images(batch)
+        source_images = self.surroundings.labelled_source().batch(len(images), "adda", update).images
         with torch.no_grad():
             source_features = self._features(self.source_encoder, source_images)
-        features = self._features(self.network.resnet50, batch.images)
+        features = self._features(self.network.resnet50, images)
         loss_d = discriminator_loss(self.discriminator(source_features), self.discriminator(features.detach()))
         descend(self.optimisers["discriminator"], loss_d)
         loss_e = encoder_loss(self.discriminator(features))
         descend(self.optimisers["encoder"], loss_e)
         return {"discriminator": loss_d, "encoder": loss_e}
 
-    def adapted(self) -> DetNet:
-        """The target trunk under the source's heads."""
-        return self.network
-
     def _features(self, encoder: nn.Module, images: Tensor) -> Float[Tensor, "n features"]:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._surroundings.precision == "bfloat16"):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             features = encoder(images)
         return told_apart(features.float(), self._settings.features)
 
 
-def make(
-    name: MethodName, network: DetNet, settings: MethodsSettings, surroundings: Surroundings, budget: Budget
-) -> Adda:
-    """The method around a source network, as the stage asks for it."""
-    return Adda(network, settings.adda, surroundings)
+adapt = adaptation_stage(MapLearner, Adda, AddaSettings)

@@ -4,12 +4,12 @@
     L   = L_sup(source) + mean over kept samples of |z_t - sum_i w_i z_i|_1 / dim
 
 y_i are the labels of k source samples near the prediction y_t, z their embeddings; a prediction with fewer than k
-source labels within the radius is skipped, with more, k of them are drawn (facts/comparisons.md 1.4, after two
-unofficial implementations; whether w takes gradients is unknown: a switch, constants by default).
+source labels within the radius is skipped, with more, k of them are drawn, as two unofficial
+implementations have it; whether w takes gradients is unknown: here it takes none.
 
 The attachment to DetNet is nowhere described; this is a proposal. `joint`: y is one joint's position in bone lengths,
 z the trunk's feature in the cell where the joint is seen, and k = 4 or 5 spans three dimensions as in the paper.
-`hand`: y is all 63 coordinates, z the mean feature, and the k nearest are taken whatever their distance. Neighbours
+`hand`: y is all 63 coordinates, z the mean feature, and the k nearest are taken whatever their distance. NearSamples
 come from a bank of source samples, embedded anew every epoch.
 """
 
@@ -19,15 +19,20 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from handloom.adaptation.methods.method import Method, Surroundings, TargetBatch, descend
-from handloom.adaptation.methods.network_answer import NetworkAnswer, answer, at_cells, peak_cells
-from handloom.estimators.detnet.loss import detnet_loss
-from handloom.estimators.detnet.network import DetNet
-from handloom.estimators.detnet.readout import read_out
-from handloom.runtime.config.methods import Budget, DagenSettings, MethodName, MethodsSettings
+from handloom.adaptation.adapt import adaptation_stage
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings, descend
+from handloom.adaptation.methods.detnet_method import DetNetMethod, NetworkAnswer, answer, at_cells, peak_cells
+from handloom.adaptation.pairs import PairBatch
+from handloom.estimators.detnet.network import read_out
+from handloom.estimators.detnet.targets import detnet_loss
+from handloom.runtime.config.methods import DagenSettings
 from handloom.runtime.seeds import torch_generator
 
 BANK_BATCH = 64
+"""Source samples embedded at a time."""
+RIDGE = 1e-3
+"""lambda of the combination's ridge regression, which keeps it solvable where neighbours lie in a plane."""
 
 
 class Embedded(NamedTuple):
@@ -37,7 +42,7 @@ class Embedded(NamedTuple):
     embeddings: Float[Tensor, "parts n features"]
 
 
-class Neighbours(NamedTuple):
+class NearSamples(NamedTuple):
     """k bank entries for each query, and which queries have so many."""
 
     entries: Int64[Tensor, "parts queries k"]
@@ -50,21 +55,21 @@ def draw_within(
     count: int,
     radius: float,
     generator: torch.Generator,
-) -> Neighbours:
+) -> NearSamples:
     """`count` random entries whose coordinates all differ by at most `radius`; queries with fewer are not kept."""
     near = torch.cdist(queries, bank, p=float("inf")) <= radius
     order = torch.rand(near.shape, generator=generator).to(queries.device)
     index = torch.where(near, order, -1.0).topk(count, dim=-1).indices
-    return Neighbours(index, near.sum(-1) >= count)
+    return NearSamples(index, near.sum(-1) >= count)
 
 
 def nearest(
     queries: Float[Tensor, "parts queries dimensions"], bank: Float[Tensor, "parts n dimensions"], count: int
-) -> Neighbours:
+) -> NearSamples:
     """The `count` entries of least Euclidean distance."""
     distance = torch.cdist(queries, bank)
     index = distance.topk(count, dim=-1, largest=False).indices
-    return Neighbours(index, torch.ones_like(index[..., 0], dtype=torch.bool))
+    return NearSamples(index, torch.ones_like(index[..., 0], dtype=torch.bool))
 
 
 def combination_weights(
@@ -78,27 +83,26 @@ def combination_weights(
     return weights / weights.sum(-1, keepdim=True)
 
 
-def embedding_loss(
-    target: Embedded, bank: Embedded, neighbours: Neighbours, *, ridge: float, detach_weights: bool
-) -> Float[Tensor, ""]:
-    """Mean over kept queries and dimensions of |z_t - sum_i w_i z_i|; zero when none is kept."""
+def embedding_loss(target: Embedded, bank: Embedded, neighbours: NearSamples) -> Float[Tensor, ""]:
+    """Mean over kept queries and dimensions of |z_t - sum_i w_i z_i|, w constants; zero when none is kept."""
     part = torch.arange(len(bank.poses), device=bank.poses.device)[:, None, None]
-    queries = target.poses.detach() if detach_weights else target.poses
-    weights = combination_weights(queries, bank.poses[part, neighbours.entries], ridge)
+    weights = combination_weights(target.poses.detach(), bank.poses[part, neighbours.entries], RIDGE)
     expected = (weights[..., None] * bank.embeddings[part, neighbours.entries]).sum(-2)
     error = (target.embeddings - expected).abs().mean(-1)
     kept = neighbours.kept.to(error)
     return (kept * error).sum() / kept.sum().clamp_min(1)
 
 
-class Dagen(Method):
+class Dagen(DetNetMethod):
     """One network, and the bank of the running epoch."""
 
     bank: Embedded
 
-    def __init__(self, network: DetNet, settings: DagenSettings, surroundings: Surroundings) -> None:
-        self._settings, self._surroundings = settings, surroundings
-        self.network = network
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        network, settings = self.network, surroundings.options
+        assert isinstance(settings, DagenSettings)
+        self._settings = settings
         self.networks = {"network": network}
         self.optimisers = {"network": torch.optim.Adam(network.parameters(), lr=settings.learning_rate)}
 
@@ -107,17 +111,18 @@ class Dagen(Method):
         parts = []
         for number in range(0, self._settings.bank, BANK_BATCH):
             size = min(BANK_BATCH, self._settings.bank - number)
-            source = self._surroundings.labelled_source().batch(size, f"bank {epoch}", number)
+            source = self.surroundings.labelled_source().batch(size, f"bank {epoch}", number)
             with torch.no_grad():
-                found = answer(self.network, source.images, self._surroundings.precision)
+                found = answer(self.network, source.images, self.precision)
             parts.append(self._embedded(found, source.location))
         self.bank = Embedded(*(torch.cat(each, 1) for each in zip(*parts, strict=True)))
 
-    def step(self, batch: TargetBatch, update: int) -> dict[str, Tensor]:
+    def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
         """DetNet's loss on source samples plus the embedding loss of the target images."""
-        size, precision = len(batch.images), self._surroundings.precision
-        source = self._surroundings.labelled_source().batch(size, "dagen", update)
-        found = answer(self.network, torch.cat([source.images, batch.images]), precision)
+        images = self.images(batch)
+        size, precision = len(images), self.precision
+        source = self.surroundings.labelled_source().batch(size, "dagen", update)
+        found = answer(self.network, torch.cat([source.images, images]), precision)
         of_source, of_target = (
             NetworkAnswer(
                 found.features[rows], found.heat_logits[rows], type(found.maps)(*(m[rows] for m in found.maps))
@@ -132,15 +137,9 @@ class Dagen(Method):
         ).total
         target = self._embedded(of_target, read_out(of_target.maps).joints)
         neighbours = self._neighbours(target.poses.detach(), update)
-        embedding = embedding_loss(
-            target, self.bank, neighbours, ridge=self._settings.ridge, detach_weights=self._settings.detach_weights
-        )
-        descend(self.optimisers["network"], supervised + self._settings.embedding_weight * embedding)
+        embedding = embedding_loss(target, self.bank, neighbours)
+        descend(self.optimisers["network"], supervised + embedding)
         return {"source": supervised, "embedding": embedding, "kept": neighbours.kept.float().mean()}
-
-    def adapted(self) -> DetNet:
-        """The network itself."""
-        return self.network
 
     def _embedded(self, found: NetworkAnswer, poses: Float[Tensor, "batch 21 3"]) -> Embedded:
         if self._settings.form == "hand":
@@ -148,16 +147,12 @@ class Dagen(Method):
         embeddings = at_cells(found.features, peak_cells(found.maps.heat))
         return Embedded(poses.transpose(0, 1), embeddings.transpose(0, 1))
 
-    def _neighbours(self, poses: Tensor, update: int) -> Neighbours:
+    def _neighbours(self, poses: Tensor, update: int) -> NearSamples:
         count = self._settings.neighbours
         if self._settings.form == "hand":
             return nearest(poses, self.bank.poses, count)
-        generator = torch_generator(self._surroundings.seed, "neighbours", update)
+        generator = torch_generator(self.surroundings.seed, "neighbours", update)
         return draw_within(poses, self.bank.poses, count, self._settings.radius, generator)
 
 
-def make(
-    name: MethodName, network: DetNet, settings: MethodsSettings, surroundings: Surroundings, budget: Budget
-) -> Dagen:
-    """The method around a source network, as the stage asks for it."""
-    return Dagen(network, settings.dagen, surroundings)
+adapt = adaptation_stage(MapLearner, Dagen, DagenSettings)

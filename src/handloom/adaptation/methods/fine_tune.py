@@ -1,52 +1,79 @@
-"""Fine-tune, the upper bound: DetNet's own training goes on with the target's labels (facts/comparisons.md 1.2).
+"""Fine-tune, the upper bound: DetNet's own training goes on with the target's labels.
 
-    L = L_sup(f(x_t), y_t),   L_sup = 100 hm + dm + 10 lm   (`estimators/detnet/loss.py`)
+    L = L_sup(f(x_t), y_t),   L_sup = 100 hm + dm + 10 lm   (`estimators/detnet/targets.py`)
 
 on the same pairs and updates as every other method, once with batch norm statistics frozen as in S2DHand and once with
 them trained. The paper does not tell its own recipe, nor whether it trained on these images or on another split.
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from handloom.adaptation.methods.method import Method, Surroundings, TargetBatch, descend
-from handloom.adaptation.methods.network_answer import answer
-from handloom.estimators.detnet.loss import detnet_loss
-from handloom.estimators.detnet.network import DetNet
-from handloom.runtime.config.methods import Budget, FineTuneSettings, MethodName, MethodsSettings
+from handloom.adaptation.adapt import adaptation_stage
+from handloom.adaptation.diagnostics import PairLabels
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings, descend
+from handloom.adaptation.methods.detnet_method import DetNetMethod, answer
+from handloom.adaptation.pairs import PairBatch
+from handloom.estimators.detnet.targets import delta_target, detnet_loss, key_point_heat_maps, location_target
+from handloom.runtime.config.methods import FineTuneSettings
+from handloom.runtime.config.sources import DetNetSettings
 
 
-class FineTune(Method):
+class TargetLabels(NamedTuple):
+    """What the three heads should show for target images, in the frame that the network sees (left hands mirrored)."""
+
+    heat: Float[Tensor, "batch 21 rows cols"]
+    veil: Float[Tensor, "batch 21"]
+    """1 where the joint is annotated as valid and its heat map touches the map."""
+    delta: Float[Tensor, "batch 21 3"]
+    location: Float[Tensor, "batch 21 3"]
+
+    def at(self, rows: Tensor, device: str) -> "TargetLabels":
+        """The labels of some of the images."""
+        return TargetLabels(*(values[rows].to(device) for values in self))
+
+
+def target_labels(labels: PairLabels, detnet: DetNetSettings, root_joint: int) -> TargetLabels:
+    """Labels of both views' images, the first view's before the second's, from their annotations."""
+    heat, veil = key_point_heat_maps(labels.keypoints_256px.float().flatten(0, 1), detnet.input_px, detnet.map_cells)
+    mirror = torch.where(labels.is_left[:, None, None], labels.joints_m.new_tensor([-1.0, 1.0, 1.0]), 1.0)
+    joints = (labels.joints_m * mirror).float().flatten(0, 1)
+    valid = labels.valid.float().flatten(0, 1)
+    return TargetLabels(heat, veil * valid, delta_target(joints), location_target(joints, root_joint))
+
+
+class FineTune(DetNetMethod):
     """One network and Adam on all its parameters."""
 
-    def __init__(
-        self, network: DetNet, settings: FineTuneSettings, surroundings: Surroundings, *, train_batch_norm: bool
-    ) -> None:
-        self._surroundings, self._train_batch_norm = surroundings, train_batch_norm
-        self.network = network
-        self.networks = {"network": network}
-        self.optimisers = {"network": torch.optim.Adam(network.parameters(), lr=settings.learning_rate)}
+    def __init__(self, surroundings: Surroundings, labels: PairLabels, *, train_batch_norm: bool = False) -> None:
+        super().__init__(surroundings)
+        settings = surroundings.options
+        assert isinstance(settings, FineTuneSettings)
+        self._train_batch_norm = train_batch_norm
+        self._labels = target_labels(labels, self.network.settings, self.learner.root_joint)
+        self.networks = {"network": self.network}
+        self.optimisers = {"network": torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)}
 
-    def step(self, batch: TargetBatch, update: int) -> dict[str, Tensor]:
-        """Raises ValueError for a batch without labels."""
-        if batch.labels is None:
-            raise ValueError("fine-tuning needs the target's labels, but the batch has none")
-        labels = batch.labels
+    def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
+        """DetNet's loss of the batch's labels."""
+        images = self.images(batch)
+        both = torch.cat([batch.rows, batch.rows + len(self.surroundings.pairs)])
+        labels = self._labels.at(both, self.surroundings.device)
         self.network.train(self._train_batch_norm)
-        maps = answer(self.network, batch.images, self._surroundings.precision).maps
-        flag_3d = batch.images.new_ones(len(batch.images))
+        maps = answer(self.network, images, self.precision).maps
+        flag_3d = images.new_ones(len(images))
         loss = detnet_loss(maps, labels.heat, labels.delta, labels.location, flag_3d=flag_3d, veil=labels.veil)
         descend(self.optimisers["network"], loss.total)
         self.network.eval()
         return dict(zip(("total", "heat", "delta", "location"), loss, strict=True))
 
-    def adapted(self) -> DetNet:
-        """The network itself."""
-        return self.network
 
-
-def make(
-    name: MethodName, network: DetNet, settings: MethodsSettings, surroundings: Surroundings, budget: Budget
-) -> FineTune:
-    """The method around a source network, as the stage asks for it."""
-    return FineTune(network, settings.fine_tune, surroundings, train_batch_norm=name == "fine_tune_bn")
+adapt = adaptation_stage(MapLearner, options_type=FineTuneSettings, with_labels=FineTune)
+adapt_batch_norm = adaptation_stage(
+    MapLearner, options_type=FineTuneSettings, with_labels=partial(FineTune, train_batch_norm=True)
+)

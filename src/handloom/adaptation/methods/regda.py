@@ -3,9 +3,9 @@ features leave it no chance.
 
 Three updates an iteration, with trunk f, heads h and the second heat-map head h':
 
-    A  (f, h, h')  w L_sup(h(f(x_s)), y_s) + t KL(y_s, h(f(x_s))) + m t KL(true(h(f(x_s))), h'(f(x_s)))
-    B  (h')        t KL(false(h(f(x_t))), h'(f(x_t)))
-    C  (f)         t KL(true(h(f(x_t))), h'(f(x_t)))
+    A  (f, h, h')  L_sup(h(f(x_s)), y_s) + KL(y_s, h(f(x_s))) + m KL(true(h(f(x_s))), h'(f(x_s)))
+    B  (h')        KL(false(h(f(x_t))), h'(f(x_t)))
+    C  (f)         KL(true(h(f(x_t))), h'(f(x_t)))
 
 KL is that of maps normalised to sum 1 against the softmax of a head's logits, mean over joints and images. true(.) is a
 Gaussian at the main head's peak; false(.)_j the sum of the other joints' Gaussians, clipped to [0, 1]. h' sees f
@@ -13,8 +13,8 @@ through a layer that is the identity forward and multiplies gradients by +lambda
 
     lambda = 2 a / (1 + exp(-i / r)) - a
 
-(facts/comparisons.md 1.5; m = 4, t = 1, a = 0.1, r = 1000 published). The released code weighs target joints by their
-annotated visibility; here they all weigh the same.
+with m = 4, a = 0.1, r = 1000 published. The released code (`tllib/alignment/regda.py` of
+thuml/Transfer-Learning-Library) weighs target joints by their annotated visibility; here they all weigh the same.
 
 The attachment to DetNet is nowhere described; this is a proposal: h is `hmap_0` before its sigmoid and h' starts as its
 copy; delta and location heads learn from the source only and gain from the features. With r = 1000 an adaptation of 160
@@ -30,15 +30,20 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from handloom.adaptation.methods.method import Method, Surroundings, TargetBatch, descend
-from handloom.adaptation.methods.network_answer import answer_from, head_input, peak_cells
-from handloom.estimators.detnet.loss import detnet_loss
-from handloom.estimators.detnet.network import DetNet
-from handloom.estimators.detnet.targets import heat_map_target
-from handloom.runtime.config.methods import Budget, MethodName, MethodsSettings, RegdaSettings
+from handloom.adaptation.adapt import adaptation_stage
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings, descend
+from handloom.adaptation.methods.detnet_method import DetNetMethod, answer_from, head_input, peak_cells
+from handloom.adaptation.pairs import PairBatch
+from handloom.estimators.detnet.targets import detnet_loss, heat_map_target
+from handloom.runtime.config.methods import RegdaSettings
 
 EPSILON = 1e-7
 """Added to targets before they are normalised."""
+MARGIN = 4.0
+"""m: weight of the second head's loss on the source."""
+LARGEST_LAMBDA = 0.1
+"""a: share of the second head's gradient that features get in the end."""
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -81,15 +86,15 @@ def false_maps(true: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, "batc
     return (true.sum(1, keepdim=True) - true).clamp(0, 1)
 
 
-class Regda(Method):
+class Regda(DetNetMethod):
     """The network and the second head; optimisers of the trunk, of the heads and of the second head."""
 
-    def __init__(
-        self, network: DetNet, settings: RegdaSettings, surroundings: Surroundings, budget: Budget = "standard"
-    ) -> None:
-        self._settings, self._surroundings = settings, surroundings
-        self._ramp = settings.ramp_updates if budget == "standard" else settings.ramp_updates_long
-        self.network = network
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        network, settings = self.network, surroundings.options
+        assert isinstance(settings, RegdaSettings)
+        self._settings = settings
+        self._ramp = settings.ramp_updates if surroundings.budget == "standard" else settings.ramp_updates_long
         self.second_head = copy.deepcopy(network.hmap_0)
         self.networks = {"network": network, "second_head": self.second_head}
         heads = (network.hmap_0, network.dmap_0, network.lmap_0)
@@ -99,28 +104,25 @@ class Regda(Method):
             "second_head": torch.optim.Adam(self.second_head.parameters(), lr=settings.learning_rate),
         }
 
-    def step(self, batch: TargetBatch, update: int) -> dict[str, Tensor]:
+    def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
         """The updates A, B and C."""
-        share = gradient_share(update, self._settings.largest_lambda, self._ramp)
-        source_loss, second_source_loss = self._update_a(len(batch.images), update, share)
-        with self._precision(batch.images):
-            features = self.network.resnet50(batch.images)
+        images = self.images(batch)
+        share = gradient_share(update, LARGEST_LAMBDA, self._ramp)
+        source_loss, second_source_loss = self._update_a(len(images), update, share)
+        with self._precision(images):
+            features = self.network.resnet50(images)
             with torch.no_grad():
                 seen_features = features.detach()
                 logits = self.network.hmap_0(head_input(self.network, seen_features)).float()
         true = true_maps(peak_cells(logits), self.network.settings.map_cells)
-        loss_b = self._settings.trade_off * heat_map_kl(false_maps(true), self._second(seen_features, share)).mean()
+        loss_b = heat_map_kl(false_maps(true), self._second(seen_features, share)).mean()
         descend(self.optimisers["second_head"], loss_b)
-        loss_c = self._settings.trade_off * heat_map_kl(true, self._second(features, share)).mean()
+        loss_c = heat_map_kl(true, self._second(features, share)).mean()
         descend(self.optimisers["trunk"], loss_c)
         return {"source": source_loss, "second_source": second_source_loss, "false": loss_b, "true": loss_c}
 
-    def adapted(self) -> DetNet:
-        """The network with its main heads."""
-        return self.network
-
     def _update_a(self, size: int, update: int, share: float) -> tuple[Tensor, Tensor]:
-        source = self._surroundings.labelled_source().batch(size, "regda", update)
+        source = self.surroundings.labelled_source().batch(size, "regda", update)
         with self._precision(source.images):
             features = self.network.resnet50(source.images)
             found = answer_from(self.network, features)
@@ -128,12 +130,11 @@ class Regda(Method):
         supervised = detnet_loss(
             found.maps, source.heat, source.delta, source.location, flag_3d=flag_3d, veil=source.veil
         )
-        trade_off, margin = self._settings.trade_off, self._settings.margin
         calibration = (source.veil * heat_map_kl(source.heat, found.heat_logits)).mean()
-        source_loss = self._settings.supervised_weight * supervised.total + trade_off * calibration
+        source_loss = supervised.total + calibration
         true = true_maps(peak_cells(found.heat_logits.detach()), self.network.settings.map_cells)
         second = (source.veil * heat_map_kl(true, self._second(features, share))).mean()
-        loss = source_loss + margin * trade_off * second
+        loss = source_loss + MARGIN * second
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -147,12 +148,8 @@ class Regda(Method):
             return self.second_head(head_input(self.network, scaled_gradient(features, share))).float()
 
     def _precision(self, tensor: Tensor) -> torch.autocast:
-        enabled = self._surroundings.precision == "bfloat16"
+        enabled = self.precision == "bfloat16"
         return torch.autocast(tensor.device.type, torch.bfloat16, enabled=enabled)
 
 
-def make(
-    name: MethodName, network: DetNet, settings: MethodsSettings, surroundings: Surroundings, budget: Budget
-) -> Regda:
-    """The method around a source network, as the stage asks for it."""
-    return Regda(network, settings.regda, surroundings, budget)
+adapt = adaptation_stage(MapLearner, Regda, RegdaSettings)

@@ -12,7 +12,7 @@ Source model S (its trunk frozen), intermediate model I (its heads frozen) and t
     contrast    = -mean_j log( sim(j, j) / sum_k sim(j, k) ),  sim the mean cosine of row and of column marginals
     information = ( entropy of row + of column marginals - entropy of the batch's mean heat map ) / cells
 
-(facts/comparisons.md 1.6). The released code cannot run, and could not adapt if it did: this is its intent, repaired,
+The released code cannot run, and could not adapt if it did: this is its intent, repaired,
 not a port. Marginals are softmaxes of the map's means along the other axis. Softmaxes are of the heat maps' logits: of
 values between 0 and 1 they would be nearly flat.
 
@@ -28,21 +28,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.adaptation.methods.method import Method, Surroundings, TargetBatch, descend
-from handloom.adaptation.methods.network_answer import NetworkAnswer, answer, peak_cells
-from handloom.adaptation.teacher import update_teacher
+from handloom.adaptation.adapt import adaptation_stage
+from handloom.adaptation.map_learner import MapLearner
+from handloom.adaptation.method import Surroundings, descend
+from handloom.adaptation.methods.detnet_method import DetNetMethod, NetworkAnswer, answer, peak_cells
+from handloom.adaptation.pairs import PairBatch
+from handloom.adaptation.s2dhand import update_teacher
 from handloom.estimators.detnet.network import DetNet
-from handloom.runtime.config.methods import Budget, MethodName, MethodsSettings, SfdahpeSettings
+from handloom.runtime.config.methods import SfdahpeSettings
+
+BACKBONE_SHARE = 0.1
+"""Learning rate of the intermediate trunk over the others', as published."""
+RESIDUAL_WEIGHT = 0.7
+"""Of what heat maps say beside their peaks, as published."""
+CONTRAST_WEIGHT = 0.5
+"""Of the contrast between joints, as published."""
+INFORMATION_WEIGHT = 0.85
+"""Of certain and varied heat maps, as published."""
 
 
 def agreement(
-    found: NetworkAnswer, taught: NetworkAnswer, heat: Float[Tensor, "batch 21 rows cols"], map_weight: float
+    found: NetworkAnswer, taught: NetworkAnswer, heat: Float[Tensor, "batch 21 rows cols"]
 ) -> Float[Tensor, ""]:
-    """0.5 mean (H - H')^2 + map_weight * 0.5 (heat-weighted mean of (D - D')^2 + the same of L)."""
+    """0.5 mean (H - H')^2 + 0.5 (heat-weighted mean of (D - D')^2 + the same of L)."""
     loss = 0.5 * (found.maps.heat - taught.maps.heat).square().mean()
     share = heat / heat.sum().clamp_min(torch.finfo(heat.dtype).tiny)
     for a, b in ((found.maps.delta, taught.maps.delta), (found.maps.location, taught.maps.location)):
-        loss = loss + map_weight * 0.5 * (share * (a - b).square().mean(2)).sum()
+        loss = loss + 0.5 * (share * (a - b).square().mean(2)).sum()
     return loss
 
 
@@ -87,43 +99,41 @@ def _entropy(p: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
     return -torch.special.xlogy(p, p).sum(-1)
 
 
-class Sfdahpe(Method):
+class Sfdahpe(DetNetMethod):
     """The three networks, and an optimiser for the part of each that learns."""
 
-    def __init__(
-        self, network: DetNet, settings: SfdahpeSettings, surroundings: Surroundings, budget: Budget = "standard"
-    ) -> None:
-        self._settings, self._surroundings = settings, surroundings
-        self._momentum = settings.momentum if budget == "standard" else settings.momentum_long
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        network, settings = self.network, surroundings.options
+        assert isinstance(settings, SfdahpeSettings)
+        self._settings = settings
+        self._momentum = settings.momentum if surroundings.budget == "standard" else settings.momentum_long
         self.source, self.intermediate, self.target = network, copy.deepcopy(network), copy.deepcopy(network)
         self.networks = {"source": self.source, "intermediate": self.intermediate, "target": self.target}
         rate = settings.learning_rate
         self.optimisers = {
             "source": torch.optim.Adam(_upper_parameters(self.source), lr=rate),
-            "intermediate": torch.optim.Adam(_trunk_parameters(self.intermediate), lr=settings.backbone_share * rate),
+            "intermediate": torch.optim.Adam(_trunk_parameters(self.intermediate), lr=BACKBONE_SHARE * rate),
             "target": torch.optim.Adam(self.target.parameters(), lr=rate),
         }
 
-    def step(self, batch: TargetBatch, update: int) -> dict[str, Tensor]:
+    def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
         """Source and intermediate model, then the target model, then the slow average."""
-        settings, precision = self._settings, self._surroundings.precision
-        s, i = (answer(network, batch.images, precision) for network in (self.source, self.intermediate))
+        images = self.images(batch)
+        precision = self.precision
+        s, i = (answer(network, images, precision) for network in (self.source, self.intermediate))
         heat = i.maps.heat.detach()
-        source_loss = agreement(s, i.detached(), heat, settings.map_weight)
-        intermediate_loss = agreement(i, s.detached(), heat, settings.map_weight) + settings.residual_weight * residual(
+        source_loss = agreement(s, i.detached(), heat)
+        intermediate_loss = agreement(i, s.detached(), heat) + RESIDUAL_WEIGHT * residual(
             i.heat_logits, s.heat_logits.detach()
         )
         descend(self.optimisers["source"], source_loss)
         descend(self.optimisers["intermediate"], intermediate_loss)
         with torch.no_grad():
-            i = answer(self.intermediate, batch.images, precision)
-        t = answer(self.target, batch.images, precision)
+            i = answer(self.intermediate, images, precision)
+        t = answer(self.target, images, precision)
         contrasted, informed = contrast(t.heat_logits, i.heat_logits), information(t.heat_logits)
-        target_loss = (
-            agreement(t, i, i.maps.heat, settings.map_weight)
-            + settings.contrast_weight * contrasted
-            + settings.information_weight * informed
-        )
+        target_loss = agreement(t, i, i.maps.heat) + CONTRAST_WEIGHT * contrasted + INFORMATION_WEIGHT * informed
         descend(self.optimisers["target"], target_loss)
         update_teacher(self.intermediate, self.target, self._momentum)
         return {
@@ -150,8 +160,4 @@ def _trunk_parameters(network: DetNet) -> list[nn.Parameter]:
     return [p for name, p in network.resnet50.named_parameters() if not name.startswith("squeeze.")]
 
 
-def make(
-    name: MethodName, network: DetNet, settings: MethodsSettings, surroundings: Surroundings, budget: Budget
-) -> Sfdahpe:
-    """The method around a source network, as the stage asks for it."""
-    return Sfdahpe(network, settings.sfdahpe, surroundings, budget)
+adapt = adaptation_stage(MapLearner, Sfdahpe, SfdahpeSettings)

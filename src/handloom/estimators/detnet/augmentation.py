@@ -1,4 +1,6 @@
-"""What a training image may look like (facts/s2dhand.md 2.5), drawn and applied for a whole batch at once.
+"""What a training image may look like, drawn and applied for a whole batch at once.
+
+Ranges are those of `datasets/handataset.py` of MengHao666/Minimal-Hand-pytorch.
 
 A draw is a function of the generator alone. Shift, scale and a turn about the optical axis move the square that the
 network sees; the turn also turns the joints. Blur and colours change the image only. Unlike the published code, hue
@@ -14,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from handloom.estimators.detnet.targets import CROP_PX
+from handloom.datasets.box_crops import CROP_PX
 
 SHIFT = 0.1
 """Largest shift of the centre, in sides of the square."""
@@ -87,11 +89,7 @@ def sample_images(
 
 
 def sample_keypoints(
-    keypoints_px: Float[Tensor, "batch 21 2"],
-    augmentation: Augmentation,
-    *,
-    crop_px: int,
-    field_px: float,
+    keypoints_px: Float[Tensor, "batch 21 2"], augmentation: Augmentation, *, crop_px: int, field_px: float
 ) -> Float[Tensor, "batch 21 2"]:
     """Key points of the stored crops, in the 256-pixel crop coordinates that targets are made from."""
     centre = crop_px / 2 + field_px * augmentation.shift[:, None].to(keypoints_px)

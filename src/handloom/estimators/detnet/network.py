@@ -3,16 +3,17 @@
 Parameter names and shapes are those of the published checkpoints, so that `state_dict` is their file format.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.runtime.config.detnet import DetNetSettings
-
-JOINTS = 21
+from handloom.estimators.bottleneck import Bottleneck, convolution
+from handloom.hand.joints import JOINT_COUNT
+from handloom.runtime.config.sources import DetNetSettings
 
 
 class DetNetMaps(NamedTuple):
@@ -26,37 +27,13 @@ class DetNetMaps(NamedTuple):
     """Position of the joint relative to the root joint, in units of the bone from joint 0 to joint 9."""
 
 
-def convolution(inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size of the map (at stride 1)."""
-    padding = dilation * (size // 2)
-    return nn.Conv2d(inputs, outputs, size, stride=stride, padding=padding, dilation=dilation, bias=False)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions with batch norm, added to a shortcut; four times `inner` channels outside."""
-
-    def __init__(self, inputs: int, inner: int, *, stride: int = 1, dilation: int = 1, shortcut: nn.Module) -> None:
-        super().__init__()
-        self.conv1 = convolution(inputs, inner, 1)
-        self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = convolution(inner, inner, 3, stride, dilation)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv3 = convolution(inner, 4 * inner, 1)
-        self.bn3 = nn.BatchNorm2d(4 * inner)
-        self.shortcut = shortcut
-
-    def forward(self, features: Float[Tensor, "batch inputs rows cols"]) -> Float[Tensor, "batch outputs rows2 cols2"]:
-        inner = functional.relu(self.bn1(self.conv1(features)), inplace=True)
-        inner = functional.relu(self.bn2(self.conv2(inner)), inplace=True)
-        return functional.relu(self.bn3(self.conv3(inner)) + self.shortcut(features), inplace=True)
+_bottleneck = partial(Bottleneck, name="shortcut", activation=partial(functional.relu, inplace=True))
 
 
 def block(inputs: int, inner: int, count: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """`count` bottlenecks; the first one changes the number of channels and, if asked to, halves the map."""
-    projection = nn.Sequential(convolution(inputs, 4 * inner, 1, stride), nn.BatchNorm2d(4 * inner))
-    first = Bottleneck(inputs, inner, stride=stride, dilation=dilation, shortcut=projection)
-    rest = [Bottleneck(4 * inner, inner, dilation=dilation, shortcut=nn.Identity()) for _ in range(count - 1)]
-    return nn.Sequential(first, *rest)
+    first = _bottleneck(inputs, inner, stride=stride, dilation=dilation)
+    return nn.Sequential(first, *(_bottleneck(4 * inner, inner, dilation=dilation) for _ in range(count - 1)))
 
 
 class Backbone(nn.Module):
@@ -69,7 +46,7 @@ class Backbone(nn.Module):
         self.conv1 = convolution(3, width, 7, stride=2)
         self.bn1 = nn.BatchNorm2d(width)
         self.block1 = block(width, width, count1)
-        self.pool = nn.Sequential(Bottleneck(4 * width, width, stride=2, shortcut=nn.MaxPool2d(2)))
+        self.pool = nn.Sequential(_bottleneck(4 * width, width, stride=2, shortcut=nn.MaxPool2d(2)))
         self.block2 = block(4 * width, 2 * width, count2, stride=halving, dilation=2)
         self.block3 = block(8 * width, 4 * width, count3, dilation=4)
         self.squeeze = nn.Sequential(
@@ -97,19 +74,20 @@ class Head(nn.Module):
 class DetNet(nn.Module):
     """Single-view 3D hand pose network; each head also sees what the heads before it found.
 
-    The attribute names `resnet50` and `*map_0` are the published parameter names and hold for every size.
+    The attribute names `resnet50` and `*map_0` are the published parameter names and hold for every size. Locations are
+    relative to `root_joint`: 0 in-dataset, 9 cross-dataset, as published; None where a file does not tell.
     """
 
     cell_positions: Tensor
 
-    def __init__(self, settings: DetNetSettings) -> None:
+    def __init__(self, settings: DetNetSettings, root_joint: int | None = None) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.root_joint = settings, root_joint
         width = settings.head_width
         self.resnet50 = Backbone(settings)
-        self.hmap_0 = Head(width + 2, width, JOINTS)
-        self.dmap_0 = Head(width + 2 + JOINTS, width, 3 * JOINTS)
-        self.lmap_0 = Head(width + 2 + 4 * JOINTS, width, 3 * JOINTS)
+        self.hmap_0 = Head(width + 2, width, JOINT_COUNT)
+        self.dmap_0 = Head(width + 2 + JOINT_COUNT, width, 3 * JOINT_COUNT)
+        self.lmap_0 = Head(width + 2 + 4 * JOINT_COUNT, width, 3 * JOINT_COUNT)
         axis = torch.linspace(-1, 1, settings.map_cells)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         self.register_buffer("cell_positions", torch.stack([columns, rows])[None], persistent=False)
@@ -123,7 +101,37 @@ class DetNet(nn.Module):
         features = torch.cat([features, heat], dim=1)
         delta = self.dmap_0(features)
         location = self.lmap_0(torch.cat([features, delta], dim=1))
-        return DetNetMaps(heat, delta.unflatten(1, (JOINTS, 3)), location.unflatten(1, (JOINTS, 3)))
+        return DetNetMaps(heat, delta.unflatten(1, (JOINT_COUNT, 3)), location.unflatten(1, (JOINT_COUNT, 3)))
+
+
+def network_input(image_u8: UInt8[Tensor, "n px px channels"]) -> Float[Tensor, "n 3 px px"]:
+    """Grey or RGB bytes as the network's input, value / 255 - 0.5, channels last in memory (the fastest on CPU)."""
+    return (image_u8.expand(-1, -1, -1, 3).to(torch.float32) / 255 - 0.5).permute(0, 3, 1, 2)
+
+
+class Readout(NamedTuple):
+    """One hand per image, in network units (relative to the root joint, bone 0-9 about 1 long)."""
+
+    joints: Float[Tensor, "batch 21 3"]
+    delta: Float[Tensor, "batch 21 3"]
+    """Direction from each joint's parent."""
+    cell_rowcol: Int64[Tensor, "batch 21 2"]
+    """Row and column of the cell that was read."""
+    confidence: Float[Tensor, "batch 21"]
+    """Heat in that cell."""
+
+
+def read_out(maps: DetNetMaps) -> Readout:
+    """Read delta and location maps where the heat map is highest; the first such cell in row-major order wins ties."""
+    confidence, cell = maps.heat.flatten(2).max(dim=2)
+    row_length = maps.heat.shape[3]
+    rowcol = torch.stack([cell // row_length, cell % row_length], dim=-1)
+    return Readout(_at(maps.location, cell), _at(maps.delta, cell), rowcol, confidence)
+
+
+def _at(maps: Float[Tensor, "batch 21 3 rows cols"], cell: Int64[Tensor, "batch 21"]) -> Float[Tensor, "batch 21 3"]:
+    index = cell[:, :, None, None].expand(-1, -1, 3, 1)
+    return maps.flatten(3).gather(3, index)[..., 0]
 
 
 def initialise(network: DetNet, generator: torch.Generator) -> None:

@@ -1,10 +1,9 @@
-"""Supervised training of a source network on labelled data sets (facts/s2dhand.md 1.3), resumable bit by bit on CPU."""
+"""Supervised training of a source network on labelled data (Zhou et al., CVPR 2020), resumable bit by bit on CPU."""
 
 import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,17 +13,19 @@ from torch import Tensor
 from handloom.datasets.training_samples import load_samples
 from handloom.estimators.detnet.augmentation import draw, no_augmentation
 from handloom.estimators.detnet.checkpoint import save_checkpoint
-from handloom.estimators.detnet.loss import DetNetLoss, detnet_loss
-from handloom.estimators.detnet.network import DetNet, DetNetMaps, initialise
-from handloom.estimators.detnet.readout import read_out
+from handloom.estimators.detnet.network import DetNet, DetNetMaps, initialise, read_out
+from handloom.estimators.detnet.targets import DetNetLoss, detnet_loss
 from handloom.estimators.detnet.training_batches import SamplePool, TrainingBatch
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
-from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
+from handloom.runtime.config.sources import DetNetSettings, PretrainingSettings
 from handloom.runtime.devices import chosen_precision
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 
+STEP_EPOCHS = 250
+"""Of the schedule `step`, as published."""
 LOSSES = DetNetLoss._fields
 HISTORY_COLUMNS = (
     "epoch",
@@ -35,91 +36,93 @@ HISTORY_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class PretrainingOutputs:
-    """The files that `pretrain` writes."""
-
-    checkpoint: Path
-    """Weights, as safetensors whose header names architecture and root joint."""
-    history: Path
-    """Losses and held-out error of every epoch, as CSV."""
-
-
 def pretrain(
-    network_settings: DetNetSettings,
-    settings: PretrainingSettings,
     samples: Sequence[Path],
-    outputs: PretrainingOutputs,
+    network: Path,
+    history: Path,
     *,
+    detnet: DetNetSettings,
+    pretraining: PretrainingSettings,
     root_joint: int,
-    seed: int,
-    device: str,
+    work: Path,
+    checkpoint_seconds: int = 20,
+    device: str = "cpu",
+    threads: int | None = None,
     code: str = "",
 ) -> None:
     """Stage: train DetNet on the samples of one or more data sets.
 
-    Adam; the learning rate falls by 0.1 every `step_epochs` or as a half cosine to zero. A killed run goes on from its
-    last checkpoint (a folder `work` beside the output, named by settings, samples and code) and ends with the same
-    bytes on a CPU. Raises InputError for samples that cannot be used and for a loss that is no number any more.
+    Adam; the learning rate falls by 0.1 every 250 epochs or as a half cosine to zero. A killed run goes on from its
+    last checkpoint under `work` and ends with the same bytes on a CPU. Raises InputError for samples that cannot be
+    used and for a loss that is no number any more.
     """
-    settings = settings.model_copy(update={"precision": chosen_precision(settings.precision, device)})
+    if threads is not None:
+        torch.set_num_threads(threads)
+    precision = chosen_precision(pretraining.precision, device)
+    settings, seed = pretraining.model_copy(update={"precision": precision}), pretraining.seed
     pool = SamplePool([load_samples(path) for path in samples], settings.held_out_fraction)
-    identity = fingerprint(network_settings, settings, list(samples), root_joint, seed, code)
-    work = CheckpointFolder(outputs.checkpoint.parent / "work", identity)
-    network = DetNet(network_settings)
-    initialise(network, torch_generator(seed, "weights"))
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    history: list[list[float]] = []
+    folder = CheckpointFolder(work, fingerprint(detnet, settings, list(samples), root_joint, code))
+    model = DetNet(detnet, root_joint)
+    initialise(model, torch_generator(seed, "weights"))
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    curves: list[list[float]] = []
     losses_of_epoch = torch.zeros(len(LOSSES), dtype=torch.float64)
     step = 0
-    if (state := work.load()) is not None:
-        network.load_state_dict(state["network"])
+    if (state := folder.load()) is not None:
+        model.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
-        history, losses_of_epoch, step = state["history"], state["losses_of_epoch"], state["step"]
+        curves, losses_of_epoch, step = state["history"], state["losses_of_epoch"], state["step"]
         print(f"going on at step {step}", file=sys.stderr)
 
     steps_per_epoch = len(pool.batch_order(settings.batch_size, seed, 0))
     last_checkpoint = time.monotonic()
-    for epoch in range(len(history), settings.epochs):
-        network.train()
+    for epoch in range(len(curves), settings.epochs):
+        model.train()
         batches = pool.batch_order(settings.batch_size, seed, epoch)
         started, trained_images = time.monotonic(), 0
         for rows in progress(batches[step - epoch * steps_per_epoch :], f"epoch {epoch + 1} of {settings.epochs}"):
             augmentation = draw(len(rows), torch_generator(seed, "augmentation", step), settings.grey_probability)
-            batch = pool.batch(rows, augmentation, network_settings, root_joint, device)
+            batch = pool.batch(rows, augmentation, detnet, root_joint, device)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(settings, step, steps_per_epoch)
-            _, loss = _forward(network, batch, settings.precision)
+            _, loss = _forward(model, batch, settings.precision)
             optimiser.zero_grad(set_to_none=True)
             loss.total.backward()
             optimiser.step()
             losses_of_epoch += torch.stack([value.detach().double().cpu() for value in loss])
             step, trained_images = step + 1, trained_images + len(rows)
-            if time.monotonic() - last_checkpoint > 60 * settings.checkpoint_minutes:
-                work.save(step, _state(network, optimiser, history, losses_of_epoch, step))
+            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
+                state = {"network": model.state_dict(), "optimiser": optimiser.state_dict(), "history": curves}
+                folder.save(step, {**state, "losses_of_epoch": losses_of_epoch, "step": step})
                 last_checkpoint = time.monotonic()
         seconds = time.monotonic() - started
-        _check_finite(losses_of_epoch, epoch, settings)
-        held_out = _evaluate(network, pool, settings, root_joint, device)
+        if not losses_of_epoch.isfinite().all():
+            raise InputError(
+                f"the loss is {losses_of_epoch[0].item()} in epoch {epoch + 1}: the training diverged; "
+                f"lower pretraining.learning_rate (now {settings.learning_rate})"
+            )
+        held_out = _evaluate(model, pool, settings, root_joint, device)
         rate = learning_rate(settings, step - 1, steps_per_epoch)
-        history.append([float(epoch + 1), rate, *(losses_of_epoch / steps_per_epoch).tolist(), *held_out])
+        curves.append([float(epoch + 1), rate, *(losses_of_epoch / steps_per_epoch).tolist(), *held_out])
         losses_of_epoch = torch.zeros_like(losses_of_epoch)
         print(
-            f"epoch {epoch + 1}: loss {history[-1][2]:.2f}, held-out loss {held_out[0]:.2f}, "
+            f"epoch {epoch + 1}: loss {curves[-1][2]:.2f}, held-out loss {held_out[0]:.2f}, "
             f"error {held_out[-1]:.2f} mm, {trained_images / seconds:.0f} images/s",
             file=sys.stderr,
             flush=True,
         )
-    _write_history(outputs.history, history)
-    save_checkpoint(outputs.checkpoint, network, root_joint, seed=seed, code=code)
-    work.remove()
+    import pandas as pd  # half a second that a resumed run should not pay before it trains
+
+    write_table(history, pd.DataFrame(curves, columns=list(HISTORY_COLUMNS)).astype({"epoch": int}))
+    save_checkpoint(network, model, seed=seed, code=code)
+    folder.remove()
 
 
 def learning_rate(settings: PretrainingSettings, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of one step: times 0.1 every `step_epochs`, or half a cosine from the start to zero at the end."""
+    """Learning rate of one step: times 0.1 every 250 epochs, or half a cosine from the start to zero at the end."""
     if settings.schedule == "step":
-        return settings.learning_rate * 0.1 ** (step // steps_per_epoch // settings.step_epochs)
+        return settings.learning_rate * 0.1 ** (step // steps_per_epoch // STEP_EPOCHS)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (settings.epochs * steps_per_epoch)))
 
 
@@ -129,7 +132,7 @@ def joint_errors_mm(
     bone_m: Float[Tensor, " batch"],
     root_joint: int,
 ) -> Float[Tensor, "batch 21"]:
-    """Errors of root-relative joints after scaling the prediction's bone 0-9 to the target's length (4.1).
+    """Errors of root-relative joints after scaling the prediction's bone 0-9 to the target's length.
 
     Both are in network units, the target relative to its root joint; `bone_m` is the target's bone in metres.
     """
@@ -163,32 +166,3 @@ def _evaluate(
     if not count:
         return [math.nan] * (len(LOSSES) + 1)
     return [*(losses / count).tolist(), errors / count]
-
-
-def _state(
-    network: DetNet, optimiser: torch.optim.Adam, history: list[list[float]], losses: Tensor, step: int
-) -> dict[str, object]:
-    return {
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "history": history,
-        "losses_of_epoch": losses,
-        "step": step,
-    }
-
-
-def _check_finite(losses: Tensor, epoch: int, settings: PretrainingSettings) -> None:
-    if not losses.isfinite().all():
-        raise InputError(
-            f"the loss is {losses[0].item()} in epoch {epoch + 1}: the training diverged; "
-            f"lower pretraining.learning_rate (now {settings.learning_rate})"
-        )
-
-
-def _write_history(path: Path, history: list[list[float]]) -> None:
-    import pandas as pd  # half a second that a resumed run should not pay before it trains
-
-    from handloom.runtime.files import write_table
-
-    frame = pd.DataFrame(history, columns=list(HISTORY_COLUMNS))
-    write_table(path, frame.astype({"epoch": int}))

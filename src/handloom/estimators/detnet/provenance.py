@@ -5,14 +5,9 @@ Plain Python, so that workflow rules can pass it on.
 
 from typing import Literal, NamedTuple
 
-from handloom.runtime.config.detnet import DatasetName
+from handloom.datasets import LABELLED
 from handloom.runtime.config.root import RunSettings
 
-_NAMES: dict[DatasetName, str] = {
-    "assembly_hands": "AssemblyHands-ego train",
-    "rhd": "RHD training",
-    "ganerated": "GANerated Hands",
-}
 _SHIPPED = (
     "snakemake results/s2d/source/{in,cross}/card.md --configfile config/source.yaml --cores 2 "
     "--set-threads pretrain_source=1"
@@ -40,13 +35,13 @@ def source_provenance(run: RunSettings, setting: Literal["in", "cross"]) -> Prov
     )
 
 
-def _data(run: RunSettings, name: DatasetName) -> str:
-    if run.demo is None:
-        return f"{_NAMES[name]} in {getattr(run.datasets, name).root}"
+def _data(run: RunSettings, name: str) -> str:
+    if run.demo is None or not LABELLED[name].sheets:
+        return f"{LABELLED[name].split} in {getattr(run.datasets, name).root}"
     size = {
         "assembly_hands": f"{run.demo.assembly_hands_train_sequences} sequences x "
         f"{run.demo.assembly_hands_train_frames} frames",
         "rhd": f"{run.demo.rhd_training_images:,} images",
         "ganerated": f"{run.demo.ganerated_images:,} images",
     }[name]
-    return f"{_NAMES[name]} rendered by the demo: {size} (seed {run.demo.seed})"
+    return f"{LABELLED[name].split} rendered by the demo: {size} (seed {run.demo.seed})"

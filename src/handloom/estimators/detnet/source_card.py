@@ -8,11 +8,11 @@ import pandas as pd
 
 from handloom.datasets.training_samples import load_samples
 from handloom.estimators.detnet.checkpoint import KIND
-from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
+from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS, STEP_EPOCHS
 from handloom.estimators.detnet.provenance import Provenance
 from handloom.estimators.detnet.training_batches import SamplePool
 from handloom.runtime.artifacts import read_weights
-from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings
+from handloom.runtime.config.sources import DetNetSettings, PretrainingSettings
 from handloom.runtime.files import read_table, write_text
 
 SHOWN_EPOCHS = 10
@@ -25,42 +25,42 @@ _CURVES = {
 }
 
 
-def write_card(
-    checkpoint: Path,
+def write_source_card(
+    network: Path,
     history: Path,
     samples: Sequence[Path],
-    output: Path,
+    card: Path,
     *,
-    settings: PretrainingSettings,
+    pretraining: PretrainingSettings,
     provenance: Provenance,
 ) -> None:
     """Stage: a Markdown card of a checkpoint that `pretrain` wrote from the samples of one or more data sets.
 
     Raises InputError when the checkpoint, its history or the samples cannot be read.
     """
-    state, header = read_weights(checkpoint, KIND)
+    state, header = read_weights(network, KIND)
     table = read_table(history, HISTORY_COLUMNS)
-    network = DetNetSettings.model_validate_json(header.extra["network"])
+    size = DetNetSettings.model_validate(header.extra["network"])
     sets = [load_samples(path) for path in samples]
-    pool = SamplePool(sets, settings.held_out_fraction)
+    pool = SamplePool(sets, pretraining.held_out_fraction)
     # Names tell parameters from buffers: running statistics and counters are not learned.
     parameters = sum(
         value.numel() for name, value in state.items() if not name.endswith(("running_mean", "running_var", "tracked"))
     )
-    schedule = "cosine" if settings.schedule == "cosine" else f"times 0.1 every {settings.step_epochs} epochs"
+    schedule = "cosine" if pretraining.schedule == "cosine" else f"times 0.1 every {STEP_EPOCHS} epochs"
     lines = [
-        f"# DetNet source checkpoint `{checkpoint.parent.name}/{checkpoint.name}`",
+        f"# DetNet source checkpoint `{network.parent.name}/{network.name}`",
         "",
-        f"- network: input {network.input_px} px, maps {network.map_cells} x {network.map_cells} cells, "
-        f"width {network.width}, blocks {list(network.blocks)}, head width {network.head_width}; "
+        f"- network: input {size.input_px} px, maps {size.map_cells} x {size.map_cells} cells, "
+        f"width {size.width}, blocks {list(size.blocks)}, head width {size.head_width}; "
         f"{parameters:,} parameters",
         f"- root joint: {header.extra['root_joint']}; output in units of the bone from joint 0 to joint 9",
         *(f"- data: {line}; {len(of):,} hand crops" for line, of in zip(provenance.data, sets, strict=True)),
         f"- samples: {len(pool.trained):,} trained on, {len(pool.held_out):,} held out",
         f"- made by: `{provenance.command}` (code {header.code}, seed {header.seed})",
-        f"- training: {len(table)} epochs, batch {settings.batch_size}, Adam {settings.learning_rate} "
-        f"({schedule}), {settings.precision}, grey probability {settings.grey_probability}",
-        f"- held out: {_held_out(table.iloc[-1], settings.held_out_fraction)}",
+        f"- training: {len(table)} epochs, batch {pretraining.batch_size}, Adam {pretraining.learning_rate} "
+        f"({schedule}), {pretraining.precision}, grey probability {pretraining.grey_probability}",
+        f"- held out: {_held_out(table.iloc[-1], pretraining.held_out_fraction)}",
         f"- training loss of the last epoch: {table['train_total'].iloc[-1]:.2f}",
         f"- licence: {provenance.licence}",
         "",
@@ -68,7 +68,7 @@ def write_card(
         "",
         *_curves(table),
     ]
-    write_text(output, "\n".join(lines) + "\n")
+    write_text(card, "\n".join(lines) + "\n")
 
 
 def _held_out(last: pd.Series, fraction: float) -> str:

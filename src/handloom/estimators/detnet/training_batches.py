@@ -12,7 +12,8 @@ from handloom.datasets.labelled_hands import FIELD_MARGIN
 from handloom.datasets.training_samples import TrainingSamples
 from handloom.estimators.detnet.augmentation import Augmentation, sample_images, sample_keypoints, turn_joints
 from handloom.estimators.detnet.targets import delta_target, key_point_heat_maps, location_target
-from handloom.runtime.config.detnet import DetNetSettings
+from handloom.hand.joints import BONE
+from handloom.runtime.config.sources import DetNetSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import numpy_generator
 
@@ -90,5 +91,5 @@ class SamplePool:
             veil=veil * joint_valid.to(veil),
             delta=delta_target(turned).float(),
             location=location_target(turned, root_joint).float(),
-            bone_m=torch.linalg.vector_norm(joints_m[:, 9] - joints_m[:, 0], dim=-1).float(),
+            bone_m=torch.linalg.vector_norm(joints_m[:, BONE[1]] - joints_m[:, BONE[0]], dim=-1).float(),
         )

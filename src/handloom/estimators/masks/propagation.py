@@ -8,36 +8,75 @@ is asked of the user while it runs.
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from handloom.datasets.mask_labels import BACKGROUND, LABEL_OF, Entity
-from handloom.estimators.masks.appearance_model import AppearanceModel
-from handloom.estimators.masks.background import StillBackground, no_background, still_background
-from handloom.estimators.masks.cleaning import cleaned
-from handloom.estimators.masks.edge_cut import cut_edges
-from handloom.estimators.masks.edge_filter import guided_filter
-from handloom.estimators.masks.pixel_features import PixelFeatures
-from handloom.estimators.masks.prompt_frame import cut_prompts, part_of_prompt, region
-from handloom.runtime.config.masks import Prompt, PropagationSettings
+from handloom.datasets.frames import Picture, read_frames
+from handloom.datasets.masks import BACKGROUND, LABEL_OF, LabelSequence
+from handloom.estimators.masks.appearance import (
+    AppearanceModel,
+    PixelFeatures,
+    StillBackground,
+    Video,
+    still_background,
+)
+from handloom.estimators.masks.grabcut import (
+    BAND_PX,
+    cleaned,
+    clicked,
+    cut_edges,
+    cut_prompts,
+    disc,
+    part_of_prompt,
+    region,
+)
+from handloom.estimators.masks.sequence_masks import marks_of, write_sequence_masks
+from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
+from handloom.runtime.images import read_rgb
 
+# Of a class at a pixel that the flow does not carry it to: smoothing may still bring it there.
 _PRIOR_FLOOR = 1e-3
+# Pixels nearer to an edge than this teach no colours.
 _CORE_PX = 2
-_SETTLING_ROUNDS = 3
+_SETTLING_ROUNDS = 3  # of learning colours from a mask and cutting it by them
+# Where the background is nearly always seen, things are still taken for this likely.
 _SELDOM = 0.2
+# A thing of which more looks like the background rests.
 _RESTING = 0.9
+# A pixel that shows one colour in more of the frames has never been covered for long.
 _ALWAYS = 0.95
+# Grey steps, as a variance of 0 to 1, above which the guided filter sees an edge.
+_EDGE_VARIANCE = 1e-3
+
+Marks = Mapping[int, Mapping[Entity, Prompt]]
+Classes = Int[np.ndarray, "height width"]
+"""Of pixels: 0 for the background, and the numbers of the things."""
+Prior = Float[np.ndarray, "height width classes"]
 
 
-def propagate(
-    frames: UInt8[np.ndarray, "frames height width 3"],
-    marks: Mapping[int, Mapping[Entity, Prompt]],
-    settings: PropagationSettings,
-) -> UInt8[np.ndarray, "frames height width"]:
+def propagated_masks(
+    frames: Path,
+    frames_json: Path,
+    marks: tuple[FramePrompts, ...],
+    masks: Path,
+    picture: Path,
+    *,
+    still_camera: bool,
+    empty_fraction: float,
+) -> None:
+    """Stage: masks carried along the frames; raises InputError as `propagate` and `write_sequence_masks` do."""
+    taken = read_frames(frames, frames_json)
+    where = marks_of(marks, taken)
+    labels = propagate(np.stack([read_rgb(path) for path in taken.pictures]), where, still_camera=still_camera)
+    write_sequence_masks(labels, taken, empty_fraction, masks, picture)
+
+
+def propagate(frames: Video, marks: Marks, *, still_camera: bool = True) -> LabelSequence:
     """Label images (0, 50, 150, 250) of all RGB frames, each carried from the nearest of the marked frames.
 
     An entity without a mark on a marked frame is not seen there. Raises InputError for a mark outside the frame or one
@@ -46,16 +85,17 @@ def propagate(
     entities = list(dict.fromkeys(entity for prompts in marks.values() for entity in prompts))
     features = PixelFeatures.of(frames)
     # Without colours a shadow looks like a darker thing, and a thing like a shadow on the background.
-    background = _usable_background(frames, marks, settings) if features.coloured else no_background(frames)
+    background = _background_behind(frames, marks) if still_camera and features.coloured else None
     classes = np.zeros(frames.shape[:3], np.int64)
     for number, prompts in marks.items():
-        classes[number] = _marked_classes(frames[number], prompts, entities, features, background, settings)
-    known = [AppearanceModel() for _ in range(len(entities) + 1)]
+        numbers = np.array([0, *(1 + entities.index(entity) for entity in prompts)])
+        classes[number] = numbers[_marked_classes(frames[number], prompts, features, background)]
+    looks = Looks.of(len(entities), features, background)
     for number in marks:
-        _learn(known, features(frames[number]), classes[number], marked=True)
-    background = _doubted(background, known, features) if background.usable else background
+        looks.learn(frames[number], classes[number], marked=True)
+    looks = looks.doubting_the_background()
     for order in from_nearest_mark(sorted(marks), len(frames)):
-        _carry(frames, classes, order, copy.deepcopy(known), features, background, settings)
+        _carry(frames, classes, order, copy.deepcopy(looks))
     table = np.array([BACKGROUND, *(LABEL_OF[entity] for entity in entities)], np.uint8)
     return table[classes]
 
@@ -69,197 +109,174 @@ def from_nearest_mark(marked: Sequence[int], frames: int) -> list[range]:
     return forwards + backwards
 
 
-def _usable_background(
-    frames: UInt8[np.ndarray, "frames height width 3"],
-    marks: Mapping[int, Mapping[Entity, Prompt]],
-    settings: PropagationSettings,
-) -> StillBackground:
-    """The still background; unusable when a marked thing itself looks like it, or if the settings forbid.
+def guided_filter(
+    guide: Float[np.ndarray, "height width"], scores: Float[np.ndarray, "height width classes"], *, radius_px: int
+) -> Float[np.ndarray, "height width classes"]:
+    """Per class the local linear fit a * guide + b of the scores over boxes of the radius, averaged.
+
+    Source: He, Sun and Tang, "Guided image filtering", TPAMI 2013; for labels Hosni et al., CVPR 2011.
+    """
+    side = (2 * radius_px + 1, 2 * radius_px + 1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.boxFilter(values, -1, side, borderType=cv2.BORDER_REFLECT)).reshape(values.shape)
+
+    grey = guide.astype(np.float32)
+    scores = scores.astype(np.float32)
+    grey_mean = mean(grey)
+    variance = mean(grey * grey) - grey_mean**2
+    score_mean = mean(scores)
+    covariance = mean(scores * grey[..., None]) - score_mean * grey_mean[..., None]
+    slope = covariance / (variance + _EDGE_VARIANCE)[..., None]
+    offset = score_mean - slope * grey_mean[..., None]
+    return mean(slope) * grey[..., None] + mean(offset)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the background and the things look like; the models learn along the video."""
+
+    features: PixelFeatures
+    background: StillBackground | None
+    """None where the camera moves, or where it cannot be told from the things."""
+    models: list[AppearanceModel]
+    """The background's, then those of the things."""
+
+    @classmethod
+    def of(cls, things: int, features: PixelFeatures, background: StillBackground | None) -> "Looks":
+        """Of things that nothing is known of yet."""
+        return cls(features, background, [AppearanceModel() for _ in range(things + 1)])
+
+    def learn(self, image: Picture, classes: Classes, *, marked: bool = False) -> None:
+        """Take in the appearance of the classes' pixels, but for those at their edges."""
+        pixels = self.features(image)
+        for number, model in enumerate(self.models):
+            core = cv2.erode((classes == number).astype(np.uint8), disc(_CORE_PX))
+            model.learn(pixels, core.astype(bool), marked=marked)
+
+    def doubting_the_background(self) -> "Looks":
+        """These, with less trust in the background where its picture looks like a thing: it may have rested there."""
+        if self.background is None:
+            return self
+        pixels = self.features(np.clip(self.background.colour, 0, 255).astype(np.uint8))
+        behind, *things = (model.density(pixels) for model in self.models)
+        odds = behind / (behind + np.max(things, axis=0))
+        trust = np.where(self.background.share > _ALWAYS, 1.0, np.clip(2 * odds, 0, 1))
+        return replace(self, background=replace(self.background, share=self.background.share * trust))
+
+    def classes(self, image: Picture, prior: Prior) -> Classes:
+        """The class of the largest smoothed posterior at each pixel, islands and holes cleaned."""
+        pixels, background = self.features(image), self.background
+        densities = np.stack([model.density(pixels) for model in self.models], -1)
+        if background is None:
+            posterior = prior * densities
+        else:
+            trust = background.trust
+            densities[..., 0] = trust * background.likelihood(image) + (1 - trust) * densities[..., 0]
+            posterior = prior * densities
+            # How often a pixel shows the background is how likely it does so now.
+            posterior[..., 0] *= background.share
+            posterior[..., 1:] *= np.maximum(1 - background.share, _SELDOM)[..., None]
+        posterior /= posterior.sum(-1, keepdims=True)
+        smooth = guided_filter(_grey(image) / np.float32(255), posterior, radius_px=BAND_PX)
+        # Where no prior reaches there is no class to be had, whatever the smoothing spreads.
+        winner = np.where(prior > 2 * _PRIOR_FLOOR, smooth, -1.0).argmax(-1)
+        result = np.zeros_like(winner)
+        for number in range(1, len(self.models)):
+            # A filled hole may belong to another entity; what was decided for it stays.
+            result[cleaned(winner == number) & ((winner == number) | (winner == 0))] = number
+        return result
+
+
+def _background_behind(frames: Video, marks: Marks) -> StillBackground | None:
+    """The still background behind the things; none when one that is marked looks like it itself.
 
     A thing that rests would be learned as background. It shows where its click lies on what is taken for background,
     or where nearly all of its own part of the marked region does.
     """
-    height, width = frames.shape[1:3]
-    if not settings.still_camera:
-        return no_background(frames)
     background = still_background(frames)
+    if background is None:
+        return None
+    height, width = frames.shape[1:3]
     for number, prompts in marks.items():
         shown = background.shows(frames[number])
-        regions = [region(prompt, width, height, settings) for prompt in prompts.values()]
+        regions = [region(prompt, width, height) for prompt in prompts.values()]
         for (entity, prompt), own in zip(prompts.items(), regions, strict=True):
             alone = own & (np.sum(regions, axis=0) == 1)
             resting = shown[alone if alone.any() else own].mean() > _RESTING
-            if prompt.click is not None:
-                column, row = (
-                    min(round(value), size - 1) for value, size in zip(prompt.click, (width, height), strict=True)
-                )
-                resting = resting or bool(shown[row, column])
-            if resting and background.usable:
+            if resting or (prompt.click is not None and shown[clicked(prompt.click, shown)]):
                 print(
                     f"masks: {entity} hardly moves; the still background is not used to tell it apart", file=sys.stderr
                 )
-                return no_background(frames)
+                return None
     return background
 
 
 def _marked_classes(
-    image: UInt8[np.ndarray, "height width 3"],
-    prompts: Mapping[Entity, Prompt],
-    entities: Sequence[Entity],
-    features: PixelFeatures,
-    background: StillBackground,
-    settings: PropagationSettings,
-) -> Int[np.ndarray, "height width"]:
-    """The classes of a marked frame: number of the entity from 1, 0 for the background."""
-    sure = (background.shows(image), background.hidden(image)) if background.usable else (None, None)
-    cut = cut_prompts(features.colours(image), prompts, settings, *sure)
+    image: Picture, prompts: Mapping[Entity, Prompt], features: PixelFeatures, background: StillBackground | None
+) -> Classes:
+    """The things on a marked frame, numbered as their marks.
+
+    A first cut teaches what they look like; the still background then tells what cannot belong to them. Outlines are
+    taken as they are.
+    """
+    sure = (None, None) if background is None else (background.shows(image), background.hidden(image))
+    cut = cut_prompts(features.colours(image), prompts, *sure)
     classes = np.zeros(image.shape[:2], np.int64)
     for number, mask in enumerate(cut.values(), start=1):
         classes[mask] = number
-    if background.usable and any(prompt.outline is None for prompt in prompts.values()):
-        classes = _settled(image, classes, prompts, features, background, settings)
+    if background is not None and any(prompt.outline is None for prompt in prompts.values()):
+        classes = _settled(image, classes, list(prompts.values()), Looks.of(len(prompts), features, background))
         for number, (entity, prompt) in enumerate(prompts.items(), start=1):
             if prompt.outline is not None:
                 classes[classes == number] = 0
                 classes[cut[entity]] = number
-    return np.array([0, *(1 + entities.index(entity) for entity in prompts)])[classes]
+    return classes
 
 
-def _settled(
-    image: UInt8[np.ndarray, "height width 3"],
-    classes: Int[np.ndarray, "height width"],
-    prompts: Mapping[Entity, Prompt],
-    features: PixelFeatures,
-    background: StillBackground,
-    settings: PropagationSettings,
-) -> Int[np.ndarray, "height width"]:
+def _settled(image: Picture, classes: Classes, prompts: Sequence[Prompt], untaught: Looks) -> Classes:
     """The marked frame's classes once more, now that the still background tells what cannot belong to it."""
     height, width = classes.shape
-    regions = [region(prompt, width, height, settings) for prompt in prompts.values()]
+    regions = [region(prompt, width, height) for prompt in prompts]
     prior = np.stack([np.ones((height, width), bool), *regions], -1) + np.float32(_PRIOR_FLOOR)
     prior /= prior.sum(-1, keepdims=True)
     for _ in range(_SETTLING_ROUNDS):
-        models = [AppearanceModel() for _ in range(len(prompts) + 1)]
-        _learn(models, features(image), classes, marked=True)
-        doubted = _doubted(background, models, features)
-        settled = _classified(image, features(image), prior, models, doubted, settings)
-        for number, prompt in enumerate(prompts.values(), start=1):
-            settled[(settled == number) & ~part_of_prompt(settled == number, prompt, settings.smallest_share)] = 0
+        looks = copy.deepcopy(untaught)
+        looks.learn(image, classes, marked=True)
+        settled = looks.doubting_the_background().classes(image, prior)
+        for number, prompt in enumerate(prompts, start=1):
+            settled[(settled == number) & ~part_of_prompt(settled == number, prompt)] = 0
             if not (settled == number).any():
                 return classes
         classes = settled
     return classes
 
 
-def _carry(
-    frames: UInt8[np.ndarray, "frames height width 3"],
-    classes: Int[np.ndarray, "frames height width"],
-    order: Sequence[int],
-    models: Sequence[AppearanceModel],
-    features: PixelFeatures,
-    background: StillBackground,
-    settings: PropagationSettings,
-) -> None:
+def _carry(frames: Video, classes: Int[np.ndarray, "frames height width"], order: Sequence[int], looks: Looks) -> None:
     """Fill `classes` along `order`, whose first frame is known; the models learn on."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    _learn(models, features(frames[order[0]]), classes[order[0]])
+    looks.learn(frames[order[0]], classes[order[0]])
     for previous, current in pairwise(order):
         image, last = frames[current], frames[previous]
         motion = flow.calc(_grey(image), _grey(last), np.zeros((*image.shape[:2], 2), np.float32))
-        prior = _carried_prior(classes[previous], motion, len(models) - 1, settings.band_px)
-        pixels = features(image)
-        classes[current] = _classified(image, pixels, prior, models, background, settings)
-        if not features.coloured:
-            classes[current] = cut_edges(features.colours(image), classes[current], settings)
-        _learn(models, pixels, classes[current])
+        classes[current] = looks.classes(image, _carried_prior(classes[previous], motion, len(looks.models)))
+        if not looks.features.coloured:
+            classes[current] = cut_edges(looks.features.colours(image), classes[current])
+        looks.learn(image, classes[current])
 
 
-def _doubted(
-    background: StillBackground, models: Sequence[AppearanceModel], features: PixelFeatures
-) -> StillBackground:
-    """The background with less trust where its picture looks like one of the things: it may have rested there."""
-    pixels = features(np.clip(background.colour, 0, 255).astype(np.uint8))
-    behind, *things = (model.density(pixels) for model in models)
-    odds = behind / (behind + np.max(things, axis=0)) if things else np.ones_like(behind)
-    never_left = background.share > _ALWAYS
-    share = background.share * np.where(never_left, 1.0, np.clip(2 * odds, 0, 1))
-    return replace(background, share=share)
-
-
-def _classified(
-    image: UInt8[np.ndarray, "height width 3"],
-    pixels: UInt8[np.ndarray, "height width 4"],
-    prior: Float[np.ndarray, "height width classes"],
-    models: Sequence[AppearanceModel],
-    background: StillBackground,
-    settings: PropagationSettings,
-) -> Int[np.ndarray, "height width"]:
-    """The class of the largest smoothed posterior at each pixel, islands and holes cleaned."""
-    posterior = prior * _likelihoods(models, image, pixels, background)
-    if background.usable:
-        # How often a pixel shows the background is how likely it does so now.
-        posterior[..., 0] *= background.share
-        posterior[..., 1:] *= np.maximum(1 - background.share, _SELDOM)[..., None]
-    posterior /= posterior.sum(-1, keepdims=True)
-    smooth = guided_filter(_grey(image) / np.float32(255), posterior, radius_px=settings.band_px)
-    # Where no prior reaches there is no class to be had, whatever the smoothing spreads.
-    winner = np.where(prior > 2 * _PRIOR_FLOOR, smooth, -1.0).argmax(-1)
-    return _cleaned_classes(winner, prior.shape[-1] - 1, settings.smallest_share)
-
-
-def _carried_prior(
-    classes: Int[np.ndarray, "height width"], motion: Float[np.ndarray, "height width 2"], entities: int, band_px: int
-) -> Float[np.ndarray, "height width classes"]:
+def _carried_prior(classes: Classes, motion: Float[np.ndarray, "height width 2"], count: int) -> Prior:
     """One-hot classes of the neighbour, moved by the flow and softened over the band; sums to one."""
     height, width = classes.shape
     row, column = np.mgrid[0:height, 0:width].astype(np.float32)
-    one_hot = np.eye(entities + 1, dtype=np.float32)[classes]
+    one_hot = np.eye(count, dtype=np.float32)[classes]
     moved = cv2.remap(
         one_hot, column + motion[..., 0], row + motion[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    soft = cv2.GaussianBlur(moved.reshape(height, width, -1), (0, 0), band_px / 2).reshape(height, width, -1)
+    soft = cv2.GaussianBlur(moved.reshape(height, width, -1), (0, 0), BAND_PX / 2).reshape(height, width, -1)
     soft = np.maximum(soft, _PRIOR_FLOOR)
     return np.asarray(soft / soft.sum(-1, keepdims=True))
 
 
-def _likelihoods(
-    models: Sequence[AppearanceModel],
-    image: UInt8[np.ndarray, "height width 3"],
-    pixels: UInt8[np.ndarray, "height width 4"],
-    background: StillBackground,
-) -> Float[np.ndarray, "height width classes"]:
-    densities = np.stack([model.density(pixels) for model in models], -1)
-    trust = background.trust
-    densities[..., 0] = trust * background.likelihood(image) + (1 - trust) * densities[..., 0]
-    return densities
-
-
-def _learn(
-    models: Sequence[AppearanceModel],
-    pixels: UInt8[np.ndarray, "height width 4"],
-    classes: Int[np.ndarray, "height width"],
-    *,
-    marked: bool = False,
-) -> None:
-    for number, model in enumerate(models):
-        model.learn(pixels, _core(classes == number), marked=marked)
-
-
-def _core(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _CORE_PX + 1, 2 * _CORE_PX + 1))
-    return np.asarray(cv2.erode(mask.astype(np.uint8), disc), bool)
-
-
-def _cleaned_classes(
-    winner: Int[np.ndarray, "height width"], entities: int, smallest_share: float
-) -> Int[np.ndarray, "height width"]:
-    result = np.zeros_like(winner)
-    for number in range(1, entities + 1):
-        mask = cleaned(winner == number, smallest_share=smallest_share)
-        # A filled hole may belong to another entity; what was decided for it stays.
-        result[mask & ((winner == number) | (winner == 0))] = number
-    return result
-
-
-def _grey(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width"]:
+def _grey(image: Picture) -> UInt8[np.ndarray, "height width"]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))

@@ -13,40 +13,51 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 
-from handloom.datasets.mask_labels import LABEL_OF, PAINTING_ORDER, Entity
-from handloom.estimators.masks.prompt_frame import outlined
-from handloom.runtime.config.masks import Prompt, Sam2Settings
+from handloom.datasets.frames import read_frames
+from handloom.datasets.masks import LABEL_OF, PAINTING_ORDER, LabelSequence
+from handloom.estimators.masks.grabcut import outlined
+from handloom.estimators.masks.sequence_masks import marks_of, write_sequence_masks
+from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
+# SAM 2 reads JPEG only.
 _JPEG_QUALITY = 95
 
 
-def track_with_sam2(
-    frames: Sequence[Path],
-    marks: Mapping[int, Mapping[Entity, Prompt]],
-    settings: Sam2Settings,
+def tracked_masks(
+    given: Path,
+    config: str,
+    frames: Path,
+    frames_json: Path,
+    marks: tuple[FramePrompts, ...],
+    masks: Path,
+    picture: Path,
     *,
-    device: str = "cpu",
-) -> UInt8[np.ndarray, "frames height width"]:
+    device: str,
+    empty_fraction: float,
+) -> None:
+    """Stage: the masks that the checkpoint `given` finds; raises InputError as its parts do."""
+    taken = read_frames(frames, frames_json)
+    labels = track_with_sam2(taken.pictures, marks_of(marks, taken), given, config, device)
+    write_sequence_masks(labels, taken, empty_fraction, masks, picture)
+
+
+def track_with_sam2(
+    frames: Sequence[Path], marks: Mapping[int, Mapping[Entity, Prompt]], checkpoint: Path, config: str, device: str
+) -> LabelSequence:
     """Label images (0, 50, 150, 250) of all frames from marks on some; where entities overlap the object wins.
 
-    Raises InputError when the package or the checkpoint is not there.
+    Raises InputError when the package is not there.
     """
-    build = _builder()
-    checkpoint = Path(settings.checkpoint)
-    if not settings.checkpoint or not checkpoint.is_file():
-        raise InputError(
-            f"masks.sam2.checkpoint: found no file '{settings.checkpoint}'; download a checkpoint of SAM 2 yourself "
-            "(its licence is Apache-2.0) and name its file here, with the matching masks.sam2.config"
-        )
-    predictor = build(settings.config, str(checkpoint), device=device)
+    predictor = _builder()(config, str(checkpoint), device=device)
+    cuda = device.startswith("cuda")
+    precision: Any = torch.autocast("cuda", dtype=torch.bfloat16) if cuda else contextlib.nullcontext()
     entities = dict.fromkeys(entity for prompts in marks.values() for entity in prompts)
     numbers = {entity: number for number, entity in enumerate(entities, start=1)}
-    with tempfile.TemporaryDirectory(prefix="handloom-sam2-") as folder, torch.inference_mode(), _precision(device):
+    with tempfile.TemporaryDirectory(prefix="handloom-sam2-") as folder, torch.inference_mode(), precision:
         for number, path in enumerate(frames):
             with Image.open(path) as image:
                 image.convert("RGB").save(Path(folder) / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
@@ -54,11 +65,14 @@ def track_with_sam2(
         for frame, prompts in marks.items():
             for entity, prompt in prompts.items():
                 where = {"inference_state": state, "frame_idx": frame, "obj_id": numbers[entity]}
-                if prompt.outline is None:
-                    predictor.add_new_points_or_box(**where, **_marks(prompt))
-                else:
+                if prompt.outline is not None:
                     height, width = read_rgb(frames[frame]).shape[:2]
                     predictor.add_new_mask(**where, mask=outlined(prompt.outline, width, height))
+                elif prompt.box is not None:
+                    predictor.add_new_points_or_box(**where, box=np.array(prompt.box, np.float32))
+                else:
+                    click = {"points": np.array([prompt.click], np.float32), "labels": np.array([1], np.int32)}
+                    predictor.add_new_points_or_box(**where, **click)
         masks: dict[tuple[int, int], np.ndarray] = {}
         for reverse in (False, True):
             for frame, ids, logits in predictor.propagate_in_video(state, start_frame_idx=min(marks), reverse=reverse):
@@ -77,20 +91,7 @@ def _builder() -> Any:
         ) from error
 
 
-def _precision(device: str) -> Any:
-    cuda = device.startswith("cuda")
-    return torch.autocast("cuda", dtype=torch.bfloat16) if cuda else contextlib.nullcontext()
-
-
-def _marks(prompt: Prompt) -> dict[str, np.ndarray]:
-    if prompt.box is not None:
-        return {"box": np.array(prompt.box, np.float32)}
-    return {"points": np.array([prompt.click], np.float32), "labels": np.array([1], np.int32)}
-
-
-def _painted(
-    masks: Mapping[tuple[int, int], np.ndarray], numbers: Mapping[Entity, int], count: int
-) -> UInt8[np.ndarray, "frames height width"]:
+def _painted(masks: Mapping[tuple[int, int], np.ndarray], numbers: Mapping[Entity, int], count: int) -> LabelSequence:
     if not masks:
         raise InputError("masks.source: sam2 returned no masks; check masks.prompts")
     labels = np.zeros((count, *next(iter(masks.values())).shape), np.uint8)

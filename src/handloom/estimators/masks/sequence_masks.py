@@ -1,88 +1,68 @@
-"""The stage that writes a sequence's label images, whichever way they are made."""
+"""What the sources of masks have in common: the user's marks, and what is left, the masks, looked through for frames
+without an entity, and a picture to check them by eye.
+"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool
 
-from handloom.datasets.mask_labels import LABEL_OF
-from handloom.estimators.masks.files import read_mask_files
-from handloom.estimators.masks.propagation import propagate
-from handloom.estimators.masks.sam2 import track_with_sam2
-from handloom.estimators.masks.sequence_files import frame_paths, read_label_sequence, write_label_sequence
-from handloom.runtime.config.masks import MaskSettings
-from handloom.runtime.errors import InputError
-from handloom.runtime.images import read_rgb
+from handloom.datasets.frames import Frames, Picture, write_frames_sheet
+from handloom.datasets.masks import LABEL_OF, LEFT_HAND, OBJECT, RIGHT_HAND, Labels, LabelSequence, write_masks
+from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
+from handloom.runtime.errors import InputError, listed
 
-_LISTED = 8
+# Okabe and Ito's blue, vermilion and green.
+_COLOUR_OF = {OBJECT: (0, 114, 178), RIGHT_HAND: (213, 94, 0), LEFT_HAND: (0, 158, 115)}
+_OPACITY = 0.45
 
 
-def write_masks(
-    settings: MaskSettings,
-    frames_folder: Path,
-    output_folder: Path,
-    *,
-    dataset_masks: Path | None = None,
-    original_names: Sequence[str] | None = None,
-    device: str = "cpu",
+def marks_of(marks: Sequence[FramePrompts], frames: Frames) -> dict[int, dict[Entity, Prompt]]:
+    """What is marked on which frame; raises InputError for a number that no frame has."""
+    last = max(prompts.frame for prompts in marks)
+    if last >= len(frames):
+        raise InputError(f"masks.prompts.frame: is {last}, but the sequence has {len(frames)} frames, numbered from 0")
+    return {prompts.frame: prompts.marked for prompts in marks}
+
+
+def write_sequence_masks(
+    labels: LabelSequence, frames: Frames, empty_fraction: float, masks: Path, picture: Path
 ) -> None:
-    """Write one label image (0, 50, 150, 250) per frame, under the frame's name.
+    """Write one label image per frame, and the contact sheet `picture`.
 
-    `dataset_masks` is the sequence's own folder of label images, for the source `dataset`; `original_names` are the
-    frames' names before extraction, for files named so. Frames without an entity are counted and listed.
-    Raises InputError for an entity missing in more than `empty_fraction` of the frames, and as the sources do.
+    Frames without an entity are counted and listed; raises InputError for an entity missing in more than
+    `empty_fraction` of the frames.
     """
-    frames = frame_paths(frames_folder)
-    if settings.source == "files":
-        if settings.files is None:
-            raise InputError("masks.files: is not set, but masks.source is 'files'; say where the mask files lie")
-        labels = read_mask_files(settings.files, frames, original_names)
-    elif settings.source == "dataset":
-        if dataset_masks is None:
+    for what, gone in absences(labels).items():
+        missing = [path.name for path, is_gone in zip(frames.pictures, gone, strict=True) if is_gone]
+        if gone.mean() > empty_fraction:
             raise InputError(
-                "masks.source: is 'dataset', but this sequence has no masks of its own; use propagation, sam2 or files"
-            )
-        labels = read_label_sequence(dataset_masks, frames)
-    else:
-        labels = _from_prompts(settings, frames, device)
-    _require_entities(labels, [path.name for path in frames], settings, frames_folder)
-    write_label_sequence(output_folder, [path.name for path in frames], labels)
-
-
-def _from_prompts(
-    settings: MaskSettings, frames: Sequence[Path], device: str
-) -> UInt8[np.ndarray, "frames height width"]:
-    marks = {prompts.frame: prompts.marked for prompts in settings.marks}
-    if not marks:
-        raise InputError(
-            f"masks.prompts: is not set, but masks.source is '{settings.source}'; give the object and the hand a "
-            "click, a box or an outline on one frame"
-        )
-    if max(marks) >= len(frames):
-        raise InputError(
-            f"masks.prompts.frame: is {max(marks)}, but the sequence has {len(frames)} frames, numbered from 0"
-        )
-    if settings.source == "sam2":
-        return track_with_sam2(frames, marks, settings.sam2, device=device)
-    return propagate(np.stack([read_rgb(path) for path in frames]), marks, settings.propagation)
-
-
-def _require_entities(
-    labels: UInt8[np.ndarray, "frames height width"], names: Sequence[str], settings: MaskSettings, folder: Path
-) -> None:
-    """The object and at least one hand must be there; an entity that appears at all must not be gone too often."""
-    empty = {entity: ~(labels == label).any((1, 2)) for entity, label in LABEL_OF.items()}
-    hands = empty["right"] & empty["left"] if empty["right"].all() or empty["left"].all() else empty["right"]
-    for what, gone in (("object", empty["object"]), ("hand", hands)):
-        missing = [name for name, is_gone in zip(names, gone, strict=True) if is_gone]
-        listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-        if gone.mean() > settings.empty_fraction:
-            raise InputError(
-                f"{folder}: the mask of the {what} is empty in {len(missing)} of {len(names)} frames ({listed}), more "
-                f"than masks.empty_fraction = {settings.empty_fraction:g}; mark a frame on which it is seen well, use "
-                "a box instead of a click, or bring masks of your own"
+                f"{frames.folder}: the mask of the {what} is empty in {len(missing)} of {len(frames)} frames "
+                f"({listed(missing)}), more than masks.empty_fraction = {empty_fraction:g}; mark a frame on which it "
+                "is seen well, use a box instead of a click, or bring masks of your own"
             )
         if missing:
-            print(f"masks: no {what} in {len(missing)} of {len(names)} frames: {listed}", file=sys.stderr)
+            print(f"masks: no {what} in {len(missing)} of {len(frames)} frames: {listed(missing)}", file=sys.stderr)
+    write_masks(masks, frames, labels)
+    write_frames_sheet(frames, lambda number, image: overlay(image, labels[number]), picture)
+
+
+def absences(labels: LabelSequence) -> dict[str, Bool[np.ndarray, " frames"]]:
+    """In which frames the object is not seen, and the hand: the right one, or the left where there is no other."""
+    empty = {entity: ~(labels == label).any((1, 2)) for entity, label in LABEL_OF.items()}
+    hand = empty["right"] & empty["left"] if empty["right"].all() or empty["left"].all() else empty["right"]
+    return {"object": empty["object"], "hand": hand}
+
+
+def overlay(image: Picture, labels: Labels) -> Picture:
+    """A frame whose entities are tinted and outlined: object blue, right hand vermilion, left hand green."""
+    result = image.astype(np.float32)
+    for label, colour in _COLOUR_OF.items():
+        mask = labels == label
+        result[mask] = (1 - _OPACITY) * result[mask] + _OPACITY * np.array(colour, np.float32)
+        edge = mask & ~cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        result[edge] = colour
+    return result.astype(np.uint8)

@@ -1,7 +1,7 @@
 """MediaPipe's networks out of its Python package on PyPI: version 0.10.21 is the last known to hold them.
 
 They are under the Apache licence 2.0 (Copyright 2020-2023 The MediaPipe Authors), as is the package; handloom does not
-ship them. The package is not installed: only two of its members are read. Source: facts/assets.md B.
+ship them. The package is not installed: only two of its members are read.
 """
 
 import hashlib
@@ -9,41 +9,27 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import atomic_path
+from handloom.runtime.files import write_bytes
 
 VERSION = "0.10.21"
 PLATFORM, PYTHON = "manylinux_2_28_x86_64", "311"
-HOME = f"https://pypi.org/project/mediapipe/{VERSION}/#files"
+WHEEL = f"mediapipe-{VERSION}-cp{PYTHON}-cp{PYTHON}-{PLATFORM}.whl"
+WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
+LANDMARKS = "mediapipe/modules/hand_landmark/hand_landmark_full.tflite"
+PALMS = "mediapipe/modules/palm_detection/palm_detection_full.tflite"
 OWN_COPY = Path("data/mediapipe")
-"""Folder in which a package that the user fetched by hand is looked for first."""
+"""Folder in which a package that was fetched by the user is looked for first."""
 _TIMEOUT_S = 1200
+"""For 36 MB: a connection of 30 kB a second is enough."""
 _SHOWN_CHARACTERS = 300
-
-
-@dataclass(frozen=True)
-class PackageFile:
-    """A file whose content is known."""
-
-    name: str
-    sha256: str
-
-
-WHEEL = PackageFile(
-    f"mediapipe-{VERSION}-cp{PYTHON}-cp{PYTHON}-{PLATFORM}.whl",
-    "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
-)
-LANDMARKS = PackageFile(
-    "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
-    "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
-)
-PALMS = PackageFile(
-    "mediapipe/modules/palm_detection/palm_detection_full.tflite",
-    "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+"""Of pip's words; what went wrong stands last."""
+_ADVICE = (
+    f"By hand: fetch {WHEEL} from https://pypi.org/project/mediapipe/{VERSION}/#files, on any machine, and put it into "
+    f"{OWN_COPY}; or unpack its {LANDMARKS} and {PALMS} and name them in hold.hand.estimation.mediapipe.landmarks and "
+    ".palms"
 )
 
 
@@ -61,45 +47,24 @@ def download_wheel(folder: Path) -> Path:
         said = str(error)
     found = sorted(folder.glob("*.whl"))
     if said or not found:
-        raise InputError(f"mediapipe=={VERSION}: pip could not download it ({said or 'it left no file'}). {_by_hand()}")
+        raise InputError(f"mediapipe=={VERSION}: pip could not download it ({said or 'it left no file'}). {_ADVICE}")
     return found[0]
 
 
-def fetch_weights(
-    landmarks: Path,
-    palms: Path,
-    *,
-    own_copy: Path = OWN_COPY,
-    download: Callable[[Path], Path] = download_wheel,
-    files: tuple[PackageFile, PackageFile, PackageFile] = (WHEEL, LANDMARKS, PALMS),
-) -> None:
-    """Stage: write both networks, each whole or not at all; the package lies in `own_copy` or is downloaded.
+def fetch_weights(landmarks: Path, palms: Path) -> None:
+    """Stage: write both networks, each whole or not at all; the package lies in `OWN_COPY` or is downloaded.
 
     Raises InputError, which says what to do by hand, when there is no package or when it is another one than expected.
     """
-    wheel, *members = files
     with tempfile.TemporaryDirectory() as temporary:
-        mine = own_copy / wheel.name
-        package = mine if mine.is_file() else download(Path(temporary))
-        _check(hashlib.sha256(package.read_bytes()).hexdigest(), wheel, str(package))
+        mine = OWN_COPY / WHEEL
+        package = mine if mine.is_file() else download_wheel(Path(temporary))
+        found = hashlib.sha256(package.read_bytes()).hexdigest()
+        if found != WHEEL_SHA256:
+            raise InputError(
+                f"{package}: has SHA-256 {found}, expected {WHEEL_SHA256}; it is damaged or another file. {_ADVICE}"
+            )
         with zipfile.ZipFile(package) as archive:
-            contents = [archive.read(member.name) for member in members]
-    for content, member in zip(contents, members, strict=True):
-        _check(hashlib.sha256(content).hexdigest(), member, f"{package.name}: {member.name}")
-    for content, output in zip(contents, (landmarks, palms), strict=True):
-        with atomic_path(output) as unfinished:
-            unfinished.write_bytes(content)
-
-
-def _check(found: str, expected: PackageFile, where: str) -> None:
-    if found != expected.sha256:
-        raise InputError(
-            f"{where}: has SHA-256 {found}, expected {expected.sha256}; it is damaged or another file. {_by_hand()}"
-        )
-
-
-def _by_hand() -> str:
-    return (
-        f"By hand: fetch {WHEEL.name} from {HOME}, on any machine, and put it into {OWN_COPY}; or unpack its "
-        f"{LANDMARKS.name} and {PALMS.name} and name them in hold.hand.estimation.mediapipe.landmarks and .palms"
-    )
+            contents = {landmarks: archive.read(LANDMARKS), palms: archive.read(PALMS)}
+    for path, content in contents.items():
+        write_bytes(path, content)

@@ -1,48 +1,47 @@
-"""MediaPipe's palm detector: boxes and seven key points of the palms in a picture of any size."""
+"""MediaPipe's palm detector: boxes and seven key points of the palms in a picture of any size.
+
+Its numbers are those of mediapipe/modules/palm_detection/palm_detection_cpu.pbtxt in MediaPipe's public repository.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor, nn
 
-from handloom.estimators.mediapipe.graph_network import GraphNetwork
-from handloom.estimators.mediapipe.landmark_network import network_input
-from handloom.estimators.mediapipe.tflite_file import Graph, read_graph
-from handloom.estimators.mediapipe.upright_squares import (
-    UprightSquares,
-    in_image,
-    square_crops,
-    squares_about_palms,
-)
-from handloom.runtime.errors import InputError
+from handloom.estimators.hands.squares import Squares, crops_of, in_picture
+from handloom.estimators.mediapipe.regions import angle_from_up, widened
+from handloom.estimators.mediapipe.tflite_network import TfliteNetwork, network_input
 
 INPUT_PX = 192
-KEYPOINTS = 7
-PALM_WRIST, PALM_MIDDLE_BASE = 0, 2
-"""Places of the wrist and of the middle finger's base among the key points."""
+_WRIST, _MIDDLE_BASE = 0, 2
+"""Places of the wrist and of the middle finger's base among the seven key points."""
 _CELLS_AND_ANCHORS = ((24, 2), (12, 6))
 """Rows of cells, and anchors in each: strides of 8 pixels, and three times 16, each with two."""
-_NUMBERS = 4 + 2 * KEYPOINTS
-_LOWEST_SCORE, _OVERLAP = 0.5, 0.3
+_SQUARE_SCALE, _SQUARE_SHIFT = 2.6, 0.5
+"""Of mediapipe/modules/hand_landmark/palm_detection_detection_to_roi.pbtxt."""
+_NUMBERS = 4 + 2 * 7
+"""Of an answer: the box's centre and size, and the key points."""
+_LARGEST_LOGIT, _LOWEST_SCORE, _OVERLAP = 100.0, 0.5, 0.3
+"""Logits are clamped to it; answers below the score are dropped; those that overlap by more are of one palm."""
 
 
 class Palms(NamedTuple):
     """Palms of one picture in its pixels, the surest first."""
 
-    score: Float[Tensor, " palms"]
-    centre_px: Float[Tensor, "palms 2"]
-    size_px: Float[Tensor, "palms 2"]
+    score: Float64[np.ndarray, " palms"]
+    centre_px: Float64[np.ndarray, "palms 2"]
+    size_px: Float64[np.ndarray, "palms 2"]
     """Width and height of the upright box."""
-    keypoints_px: Float[Tensor, "palms 7 2"]
+    keypoints_px: Float64[np.ndarray, "palms 7 2"]
     """Wrist, bases of index, middle, ring and pinky, and two places at the thumb's base."""
 
-    def squares(self) -> UprightSquares:
-        """Where the landmark network should look."""
-        wrist, middle = self.keypoints_px[:, PALM_WRIST], self.keypoints_px[:, PALM_MIDDLE_BASE]
-        return squares_about_palms(self.centre_px, self.size_px, wrist, middle)
+    def squares(self) -> Squares:
+        """Where the landmark network should look: up is from wrist to middle finger, the box moved half its height."""
+        angle = angle_from_up(self.keypoints_px[:, _MIDDLE_BASE] - self.keypoints_px[:, _WRIST])
+        return widened(self.centre_px, self.size_px, angle, _SQUARE_SCALE, _SQUARE_SHIFT)
 
 
 def anchors() -> Float[Tensor, "2016 2"]:
@@ -58,22 +57,15 @@ def anchors() -> Float[Tensor, "2016 2"]:
 class PalmDetector(nn.Module):
     """RGB pictures of 192 pixels to the box, key points and score of each of 2016 anchors."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
-        count = len(anchors())
-        found = [graph.shapes[each] for each in graph.inputs], [graph.shapes[each] for each in graph.outputs]
-        if found != ([(1, INPUT_PX, INPUT_PX, 3)], [(1, count, _NUMBERS), (1, count, 1)]):
-            raise InputError(
-                f"{graph.source}: is no palm detector: it takes {found[0]} and gives {found[1]}, expected one RGB "
-                f"image of {INPUT_PX} pixels, {(1, count, _NUMBERS)} and {(1, count, 1)}; MediaPipe's "
-                "palm_detection_full.tflite is one"
-            )
-        self.graph = GraphNetwork(graph)
+        takes, gives = (1, INPUT_PX, INPUT_PX, 3), [(1, len(anchors()), _NUMBERS), (1, len(anchors()), 1)]
+        self.graph = TfliteNetwork(path, "palm detector", "palm_detection_full.tflite", takes, gives)
 
     @classmethod
     def of(cls, path: Path, device: torch.device | str = "cpu") -> "PalmDetector":
-        """The network of a .tflite file; raises InputError as `read_graph` does, and for another network."""
-        return cls(read_graph(path)).to(device).eval()
+        """The network of a .tflite file, to predict with; raises InputError as `TfliteNetwork` does."""
+        return cls(path).to(device).eval()
 
     def forward(
         self, image: Float[Tensor, "batch 3 192 192"]
@@ -81,25 +73,25 @@ class PalmDetector(nn.Module):
         """Per anchor the box's centre, its size and seven key points as shares of the picture's side, and the score."""
         numbers, logits = self.graph(image)
         points = numbers.unflatten(2, (_NUMBERS // 2, 2)) / INPUT_PX
-        offset = torch.zeros_like(points[0])
-        offset[:] = anchors().to(points)[:, None]
+        offset = anchors().to(points)[:, None].repeat(1, _NUMBERS // 2, 1)
         offset[:, 1] = 0.0  # the size is relative to no place
-        return points + offset, torch.sigmoid(logits[..., 0].clamp(-100.0, 100.0))
+        return points + offset, torch.sigmoid(logits[..., 0].clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT))
 
     @torch.no_grad()
-    def detect(self, image: UInt8[np.ndarray, "height width 3"], lowest_score: float = _LOWEST_SCORE) -> Palms:
+    def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> Palms:
         """The palms of a picture, which is fitted into a black square; overlapping answers become one."""
         height, width = image.shape[:2]
-        centre = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], dtype=torch.float64)
-        whole = UprightSquares(centre, torch.tensor([float(max(height, width))]).double(), torch.zeros(1).double())
-        crop = square_crops(image, whole, INPUT_PX, black_outside=True)
+        centre = np.array([[(width - 1) / 2, (height - 1) / 2]])
+        whole = Squares(centre, np.array([float(max(height, width))]), np.zeros(1))
+        crop = torch.from_numpy(crops_of(image, whole, INPUT_PX, border=0))
         device = next(self.parameters()).device
-        points, scores = (values[0].double().cpu() for values in self(network_input(crop, device)))
-        likely = scores >= lowest_score
+        points, scores = (values[0].double().cpu() for values in self(network_input(crop.to(device))))
+        likely = scores >= _LOWEST_SCORE
         points, scores = merged_answers(points[likely], scores[likely])
         pixels = INPUT_PX * torch.cat([points[:, :1], points[:, 2:]], 1)
-        placed = in_image(pixels.reshape(1, -1, 2), whole, INPUT_PX).reshape(pixels.shape)
-        return Palms(scores, placed[:, 0], points[:, 1] * max(height, width), placed[:, 1:])
+        in_crop = pixels.reshape(1, -1, 2).numpy() - 0.5  # pixel centres at whole numbers
+        placed = in_picture(in_crop, whole, INPUT_PX).reshape(pixels.shape)
+        return Palms(scores.numpy(), placed[:, 0], points[:, 1].numpy() * max(height, width), placed[:, 1:])
 
 
 def merged_answers(

@@ -1,9 +1,10 @@
 """HRNet for classification (Wang et al., TPAMI 2020): branches of four resolutions that exchange what they see.
 
-Parameter names and shapes are those of the published METRO checkpoint. The classifier behind the pooled feature is not
-built: METRO does not use it. Source: facts/comparisons.md 2.1.
+Parameter names and shapes are those of METRO's published checkpoint (metro/modeling/hrnet/hrnet_cls_net.py of
+github.com/microsoft/MeshTransformer). The classifier behind the pooled feature is not built: METRO does not use it.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -11,11 +12,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.estimators.metro.architecture import MetroArchitecture
+from handloom.estimators.bottleneck import EXPANSION, Bottleneck
 
 BRANCHES = 4
-_EXPANSION = 4
-_LAYER1_BLOCKS = 4
+_EARLY_BLOCKS = 4
+"""Bottlenecks before the branches part."""
+
+
+@dataclass(frozen=True)
+class HRNetArchitecture:
+    """Sizes of the network; the defaults are HRNet-W64's (128 million parameters)."""
+
+    width: int = 64
+    """Channels of the finest branch; each coarser one has twice as many."""
+    stem: int = 64
+    blocks: int = 4
+    """Residual blocks of every branch."""
+    modules: tuple[int, int, int] = (1, 4, 3)
+    """Modules of the stages 2, 3 and 4, each of which ends in a fusion of all branches."""
+    head: int = 32
+    """Inner channels of the finest branch's bottleneck before pooling."""
+    feature: int = 2048
+    """Length of the image's feature vector."""
 
 
 def convolution(
@@ -37,25 +55,6 @@ class BasicBlock(nn.Module):
     def forward(self, features: Float[Tensor, "batch c rows cols"]) -> Float[Tensor, "batch c rows cols"]:
         inner = functional.relu(self.bn1(self.conv1(features)))
         return functional.relu(self.bn2(self.conv2(inner)) + features)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions added to their input, which is projected where the channels differ."""
-
-    def __init__(self, inputs: int, inner: int) -> None:
-        super().__init__()
-        outputs = _EXPANSION * inner
-        self.conv1, self.bn1 = convolution(inputs, inner, 1, relu=False)
-        self.conv2, self.bn2 = convolution(inner, inner, 3, relu=False)
-        self.conv3, self.bn3 = convolution(inner, outputs, 1, relu=False)
-        self.downsample = (
-            nn.Identity() if inputs == outputs else nn.Sequential(*convolution(inputs, outputs, 1, relu=False))
-        )
-
-    def forward(self, features: Float[Tensor, "batch a rows cols"]) -> Float[Tensor, "batch b rows cols"]:
-        inner = functional.relu(self.bn1(self.conv1(features)))
-        inner = functional.relu(self.bn2(self.conv2(inner)))
-        return functional.relu(self.bn3(self.conv3(inner)) + self.downsample(features))
 
 
 class FusionModule(nn.Module):
@@ -100,21 +99,24 @@ def _exchange(widths: list[int], source: int, target: int) -> nn.Module:
 class HRNet(nn.Module):
     """Image to one feature vector."""
 
-    def __init__(self, architecture: MetroArchitecture) -> None:
+    def __init__(self, architecture: HRNetArchitecture) -> None:
         super().__init__()
         stem, width, blocks = architecture.stem, architecture.width, architecture.blocks
         widths = [width * 2**branch for branch in range(BRANCHES)]
         self.conv1, self.bn1 = convolution(3, stem, 3, stride=2, relu=False)
         self.conv2, self.bn2 = convolution(stem, stem, 3, stride=2, relu=False)
-        early = _EXPANSION * stem
+        early = EXPANSION * stem
         self.layer1 = nn.Sequential(
-            Bottleneck(stem, stem), *(Bottleneck(early, stem) for _ in range(_LAYER1_BLOCKS - 1))
+            Bottleneck(stem, stem), *(Bottleneck(early, stem) for _ in range(_EARLY_BLOCKS - 1))
         )
         self.transition1 = nn.ModuleList(
             [nn.Sequential(*convolution(early, widths[0], 3, relu=True)), _new_branch(early, widths[1])]
         )
-        self.transition2 = nn.ModuleList([*_kept(2), _new_branch(widths[1], widths[2])])
-        self.transition3 = nn.ModuleList([*_kept(3), _new_branch(widths[2], widths[3])])
+        # Branches that a transition leaves as they are hold the places in the published names.
+        self.transition2, self.transition3 = (
+            nn.ModuleList([*(nn.Identity() for _ in range(kept)), _new_branch(widths[kept - 1], widths[kept])])
+            for kept in (2, 3)
+        )
         self.stage2, self.stage3, self.stage4 = (
             nn.Sequential(*(FusionModule(widths[:stage], blocks) for _ in range(modules)))
             for stage, modules in enumerate(architecture.modules, start=2)
@@ -123,7 +125,7 @@ class HRNet(nn.Module):
         self.incre_modules = nn.ModuleList(
             nn.Sequential(Bottleneck(inputs, each)) for inputs, each in zip(widths, inner, strict=True)
         )
-        outer = [_EXPANSION * each for each in inner]
+        outer = [EXPANSION * each for each in inner]
         self.downsamp_modules = nn.ModuleList(
             nn.Sequential(*convolution(finer, coarser, 3, stride=2, relu=True, bias=True))
             for finer, coarser in pairwise(outer)
@@ -147,8 +149,3 @@ class HRNet(nn.Module):
 def _new_branch(inputs: int, outputs: int) -> nn.Sequential:
     """A branch of half the resolution; the nesting gives the published names."""
     return nn.Sequential(nn.Sequential(*convolution(inputs, outputs, 3, stride=2, relu=True)))
-
-
-def _kept(branches: int) -> list[nn.Module]:
-    """Branches that a transition leaves as they are: they hold the places in the published names."""
-    return [nn.Identity() for _ in range(branches)]

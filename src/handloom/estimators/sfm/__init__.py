@@ -1,5 +1,44 @@
-"""Poses and sparse shape of the held object by structure from motion before a static camera.
+"""Poses and sparse shape of the held object before a static camera, by one of several backends, each a stage.
 
-Only the object's pixels give features, so its motion looks like that of a camera: COLMAP's camera-from-world is
-camera-from-object. No module here but the backends imports pycolmap, and those run in a process of their own (job.py).
+No module here but the backends' own imports pycolmap or hloc, and those run in a process of their own.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from handloom.runtime.config.hold_stages import SfmSettings
+from handloom.runtime.config.sequences import SequenceSettings
+from handloom.runtime.errors import InputError
+
+
+class Backend(NamedTuple):
+    """A backend: its stage, and what that stage is given of the settings, so that it runs again for nothing else.
+
+    `arguments` raises InputError where a sequence cannot have poses of this backend.
+    """
+
+    stage: str
+    arguments: Callable[[SfmSettings, SequenceSettings], dict[str, Any]]
+    of_masks: bool = True
+    """Whether it looks at the frames and masks, or at the sequence's own files."""
+
+
+def _without(*names: str) -> Callable[[SfmSettings, SequenceSettings], dict[str, Any]]:
+    return lambda settings, _: {"settings": settings.model_dump(mode="json", exclude=set(names))}
+
+
+def _annotated(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, Any]:
+    if sequence.kind != "ho3d":
+        raise InputError(
+            f"sequence {sequence.path}: is of kind {sequence.kind}, which brings no object poses; set hold.sfm.backend "
+            "to pycolmap"
+        )
+    return {"models": sequence.models, "min_registered": settings.min_registered}
+
+
+_STAGE = "estimators.sfm.structure_from_motion:estimate_object_poses"
+BACKENDS = {
+    "pycolmap": Backend(_STAGE, _without("hloc")),
+    "hloc": Backend(_STAGE, _without("mapper", "peak_threshold")),
+    "known": Backend("estimators.sfm.known_poses:known_object_poses", _annotated, of_masks=False),
+}

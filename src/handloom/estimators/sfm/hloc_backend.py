@@ -2,10 +2,11 @@
 
 Written for cvg/Hierarchical-Localization c13273b; its package is not on PyPI. The object's mask reaches hloc as HOLD's
 does, by painting everything else white; features that fire on the white cut-out's edge are dropped from its file
-afterwards, which HOLD does not do. Its mapping is incremental. Source: facts/hold.md 1.7, 6; facts/assets.md C.
+afterwards, which HOLD does not do. Its mapping is incremental. HOLD's chain is colmap_pose_est of its
+generator/src/colmap/colmap_utils.py.
 """
 
-import zlib  # noqa: F401, I001 (must precede pycolmap, which hloc imports: facts/assets.md C)
+import zlib  # noqa: F401, I001 (must precede pycolmap, which hloc imports)
 
 import importlib
 from collections.abc import Mapping
@@ -16,12 +17,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from handloom.estimators.sfm.image_pairs import frame_pairs
-from handloom.estimators.sfm.job import SfmJob
-from handloom.estimators.sfm.sparse_model import COLMAP_PIXEL_OFFSET, SparseModel, empty_model, from_reconstruction
+from handloom.estimators.sfm.structure_from_motion import (
+    MIN_MODEL_FRAMES,
+    SfmJob,
+    SparseModel,
+    empty_model,
+    from_reconstruction,
+)
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
-from handloom.runtime.seeds import derived_seed
 
 _INSTALL = (
     "pip install --no-deps git+https://github.com/cvg/Hierarchical-Localization, then pip install h5py tqdm plotly "
@@ -40,18 +44,15 @@ def reconstruct(job: SfmJob) -> SparseModel:
     )
     feature_conf = _configuration(extract.confs, "features", job.settings.hloc.features)
     match_conf = _configuration(match.confs, "matcher", job.settings.hloc.matcher)
-    pycolmap.set_random_seed(derived_seed(job.seed, "sfm") % (2**31 - 1))
+    pycolmap.set_random_seed(job.seed)
+    estimated = job.camera_params is None
     images = job.work_folder / "images_object"
     write_white_background(job, images)
     features = extract.main(
         feature_conf, images, image_list=list(job.names), feature_path=job.work_folder / "features.h5"
     )
     counts = keep_features_on_masks(features, job)
-    pairs = job.work_folder / "pairs.txt"
-    pairs.write_text(
-        "\n".join(f"{job.names[i]} {job.names[j]}" for i, j in frame_pairs(len(job.names), job.settings.pairs)),
-        encoding="utf-8",
-    )
+    pairs = job.write_pairs()
     matches = match.main(match_conf, pairs, features, matches=job.work_folder / "matches.h5")
     model = reconstruction.main(
         job.work_folder / "sfm",
@@ -61,11 +62,18 @@ def reconstruct(job: SfmJob) -> SparseModel:
         matches,
         camera_mode=pycolmap.CameraMode.SINGLE,
         image_list=list(job.names),
-        image_options=image_options(job),
-        mapper_options=mapper_options(job),
+        image_options=job.camera_options(),
+        mapper_options={
+            "num_threads": 1,
+            "min_num_matches": job.settings.min_matches,
+            "min_model_size": MIN_MODEL_FRAMES,
+            "ba_refine_focal_length": estimated,
+            "ba_refine_extra_params": estimated,
+            "random_seed": job.seed,
+        },
     )
     if model is None:
-        return empty_model(counts, job.guessed_intrinsics(), "hloc")
+        return empty_model(counts, "hloc")
     return from_reconstruction(model, job.names, counts, "hloc")
 
 
@@ -96,32 +104,6 @@ def keep_features_on_masks(features: Path, job: SfmJob) -> "np.ndarray":
             _replace(group, "descriptors", np.asarray(group["descriptors"])[:, kept])
             counts.append(int(kept.sum()))
     return np.array(counts, int)
-
-
-def image_options(job: SfmJob) -> dict[str, Any]:
-    """Options of pycolmap's image reader, as hloc hands them on."""
-    options: dict[str, Any] = {
-        "camera_model": job.camera_model,
-        "default_focal_length_factor": job.settings.focal_factor,
-    }
-    if job.known_intrinsics is not None:
-        k = job.known_intrinsics
-        centre = k[:2, 2] + COLMAP_PIXEL_OFFSET
-        options["camera_params"] = ",".join(repr(float(value)) for value in (k[0, 0], k[1, 1], *centre))
-    return options
-
-
-def mapper_options(job: SfmJob) -> dict[str, Any]:
-    """Options of pycolmap's incremental pipeline, as hloc hands them on."""
-    estimated = job.known_intrinsics is None
-    return {
-        "num_threads": 1,
-        "min_num_matches": job.settings.min_matches,
-        "min_model_size": 3,
-        "ba_refine_focal_length": estimated,
-        "ba_refine_extra_params": estimated,
-        "random_seed": derived_seed(job.seed, "sfm") % (2**31 - 1),
-    }
 
 
 def _replace(group: Any, key: str, values: np.ndarray) -> None:

@@ -1,146 +1,167 @@
-"""The stage that finds the object's pose in every frame, and the gates it has to pass."""
+"""The object's pose in every frame, as every backend leaves it, and what is made of it: gaps filled, points trimmed,
+the lens's distortion removed, and a picture to check it all by eye.
+"""
 
-import sys
-import tempfile
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float
 from PIL import Image
+from pydantic import FiniteFloat
+from scipy.spatial.transform import Rotation, Slerp
 
-from handloom.datasets.mask_labels import OBJECT
-from handloom.estimators.masks.sequence_files import frame_paths, image_size, read_label_sequence, shrunk
-from handloom.estimators.sfm.job import SfmJob, run_job
-from handloom.estimators.sfm.point_cloud import trimmed_points
-from handloom.estimators.sfm.sparse_model import SparseModel
-from handloom.estimators.sfm.trajectory import filled_poses
-from handloom.runtime.artifacts import Header, write_arrays
-from handloom.runtime.config.sfm import SfmSettings
-from handloom.runtime.errors import InputError
+from handloom.datasets.frames import Frames, Picture, write_frames_sheet
+from handloom.datasets.masks import mask_files
+from handloom.geometry.camera import project
+from handloom.runtime.artifacts import Artifact
+from handloom.runtime.files import whole_folder
+from handloom.runtime.images import read_grey, read_rgb
 
-KIND = "object_poses"
-UNITS = "SfM units; intrinsics and reprojection_px in pixels"
-FRAME = "OpenCV camera from object"
-# A radial term is only told from the focal length by features near the image's edge.
-_RADIAL_REACH = 0.75
-_LISTED = 8
-
-CameraModel = Literal["PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL"]
+# HOLD's generator/src/colmap/colmap_utils.py, trim_point_cloud.
+_TRIM_QUANTILE, _TRIM_FACTOR = 0.8, 1.5
+_INTERPOLATED_RGB = (213, 94, 0)
+# A depth that can be divided by; what lies nearer is not drawn.
+_NEAREST = 1e-9
 
 
-def estimate_object_poses(
-    settings: SfmSettings,
-    frames_folder: Path,
-    masks_folder: Path,
-    output: Path,
-    *,
-    known_intrinsics: Float[np.ndarray, "3 3"] | None,
-    seed: int,
-) -> None:
-    """Write `object_poses`: structure from motion of the masked object, gaps interpolated, points trimmed.
+@dataclass(frozen=True)
+class ObjectPoses(
+    Artifact, kind="object_poses", units="SfM units, or metres of known poses; px", frame="OpenCV camera from object"
+):
+    """Poses of all frames, points of the object's surface, and the one camera that saw them.
 
-    Arrays: intrinsics, radial (COLMAP's k; 0 for a pinhole), cam_from_object in SfM units, registered, points_object,
-    reprojection_px. Raises InputError for an object without texture or with an empty mask in most frames, for too
-    few registered frames, mixed sizes, and a backend that fails. Source: facts/hold.md 1.7.
+    Frames that were not `registered` have interpolated poses. `radial` is COLMAP's k of r_d = r (1 + k r^2), 0 for a
+    pinhole.
     """
-    frames = frame_paths(frames_folder)
-    labels = read_label_sequence(masks_folder, frames)
-    _require_visible(labels, masks_folder, settings)
-    width, height = image_size(frames[0])
-    known = None if known_intrinsics is None or not settings.use_known_intrinsics else np.asarray(known_intrinsics)
-    with tempfile.TemporaryDirectory(prefix="handloom-sfm-") as work:
-        masks = Path(work) / "masks"
-        _write_object_masks(masks, [path.name for path in frames], labels, settings.mask_erosion_px)
-        job = SfmJob(
-            frames_folder=Path(frames_folder).absolute(),
-            masks_folder=masks,
-            work_folder=Path(work) / "model",
-            names=[path.name for path in frames],
-            width_px=width,
-            height_px=height,
-            camera_model=camera_model(settings, labels, known),
-            known_intrinsics=known,
-            settings=settings,
-            seed=seed,
-        )
-        model = run_job(job)
-    _write_object_poses(model, settings, [path.name for path in frames], Path(frames_folder), output, seed)
+
+    intrinsics: Float[np.ndarray, "3 3"]
+    radial: FiniteFloat
+    cam_from_object: Float[np.ndarray, "frames 4 4"]
+    registered: Bool[np.ndarray, " frames"]
+    points_object: Float[np.ndarray, "points 3"]
+    reprojection_px: FiniteFloat
+    mapper: str
+    """What found them; `known` for those of a data set."""
+    median_features: int | None = None
+    """Features on the object in the frame in the middle of their ranking."""
 
 
-def camera_model(
-    settings: SfmSettings,
-    labels: UInt8[np.ndarray, "frames height width"],
-    known_intrinsics: Float[np.ndarray, "3 3"] | None,
-) -> CameraModel:
-    """PINHOLE where the camera is known; `auto` estimates distortion only if the object comes near the image's edge."""
-    if known_intrinsics is not None:
-        return "PINHOLE"
-    if settings.camera_model != "auto":
-        return settings.camera_model
-    height, width = labels.shape[1:]
-    row, column = np.nonzero((labels == OBJECT).any(0))
-    radius = np.hypot(row - (height - 1) / 2, column - (width - 1) / 2) / (np.hypot(height, width) / 2)
-    return "SIMPLE_RADIAL" if radius.max() >= _RADIAL_REACH else "SIMPLE_PINHOLE"
+def filled_poses(
+    cam_from_object: Float[np.ndarray, "frames 4 4"],
+    registered: Bool[np.ndarray, " frames"],
+    pivot_object: Float[np.ndarray, "3"],
+) -> Float[np.ndarray, "frames 4 4"]:
+    """Poses with the gaps filled: SLERP of the rotation, linear camera position of `pivot_object`, ends held.
+
+    With the pivot at the object's middle the object moves straight across a gap even where SfM's origin lies far from
+    it; HOLD interpolates the translation itself, a pivot of zero (slerp_o2w of generator/src/colmap/colmap_utils.py).
+    """
+    known = np.flatnonzero(registered)
+    rotations, translations = cam_from_object[known, :3, :3], cam_from_object[known, :3, 3]
+    frames = np.clip(np.arange(len(registered)), known[0], known[-1])
+    if len(known) == 1:
+        filled_rotations = np.repeat(rotations, len(registered), 0)
+    else:
+        filled_rotations = Slerp(known, Rotation.from_matrix(rotations))(frames).as_matrix()
+    pivot_cam = rotations @ pivot_object + translations
+    pivots = np.stack([np.interp(frames, known, pivot_cam[:, axis]) for axis in range(3)], -1)
+    filled = np.tile(np.eye(4), (len(registered), 1, 1))
+    filled[:, :3, :3] = filled_rotations
+    filled[:, :3, 3] = pivots - filled_rotations @ pivot_object
+    filled[known] = cam_from_object[known]
+    return filled
 
 
-def _require_visible(labels: UInt8[np.ndarray, "frames height width"], folder: Path, settings: SfmSettings) -> None:
-    visible = (labels == OBJECT).any((1, 2))
-    if visible.mean() < max(settings.min_registered, 1 / len(labels)):
-        raise InputError(
-            f"{folder}: the object's mask is empty in {np.sum(~visible)} of {len(visible)} frames, but at least "
-            f"{settings.min_registered:.0%} of the frames must show it (sfm.min_registered); check the masks or the "
-            "prompt they are made from"
-        )
+def trimmed_points(points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "kept 3"]:
+    """Points nearer to the median point than 1.5 times the 80 % quantile of those distances."""
+    distance = np.linalg.norm(points - np.median(points, 0), axis=1)
+    return points[distance < _TRIM_FACTOR * np.quantile(distance, _TRIM_QUANTILE)]
 
 
-def _write_object_masks(
-    folder: Path, names: list[str], labels: UInt8[np.ndarray, "frames height width"], erosion_px: int
+def undistort_sequence(
+    frames: Frames, masks: Path, object_poses: Path, frames_output: Path, masks_output: Path
 ) -> None:
-    """Masks as COLMAP looks for them: `<name>.png`, 255 where features may lie."""
-    folder.mkdir(parents=True)
-    for name, image in zip(names, labels, strict=True):
-        mask = np.where(image == OBJECT, np.uint8(255), np.uint8(0))
-        Image.fromarray(shrunk(mask, erosion_px)).save(folder / f"{name}.png")
+    """Write frames and masks as seen by the pinhole camera of `object_poses`; equal copies where it has no distortion.
+
+    Raises InputError for frames without a mask and unreadable files.
+    """
+    poses = ObjectPoses.load(object_poses)
+    with whole_folder(frames_output) as frames_folder, whole_folder(masks_output) as masks_folder:
+        for picture, mask in zip(frames.pictures, mask_files(masks, frames), strict=True):
+            if poses.radial == 0:
+                shutil.copyfile(picture, frames_folder / picture.name)
+                shutil.copyfile(mask, masks_folder / mask.name)
+                continue
+            for folder, image in ((frames_folder, read_rgb(picture)), (masks_folder, read_grey(mask))):
+                straight = undistorted_image(image, poses.intrinsics, poses.radial)
+                Image.fromarray(straight).save(folder / picture.name)
 
 
-def _write_object_poses(
-    model: SparseModel, settings: SfmSettings, names: list[str], frames_folder: Path, output: Path, seed: int
-) -> None:
-    features = int(np.median(model.features))
-    if features < settings.min_features:
-        raise InputError(
-            f"{frames_folder}: the object has {features} features in the median frame, expected at least "
-            f"{settings.min_features} (sfm.min_features): it seems to have no texture, or is very small in the image. "
-            "Try sharper or larger frames, a lower sfm.peak_threshold, or poses from elsewhere (sfm.backend: known)"
-        )
-    registered = model.registered & (model.observed >= settings.min_observed_points)
-    missing = [name for name, there in zip(names, registered, strict=True) if not there]
-    listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-    if registered.mean() < settings.min_registered or not registered.any():
-        raise InputError(
-            f"{frames_folder}: structure from motion registered {registered.sum()} of {len(registered)} frames, "
-            f"expected at least {settings.min_registered:.0%} (sfm.min_registered); without pose: {listed}. Try frames "
-            "that follow each other closely, an object larger in view, sfm.mapper: incremental, a lower "
-            "sfm.min_matches or sfm.peak_threshold, or check the object's masks"
-        )
-    points = trimmed_points(model.points_object, quantile=settings.trim_quantile, factor=settings.trim_factor)
-    poses = filled_poses(model.cam_from_object, registered, np.median(points, 0))
-    if missing:
-        print(f"{output.name}: {len(missing)} of {len(names)} poses interpolated: {listed}", file=sys.stderr)
-    arrays = {
-        "intrinsics": model.intrinsics,
-        "radial": np.array(model.radial),
-        "cam_from_object": poses,
-        "registered": registered,
-        "points_object": points,
-        "reprojection_px": np.array(model.reprojection_px),
-    }
-    extra = {
-        "mapper": model.mapper,
-        "registered": f"{registered.sum()} of {len(registered)}",
-        "interpolated": ", ".join(missing),
-        "trimmed_points": f"{len(model.points_object) - len(points)} of {len(model.points_object)}",
-        "median_features": str(features),
-    }
-    write_arrays(output, arrays, Header(KIND, units=UNITS, frame=FRAME, seed=seed, extra=extra))
+def undistorted_image(image: np.ndarray, intrinsics: Float[np.ndarray, "3 3"], radial: float) -> np.ndarray:
+    """A frame, or with two axes a label image (nearest neighbour), as the pinhole camera would see it.
+
+    COLMAP's SIMPLE_RADIAL is OpenCV's model with k1 alone: a ray at radius r of the unit plane is seen at
+    r (1 + k r^2).
+    """
+    if radial == 0:
+        return image
+    height, width = image.shape[:2]
+    coefficients = np.array([radial, 0, 0, 0, 0])
+    columns, rows = cv2.initUndistortRectifyMap(
+        intrinsics, coefficients, None, intrinsics, (width, height), cv2.CV_32FC1
+    )
+    order = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_LINEAR
+    border = cv2.BORDER_CONSTANT if image.ndim == 2 else cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(image, columns, rows, order, borderMode=border))
+
+
+def write_pose_sheet(frames: Frames, poses: ObjectPoses, output: Path) -> None:
+    """Write a contact sheet with all points projected, coloured by depth, and the object's axes.
+
+    A frame whose pose was interpolated has an orange rim. Points that stay put on the object say the poses are right;
+    points of the far side are drawn too.
+    """
+
+    def drawn(number: int, image: Picture) -> Picture:
+        straight = undistorted_image(image, poses.intrinsics, poses.radial)
+        result = with_points(straight, poses.points_object, poses.cam_from_object[number], poses.intrinsics)
+        if not poses.registered[number]:
+            cv2.rectangle(result, (0, 0), (image.shape[1] - 1, image.shape[0] - 1), _INTERPOLATED_RGB, 5)
+        return result
+
+    write_frames_sheet(frames, drawn, output)
+
+
+def with_points(
+    image: Picture,
+    points_object: Float[np.ndarray, "points 3"],
+    cam_from_object: Float[np.ndarray, "4 4"],
+    intrinsics: Float[np.ndarray, "3 3"],
+) -> Picture:
+    """The frame with points (near: yellow, far: violet) and the object's axes (x red, y green, z blue) drawn."""
+    result = np.ascontiguousarray(image.copy())
+    rotation, translation = cam_from_object[:3, :3], cam_from_object[:3, 3]
+    points_cam = points_object @ rotation.T + translation
+    pixels, depth = project(points_cam, intrinsics, nearest=_NEAREST), points_cam[:, 2]
+    order = np.argsort(-depth)
+    span = np.ptp(depth) if len(depth) else 1.0
+    nearness = 255 * (depth.max(initial=0) - depth) / max(span, 1e-9)
+    colours = cv2.applyColorMap(nearness.astype(np.uint8)[:, None], cv2.COLORMAP_PLASMA)[:, 0, ::-1]
+    for index in order[depth[order] > 0]:
+        cv2.circle(result, _rounded(pixels[index]), 1, colours[index].tolist(), -1, cv2.LINE_AA)
+    centre = np.median(points_object, 0)
+    length = np.quantile(np.linalg.norm(points_object - centre, axis=1), 0.8)
+    ends_cam = (centre + np.vstack([np.zeros(3), length * np.eye(3)])) @ rotation.T + translation
+    if (ends_cam[:, 2] > 0).all():
+        ends = project(ends_cam, intrinsics, nearest=_NEAREST)
+        for end, colour in zip(ends[1:], ((230, 40, 40), (40, 190, 40), (60, 90, 255)), strict=True):
+            cv2.line(result, _rounded(ends[0]), _rounded(end), colour, 2, cv2.LINE_AA)
+    return result
+
+
+def _rounded(pixel: Float[np.ndarray, "2"]) -> tuple[int, int]:
+    column, row = np.clip(pixel, -10_000, 10_000).round().astype(int).tolist()
+    return column, row

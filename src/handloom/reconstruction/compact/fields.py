@@ -1,6 +1,6 @@
-"""The two fields f(x) = (signed distance, colour): voxel grids with a small colour network (facts/hold.md 2.1).
+"""The two fields f(x) = (signed distance, colour): voxel grids with a small colour network.
 
-Distances are metres, for both nodes: the reference mixes canonical units with those of the scaled world (2.2).
+Distances are metres, for both nodes: the reference mixes canonical units with those of the scaled world.
 """
 
 from itertools import pairwise
@@ -11,8 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.reconstruction.compact.frame_rows import frame_rows
-from handloom.reconstruction.compact.voxels import look_up, refined, with_gradient
+from handloom.geometry.voxels import look_up, refined, with_gradient
+from handloom.reconstruction.scene_poses import frame_rows
+
+_FIRST_FEATURES = 0.1
+"""Standard deviation: small, so that the first colours hardly depend on the place."""
 
 
 class FieldValues(NamedTuple):
@@ -44,7 +47,7 @@ class VoxelField(nn.Module):
         super().__init__()
         self.distance = nn.Parameter(distance_m.clone())
         size = (features, feature_cells, feature_cells, feature_cells)
-        self.features = nn.Parameter(0.1 * torch.randn(size, generator=generator))
+        self.features = nn.Parameter(_FIRST_FEATURES * torch.randn(size, generator=generator))
         self.codes = nn.Parameter(torch.zeros(frames, code_size))
         widths = (features + 3 + code_size, hidden, hidden, 3)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
@@ -77,8 +80,3 @@ class VoxelField(nn.Module):
         for layer in hidden:
             values = functional.relu(layer(values))
         return FieldValues(found[:, 0], gradient, last(values).sigmoid())
-
-
-def laplace_density(distance_m: Float[Tensor, " *shape"], beta_m: Float[Tensor, ""]) -> Float[Tensor, " *shape"]:
-    """sigma = (1 / beta) (1/2 + 1/2 sign(d) expm1(-|d| / beta)) with d negative inside (VolSDF; facts/hold.md 2.3)."""
-    return (0.5 + 0.5 * distance_m.sign() * torch.expm1(-distance_m.abs() / beta_m)) / beta_m

@@ -1,149 +1,109 @@
-"""HOLD's three phases as stages: train fields and poses, refine the poses, train again (facts/hold.md 0)."""
+"""Stage: HOLD's phases 1 and 3 with the voxel fields."""
 
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
-from handloom.hand.mano import HandModel
-from handloom.reconstruction.compact.classes import HAND, OBJECT
-from handloom.reconstruction.compact.hand_template import read_hand_template
-from handloom.reconstruction.compact.meshing import SurfaceMesh, surface
-from handloom.reconstruction.compact.object_mesh import read_object_mesh, write_object_mesh
-from handloom.reconstruction.compact.preview import write_preview
-from handloom.reconstruction.compact.refinement import Refinement
-from handloom.reconstruction.compact.scene_input import read_poses, read_scene, write_poses
-from handloom.reconstruction.compact.scene_poses import ScenePoses
+from handloom.hand.models import configured_hand
+from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.training import CompactTraining
-from handloom.reconstruction.phase_run import PhaseLength, PhaseOutputs, require_frames, run_phase
+from handloom.reconstruction.object_mesh import ObjectMesh, surface
+from handloom.reconstruction.observations import HAND, OBJECT, read_scene
+from handloom.reconstruction.phase_run import PhaseLength, Preview, require_frames, run_phase, write_frame_previews
+from handloom.reconstruction.tracks import read_poses
 from handloom.runtime.artifacts import Header, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
-from handloom.runtime.config.compact import CompactSettings
-from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 from handloom.runtime.devices import computing_on
 from handloom.runtime.files import write_table
 
 FIELDS = "compact_fields"
-PhaseName = Literal["phase1", "phase3"]
+PREVIEW_STEPS, PREVIEW_WIDTH_PX = 300, 160
+"""Steps between two pictures of the running training, and the width of a frame in them."""
+_PREVIEW_RAYS_AT_ONCE = 4096
 
 
 def train_phase(
-    settings: CompactSettings,
-    phase: PhaseName,
-    model: HandModel,
     build: Path,
     template: Path,
-    poses: Path | None = None,
+    network: Path,
+    poses: Path,
+    mesh: Path,
+    history: Path,
+    previews: Path,
     *,
-    outputs: PhaseOutputs,
-    work: Path,
+    settings: CompactSettings,
+    length: CompactPhaseSettings,
+    phase: str,
     seed: int,
-    threads: int | None = None,
+    work: Path,
+    first_poses: Path | None = None,
+    hand: Path | None = None,
     device: str = "cpu",
+    threads: int | None = None,
+    checkpoint_seconds: int = 20,
     code: str = "",
 ) -> None:
     """Stage: train the fields from the object's visual hull and the hand's template, and the poses with them.
 
-    Poses start from `poses` (phase 2's) or, without, from the build folder. A killed run goes on from its last
-    checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used, masks that
-    do not fit the poses, a loss that is no number any more, or a device that is not there or too small.
+    Poses start from `first_poses`, an earlier phase's, or, without, from the build folder. A killed run goes on from
+    its last checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used,
+    masks that do not fit the poses, a loss that is no number any more, or a device that is not there or too small.
     """
+    model = configured_hand(hand)
     with computing_on(device, threads):
-        _train_phase(settings, phase, model, build, template, poses, outputs, work, seed, device, code)
-
-
-def _train_phase(
-    settings: CompactSettings,
-    phase: PhaseName,
-    model: HandModel,
-    build: Path,
-    template: Path,
-    poses: Path | None,
-    outputs: PhaseOutputs,
-    work: Path,
-    seed: int,
-    device: str,
-    code: str,
-) -> None:
-    scene = read_scene(build, model, settings.cube_margin)
-    classes = scene.observations.class_u8
-    seen = {what: (classes == label).flatten(1).any(1) for label, what in ((OBJECT, "object"), (HAND, "hand"))}
-    require_frames(build, scene.names, seen)
-    start = scene.poses if poses is None else read_poses(poses, len(scene.names), model.shape_count)
-    length = settings.phase1 if phase == "phase1" else settings.phase3
-    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-    given = [build / "data.npy", *pictures, template, *([] if poses is None else [poses])]
-    folder = CheckpointFolder(work, fingerprint(settings, phase, seed, code, given))
-    training = CompactTraining.start(
-        scene.observations,
-        model,
-        start,
-        scene.cube,
-        settings,
-        length,
-        template=read_hand_template(template),
-        seed=seed,
-        points_unit=scene.points_unit,
-        device=device,
-    )
-    long = PhaseLength(
-        phase,
-        length.steps,
-        settings.rays,
-        length.preview_steps,
-        settings.checkpoint_seconds,
-    )
-    run_phase(training, long, folder, outputs.previews, lambda path: write_preview(path, training))
-    mesh = surface(training.scene.object_field.distance)
-    write_object_mesh(outputs.mesh, mesh, scene.cube, seed=seed, code=code)
-    write_weights(outputs.network, training.field_state(), Header(FIELDS, units="m", seed=seed, code=code))
-    write_table(outputs.history, pd.DataFrame(training.history))
-    write_poses(outputs.poses, training.scene.poses.arrays(), seed=seed, code=code)
+        scene = read_scene(build, model)
+        classes = scene.observations.class_u8
+        seen = {what: (classes == label).flatten(1).any(1) for label, what in ((OBJECT, "object"), (HAND, "hand"))}
+        require_frames(build, scene.names, seen)
+        pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
+        given = [build / "data.npy", *pictures, template, *([] if first_poses is None else [first_poses])]
+        folder = CheckpointFolder(work, fingerprint(settings, length, phase, seed, code, given))
+        training = CompactTraining.start(
+            scene.observations,
+            model,
+            scene.poses if first_poses is None else read_poses(first_poses, len(scene.names), model),
+            scene.cube,
+            settings,
+            length,
+            template=HandTemplate.load(template),
+            seed=seed,
+            points_unit=scene.points_unit,
+            device=device,
+        )
+        long = PhaseLength(phase, length.steps, settings.rays, PREVIEW_STEPS, checkpoint_seconds)
+        run_phase(training, long, folder, previews, lambda path: write_preview(path, training))
+    found = surface(training.scene.object_field.distance)
+    ObjectMesh.of(found, scene.cube).save(mesh, seed=seed, code=code)
+    write_weights(network, training.field_state(), Header(FIELDS, units="m", seed=seed, code=code))
+    write_table(history, pd.DataFrame(training.history))
+    training.scene.poses.snapshot().save(poses, seed=seed, code=code)
     folder.remove()
 
 
-def refine_poses(
-    settings: RefinementSettings,
-    cube_margin: float,
-    model: HandModel,
-    build: Path,
-    poses: Path,
-    mesh: Path,
-    output: Path,
-    history: Path,
-    *,
-    threads: int | None = None,
-    device: str = "cpu",
-    code: str = "",
-) -> None:
-    """Stage: phase 2. Move all poses so that silhouettes fit the masks and the hand touches the object.
+def write_preview(path: Path, training: CompactTraining) -> None:
+    """Write a picture of evenly spaced frames: photograph, rendering, classes; small and without random numbers."""
+    frames, height, width = training.observations.class_u8.shape
 
-    Raises InputError when the optimisation leaves the numbers, or for a device that is not there or too small.
-    """
-    with computing_on(device, threads):
-        refinement = _refined(settings, cube_margin, model, build, poses, mesh, device)
-    write_table(history, pd.DataFrame(refinement.history))
-    write_poses(output, refinement.poses.arrays(), code=code)
+    def look(frame: int, pixels: Tensor) -> Preview:
+        return _view(training, frame, pixels)
+
+    write_frame_previews(path, look, frames=frames, height=height, width=width, width_px=PREVIEW_WIDTH_PX)
 
 
-def _refined(
-    settings: RefinementSettings,
-    cube_margin: float,
-    model: HandModel,
-    build: Path,
-    poses: Path,
-    mesh: Path,
-    device: str,
-) -> Refinement:
-    scene = read_scene(build, model, cube_margin)
-    shape = read_object_mesh(mesh)
-    unit = ((shape.vertices - scene.cube.centre.numpy()) / scene.cube.radius).astype(np.float32)
-    refinement = Refinement(
-        ScenePoses(model, read_poses(poses, len(scene.names), model.shape_count).to(device), scene.cube),
-        SurfaceMesh(unit, shape.faces),
-        scene.observations.to(device),
-        settings,
-    )
-    refinement.run()
-    return refinement
+def _view(training: CompactTraining, frame: int, pixels: Tensor) -> Preview:
+    observations, scene = training.observations, training.scene
+    pixels = pixels.to(observations.image_u8.device)
+    batch = observations.rays(torch.full((len(pixels),), frame, device=pixels.device), pixels)
+    plate = observations.plate_u8[pixels[:, 1], pixels[:, 0]].float() / 255
+    colour, kind = [], []
+    with torch.no_grad():
+        rays = max(1, _PREVIEW_RAYS_AT_ONCE // scene.chunks)
+        for first in range(0, len(pixels), rays):
+            some = slice(first, first + rays)
+            found = scene.render(batch.directions[some], batch.frame[some], plate[some], training.beta_m)
+            colour.append(found.colour)
+            kind.append(found.semantics)
+    return Preview(batch.colour, torch.cat(colour), torch.cat(kind))

@@ -4,31 +4,95 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
+from handloom.geometry.voxels import refined, roughness
 from handloom.hand.mano import HandModel
-from handloom.reconstruction.compact.classes import HAND, OBJECT
 from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
-from handloom.reconstruction.compact.losses import Losses, losses
-from handloom.reconstruction.compact.observations import Observations
-from handloom.reconstruction.compact.point_hull import near_points
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.compact.renderer import CompactScene
-from handloom.reconstruction.compact.scene_poses import ObjectCube, PoseArrays, ScenePoses
-from handloom.reconstruction.compact.visual_hull import hull_distance, hull_nodes, label_counts
-from handloom.reconstruction.compact.voxels import node_points, refined
-from handloom.reconstruction.memory_parts import halved, within_memory
-from handloom.runtime.config.compact import CompactPhaseSettings, CompactSettings
+from handloom.reconstruction.compact.visual_hull import object_hull, within_points
+from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
+from handloom.reconstruction.memory_chunks import halved, within_memory
+from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch
+from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
+from handloom.reconstruction.tracks import SequencePoses
+from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
 
-HULL_CELLS = 48
+OBJECT_RAY_SHARE, HAND_RAY_SHARE = 0.45, 0.35
+"""Of the rays, those in the boxes of object and hand (HOLD: 0.45 each); the rest is anywhere."""
+FIRST_SEMANTIC_WEIGHT, LAST_SEMANTIC_WEIGHT = 1.1, 0.3
+"""Of the classes' squared error, at the first and the last step; HOLD's falls from 1.1 to 0.1 in 30 000 steps."""
+EIKONAL_WEIGHT, ROUGHNESS_WEIGHT, HAND_PRIOR_WEIGHT = 0.05, 0.25, 5.0
+"""The first is off in effect in HOLD; the last is of distances in centimetres."""
+HAND_PRIOR_REACH_M = 0.01
+"""Distances are compared up to here, as in HOLD's code/src/hold/loss_terms.py."""
+LAST_RATE_SHARE = 0.1
+"""Learning rates fall to this share along half a cosine."""
+COARSE_SHARE = 0.67
+"""Of the steps: what the grids before the last one have together."""
 _MOVE_HANDS_STEPS = 25
-_CHUNK = 60_000
+"""Between two snapshots of the posed hands: poses move by at most about a tenth of a millimetre a step."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The weighted terms of one step."""
+
+    colour: Float[Tensor, ""]
+    semantic: Float[Tensor, ""]
+    eikonal: Float[Tensor, ""]
+    roughness: Float[Tensor, ""]
+    hand_prior: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """Their sum."""
+        return self.colour + self.semantic + self.eikonal + self.roughness + self.hand_prior
+
+
+def counted_rays(batch: RayBatch, rendered: Rendered) -> Bool[Tensor, " rays"]:
+    """Rays that the losses count: not those of a hand label far from the hand, which show the forearm."""
+    near_hand = torch.zeros(len(batch.kind), dtype=torch.bool)
+    near_hand[rendered.hand.ray] = True
+    return (batch.kind != HAND) | near_hand
+
+
+def losses(
+    batch: RayBatch,
+    rendered: Rendered,
+    object_distance: Float[Tensor, "1 cells cells cells"],
+    object_radius_m: Float[Tensor, ""],
+    hand_distance: Float[Tensor, "1 hand hand hand"],
+    hand_template: Float[Tensor, "1 hand hand hand"],
+    done: float,
+) -> Losses:
+    """All terms at the share `done` (0 to 1) of the training; means over the counted rays.
+
+    colour: sum over channels of |C - C*|; semantic: squared error of the classes' shares; eikonal: (|grad d| - 1)^2 at
+    the object's samples; roughness: second differences of the object's grid in cells; hand prior: |d - d_template|,
+    cut at 1 cm as the reference cuts it.
+    """
+    counted = counted_rays(batch, rendered).float()
+    rays = counted.sum().clamp_min(1.0)
+    colour = ((rendered.colour - batch.colour).abs().sum(-1) * counted).sum() / rays
+    wanted = functional.one_hot(batch.kind, CLASS_COUNT).float()
+    semantic = ((rendered.semantics - wanted).square().sum(-1) * counted).sum() / rays
+    weight = FIRST_SEMANTIC_WEIGHT + done * (LAST_SEMANTIC_WEIGHT - FIRST_SEMANTIC_WEIGHT)
+    slope = torch.linalg.vector_norm(rendered.object.gradient, dim=-1)
+    eikonal = (slope - 1).square().mean() if slope.numel() else colour.new_zeros(())
+    cell_m = 2 * object_radius_m / (object_distance.shape[-1] - 1)
+    rough = roughness(object_distance / cell_m)
+    cut = HAND_PRIOR_REACH_M
+    prior = (hand_distance.clamp(-cut, cut) - hand_template.clamp(-cut, cut)).abs().mean() / cut
+    return Losses(
+        colour, weight * semantic, EIKONAL_WEIGHT * eikonal, ROUGHNESS_WEIGHT * rough, HAND_PRIOR_WEIGHT * prior
+    )
 
 
 @dataclass
@@ -46,14 +110,13 @@ class CompactTraining:
 
     def __post_init__(self) -> None:
         self.optimiser = self._new_optimiser()
-        self._since: list[dict[str, float]] = []
 
     @classmethod
     def start(
         cls,
         observations: Observations,
         model: HandModel,
-        poses: PoseArrays,
+        poses: SequencePoses,
         cube: ObjectCube,
         settings: CompactSettings,
         phase: CompactPhaseSettings,
@@ -86,7 +149,7 @@ class CompactTraining:
         fields = VoxelField(refined(hull, phase.cells[0]), **sizes), VoxelField(template.distance_m, **sizes)
         template = template.to(device)
         scene = CompactScene(
-            ScenePoses(model, poses.to(device), cube),
+            ScenePoses(model, poses, cube, device),
             fields[0].to(device),
             fields[1].to(device),
             template.centre_m,
@@ -110,14 +173,14 @@ class CompactTraining:
     def run_step(self) -> Losses:
         """One optimiser step on new random rays.
 
-        A step for which the device has no memory is done again with the fields evaluated in twice as many parts, for
+        A step for which the device has no memory is done again with the fields evaluated in twice as many chunks, for
         the same result; so are all steps after it. Raises InputError when the loss is no number any more, and when
-        memory does not suffice for the smallest part.
+        memory does not suffice for the smallest chunk.
         """
         self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:
             self._move_hands()
-        terms = within_memory(self._differentiated, self._take_smaller_parts)
+        terms = within_memory(self._differentiated, self._take_smaller_chunks)
         self._set_rates()
         self.optimiser.step()
         self.step += 1
@@ -139,7 +202,7 @@ class CompactTraining:
     def _losses(self) -> Losses:
         settings, scene = self.settings, self.scene
         generator = torch_generator(self.seed, "rays", self.step)
-        batch = self.observations.draw(settings.rays, settings.object_ray_share, settings.hand_ray_share, generator)
+        batch = self.observations.draw(settings.rays, OBJECT_RAY_SHARE, HAND_RAY_SHARE, generator)
         # Where the hand's pose is wrong, a pixel of the hand would eat away the object that the hand should hide.
         given = batch.kind == HAND
         rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator, given)
@@ -152,11 +215,10 @@ class CompactTraining:
                 scene.poses.object_radius_m.detach(),
                 scene.hand_field.distance,
                 self.template.distance_m,
-                settings,
                 self.done,
             )
 
-    def _take_smaller_parts(self) -> None:
+    def _take_smaller_chunks(self) -> None:
         self._forget_derivatives()
         to_lower = "hold.compact.rays, object_samples, hand_samples or the phases' cells"
         device = self.observations.image_u8.device
@@ -169,8 +231,8 @@ class CompactTraining:
 
     def field_state(self) -> dict[str, Tensor]:
         """The fields' tensors under the names object.* and hand.*."""
-        parts = {"object": self.scene.object_field, "hand": self.scene.hand_field}
-        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+        fields = {"object": self.scene.object_field, "hand": self.scene.hand_field}
+        return {f"{name}.{key}": value for name, each in fields.items() for key, value in each.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
@@ -188,10 +250,10 @@ class CompactTraining:
         """Go on from `state()`."""
         scene, device = self.scene, self.observations.image_u8.device
         self.step, self.history, scene.chunks = state["step"], state["history"], state["chunks"]
-        for name, part in (("object", scene.object_field), ("hand", scene.hand_field)):
+        for name, of_node in (("object", scene.object_field), ("hand", scene.hand_field)):
             tensors = {key.removeprefix(f"{name}."): v for key, v in state["fields"].items() if key.startswith(name)}
-            part.distance = torch.nn.Parameter(torch.empty_like(tensors["distance"], device=device))
-            part.load_state_dict(tensors)
+            of_node.distance = torch.nn.Parameter(torch.empty_like(tensors["distance"], device=device))
+            of_node.load_state_dict(tensors)
         scene.poses.load_state_dict(state["poses"])
         scene.hands = PosedHands(scene.poses.model, state["hands_at"].to(device))
         self.optimiser = self._new_optimiser()
@@ -210,7 +272,7 @@ class CompactTraining:
     def _refine_when_due(self) -> None:
         """The coarser grids of `phase.cells` share the first two thirds of the steps, the last one has the rest."""
         stages = self.phase.cells
-        share = 0.67 / max(1, len(stages) - 1)
+        share = COARSE_SHARE / max(1, len(stages) - 1)
         stage = min(int(self.done / share), len(stages) - 1) if len(stages) > 1 else 0
         if self.scene.object_field.distance.shape[-1] != stages[stage]:
             self.scene.object_field.refine(stages[stage])
@@ -220,11 +282,11 @@ class CompactTraining:
         scene, s = self.scene, self.settings
         poses = scene.poses
         groups: list[dict[str, Any]] = []
-        for part in (scene.object_field, scene.hand_field):
+        for each in (scene.object_field, scene.hand_field):
             groups += [
-                {"params": [part.distance], "rate": s.distance_rate},
-                {"params": [part.features], "rate": s.feature_rate},
-                {"params": [part.codes, *part.layers.parameters()], "rate": s.network_rate},
+                {"params": [each.distance], "rate": s.distance_rate},
+                {"params": [each.features], "rate": s.feature_rate},
+                {"params": [each.codes, *each.layers.parameters()], "rate": s.network_rate},
             ]
         moving = [poses.hand_wrist, poses.hand_fingers, poses.hand_translation_m]
         moving += [poses.object_rotvec, poses.object_place_m]
@@ -232,45 +294,6 @@ class CompactTraining:
         return torch.optim.Adam([{**group, "lr": group["rate"]} for group in groups], eps=1e-10)
 
     def _set_rates(self) -> None:
-        floor = self.settings.last_rate_share
-        factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * self.done))
+        factor = LAST_RATE_SHARE + (1 - LAST_RATE_SHARE) * 0.5 * (1 + math.cos(math.pi * self.done))
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
-
-
-def within_points(hull: Tensor, poses: ScenePoses, points_unit: Float[Tensor, "points 3"], reach: float) -> Tensor:
-    """The hull's signed distance, cut off where it exceeds the SfM points by `reach` of the object's cube."""
-    near = near_points(node_points(HULL_CELLS), points_unit, reach).view(HULL_CELLS, HULL_CELLS, HULL_CELLS)
-    inside = ((hull[0] < 0) & near).numpy()
-    spacing = 2 * float(poses.object_radius_m.detach()) / (HULL_CELLS - 1)
-    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]
-
-
-def object_hull(observations: Observations, poses: ScenePoses, hands: PosedHands) -> Tensor:
-    """The visual hull's signed distance (metres) on the object's cube, the posed hand taken away.
-
-    A frame whose mask has lost the object says nothing about its shape.
-    """
-    points = node_points(HULL_CELLS)
-    shown = (observations.class_u8 == OBJECT).flatten(1).any(1)
-    frames = len(observations.image_u8)
-    inside_hand = torch.zeros(len(points))
-    every = torch.arange(0, frames, max(1, frames // 12))
-    with torch.no_grad():
-        cam = poses.object_to_cam(points)
-        seen_cam, class_u8 = cam[shown], observations.class_u8[shown]
-        counts = torch.cat(
-            [
-                label_counts(seen_cam[:, first : first + _CHUNK], class_u8, observations.intrinsics)
-                for first in range(0, len(points), _CHUNK)
-            ]
-        )
-        nodes = hull_nodes(counts)
-        chosen = nodes.nonzero()[:, 0]
-        for frame in every.tolist():
-            owner = torch.full((len(chosen),), frame)
-            inside_hand[chosen] += hands.distance_m(cam[frame, chosen], owner) < 0
-        nodes &= inside_hand < 0.5 * len(every)
-        spacing = 2 * float(poses.object_radius_m) / (HULL_CELLS - 1)
-    inside = nodes.view(HULL_CELLS, HULL_CELLS, HULL_CELLS).numpy()
-    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]

@@ -1,9 +1,12 @@
-"""Where the object can be, from masks alone: the visual hull without the hand, as a first signed distance.
+"""The object's first shape, a signed distance from masks alone: the visual hull without the hand.
 
 A point of the object hardly ever projects onto background. Where hand and object hide each other, the one that a
 point belongs to is in front in half of the views or more, when the grasp is seen from all around; and what lies inside
-the posed hand is hand. The hull is only where training starts from.
+the posed hand is hand. The hull is only where training starts from. Masks of few views leave long cones before and
+behind the object; they can be cut off where they exceed the SfM points, which lie on what was seen.
 """
+
+import math
 
 import numpy as np
 import torch
@@ -11,14 +14,60 @@ from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
-from handloom.reconstruction.compact.classes import BACKGROUND, HAND, OBJECT
+from handloom.geometry.camera import project
+from handloom.geometry.voxels import node_points
+from handloom.reconstruction.compact.posed_hands import PosedHands
+from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT, Observations
+from handloom.reconstruction.scene_poses import ScenePoses
 from handloom.runtime.errors import InputError
 
+HULL_CELLS = 48
 LARGEST_BACKGROUND_SHARE = 0.03
 """Frames that may show background where the object is: masks are wrong by a pixel or so, poses too."""
 SMALLEST_OBJECT_SHARE = 0.5
 """Of the frames that show object or hand at one of its points, those that show the object; 0.3 lets the forearm in."""
+SMOOTHING_CELLS = 0.7
+"""Of the distance: about what a step between two cells is rough."""
 _FEWEST_NODES = 30
+"""Fewer are no object but chance."""
+_FRAMES_OF_HANDS = 12
+"""In so many frames, evenly spread, points are tried against the posed hand."""
+_POINTS_AT_ONCE = 60_000
+_DIRECTIONS, _WRONG_SHARE = 512, 0.02
+"""In which the SfM points end, and which share of them may be wrong."""
+_NEAREST = 1e-6
+
+
+def object_hull(
+    observations: Observations, poses: ScenePoses, hands: PosedHands
+) -> Float[Tensor, "1 cells cells cells"]:
+    """The visual hull's signed distance (metres) on the object's cube, the posed hand taken away.
+
+    A frame whose mask has lost the object says nothing about its shape.
+    """
+    points = node_points(HULL_CELLS)
+    shown = (observations.class_u8 == OBJECT).flatten(1).any(1)
+    frames = len(observations.image_u8)
+    inside_hand = torch.zeros(len(points))
+    every = torch.arange(0, frames, max(1, frames // _FRAMES_OF_HANDS))
+    with torch.no_grad():
+        cam = poses.object_to_cam(points)
+        seen_cam, class_u8 = cam[shown], observations.class_u8[shown]
+        counts = torch.cat(
+            [
+                label_counts(seen_cam[:, first : first + _POINTS_AT_ONCE], class_u8, observations.intrinsics)
+                for first in range(0, len(points), _POINTS_AT_ONCE)
+            ]
+        )
+        nodes = hull_nodes(counts)
+        chosen = nodes.nonzero()[:, 0]
+        for frame in every.tolist():
+            owner = torch.full((len(chosen),), frame)
+            inside_hand[chosen] += hands.distance_m(cam[frame, chosen], owner) < 0
+        nodes &= inside_hand < 0.5 * len(every)
+        spacing = 2 * float(poses.object_radius_m) / (HULL_CELLS - 1)
+    inside = nodes.view(HULL_CELLS, HULL_CELLS, HULL_CELLS).numpy()
+    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]
 
 
 def label_counts(
@@ -27,11 +76,10 @@ def label_counts(
     intrinsics: Float[Tensor, "3 3"],
 ) -> Float[Tensor, "points 3"]:
     """In how many frames each point projects onto background, object and hand; outside the image it does not count."""
-    pixels = points_cam_m @ intrinsics.T
-    place = (pixels[..., :2] / pixels[..., 2:].clamp_min(1e-6)).round().long()
+    place = project(points_cam_m, intrinsics, _NEAREST).round().long()
     rows, columns = class_u8.shape[1:]
     column, row = place.unbind(-1)
-    seen = (pixels[..., 2] > 0) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    seen = (points_cam_m[..., 2] > 0) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     frame = torch.arange(len(class_u8))[:, None].expand_as(row)
     found = class_u8[frame, row.clamp(0, rows - 1), column.clamp(0, columns - 1)].long()
     return torch.stack([((found == label) & seen).float().sum(0) for label in (BACKGROUND, OBJECT, HAND)], -1)
@@ -45,7 +93,7 @@ def hull_nodes(counts: Float[Tensor, "points 3"]) -> Bool[Tensor, " points"]:
 
 
 def hull_distance(
-    inside: Bool[np.ndarray, "cells cells cells"], spacing: float, *, smoothing_cells: float = 0.7
+    inside: Bool[np.ndarray, "cells cells cells"], spacing: float
 ) -> Float[np.ndarray, "cells cells cells"]:
     """Signed distance to the hull's surface, negative inside, a little smoothed.
 
@@ -59,4 +107,30 @@ def hull_distance(
     outwards = distance_transform_edt(~inside) - 0.5
     inwards = distance_transform_edt(inside) - 0.5
     signed = np.where(inside, -inwards, outwards)
-    return gaussian_filter(signed, smoothing_cells, mode="nearest") * spacing
+    return gaussian_filter(signed, SMOOTHING_CELLS, mode="nearest") * spacing
+
+
+def within_points(
+    hull: Float[Tensor, "1 cells cells cells"], poses: ScenePoses, points_unit: Float[Tensor, "points 3"], reach: float
+) -> Float[Tensor, "1 cells cells cells"]:
+    """The hull's signed distance, cut off where it exceeds the SfM points by `reach` of the object's cube."""
+    near = near_points(node_points(HULL_CELLS), points_unit, reach).view(HULL_CELLS, HULL_CELLS, HULL_CELLS)
+    inside = ((hull[0] < 0) & near).numpy()
+    spacing = 2 * float(poses.object_radius_m.detach()) / (HULL_CELLS - 1)
+    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]
+
+
+def near_points(
+    queries: Float[Tensor, "queries 3"], points: Float[Tensor, "points 3"], reach: float
+) -> Bool[Tensor, " queries"]:
+    """Queries that exceed the points in no direction n by more than `reach`.
+
+    x . n <= q(points . n) + reach for 512 directions n; the quantile q leaves out 2 %. All in one unit.
+    """
+    number = torch.arange(_DIRECTIONS, dtype=points.dtype) + 0.5
+    height = 1 - 2 * number / _DIRECTIONS
+    turn = math.pi * (1 + math.sqrt(5)) * number
+    flat = (1 - height * height).sqrt()
+    directions = torch.stack([flat * turn.cos(), flat * turn.sin(), height])
+    limit = torch.quantile(points @ directions, 1 - _WRONG_SHARE, dim=0) + reach
+    return (queries @ directions <= limit).all(1)

@@ -1,4 +1,8 @@
-"""Checkpoints of the released HOLD code: Lightning files, read without running anything of theirs (facts 2.6)."""
+"""Released checkpoints of HOLD: what they keep beside networks and poses, and how they are read.
+
+The names and shapes below are those of HOLD's state dicts, so that these are exchanged as they are. Files of HOLD are
+Lightning's; nothing in them is run.
+"""
 
 import argparse
 import pickle
@@ -7,18 +11,92 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, Side
+from handloom.hand.joints import MANO_PARENTS
 from handloom.hand.mano import HandModel
-from handloom.reconstruction.holdnet.model import HoldNet
-from handloom.reconstruction.holdnet.servers import ObjectModel
-from handloom.runtime.config.holdnet import HoldNetSettings
 from handloom.runtime.errors import InputError
 
 _PREFIX = "model."
-_SIDES: tuple[Side, ...] = ("right", "left")
 _LISTED = 5
+
+
+class HandServer(nn.Module):
+    """The hand model of a node, as buffers that move and load with it: smplx's names and its unused default poses."""
+
+    def __init__(self, model: HandModel) -> None:
+        super().__init__()
+        self.side = model.side
+        self.human_layer = layer = nn.Module()
+        defaults = {"betas": model.shape_count, "global_orient": 3, "body_pose": 3, "transl": 3, "hand_pose": 45}
+        for name, width in defaults.items():
+            layer.register_parameter(name, nn.Parameter(torch.zeros(1, width), requires_grad=False))
+        arrays = {
+            "faces_tensor": model.faces,
+            "v_template": model.v_template,
+            "shapedirs": model.shapedirs,
+            "J_regressor": model.J_regressor,
+            "posedirs": model.posedirs.flatten(0, 1).T,
+            "parents": torch.tensor(MANO_PARENTS),
+            "lbs_weights": model.weights,
+            "hand_mean": model.hands_mean,
+            "pose_mean": nn.functional.pad(model.hands_mean, (3, 0)),
+        }
+        for name, array in arrays.items():
+            layer.register_buffer(name, array.detach().clone(memory_format=torch.contiguous_format))
+        layer.vertex_joint_selector = nn.Module()
+        layer.vertex_joint_selector.register_buffer("extra_joints_idxs", torch.tensor(model.tip_vertices))
+
+    def hand_model(self) -> HandModel:
+        """The arrays as the hand model that the rest of handloom takes; nothing is copied."""
+        array = self.human_layer.get_buffer
+        thumb, index, middle, ring, pinky = array("vertex_joint_selector.extra_joints_idxs").tolist()
+        return HandModel(
+            v_template=array("v_template"),
+            shapedirs=array("shapedirs"),
+            posedirs=array("posedirs").T.unflatten(0, (-1, 3)),
+            J_regressor=array("J_regressor"),
+            weights=array("lbs_weights"),
+            faces=array("faces_tensor"),
+            hands_mean=array("hand_mean"),
+            hands_components=torch.eye(45, device=array("hand_mean").device),
+            tip_vertices=(thumb, index, middle, ring, pinky),
+            side=self.side,
+        )
+
+
+class ObjectServer(nn.Module):
+    """The object's scale (SfM unit to metre), its SfM points in the unit sphere, and the maps between both spaces."""
+
+    def __init__(
+        self,
+        *,
+        object_scale: float,
+        points_canonical: Float[Tensor, "point 3"],
+        normalised_from_sfm: Float[Tensor, "4 4"],
+    ) -> None:
+        super().__init__()
+        self.object_model = nn.Module()
+        normalised_from_sfm = normalised_from_sfm.float()
+        self.object_model.register_buffer("obj_scale", torch.tensor([object_scale]))
+        self.object_model.register_buffer("v3d_cano", points_canonical.float().clone())
+        self.object_model.register_buffer("norm_mat", normalised_from_sfm.clone())
+        self.object_model.register_buffer("denorm_mat", torch.linalg.inv(normalised_from_sfm))
+
+    @property
+    def scale(self) -> Float[Tensor, "1"]:
+        """Metres per SfM unit."""
+        return self.object_model.get_buffer("obj_scale")
+
+    @property
+    def points_canonical(self) -> Float[Tensor, "point 3"]:
+        """The SfM points in the unit sphere."""
+        return self.object_model.get_buffer("v3d_cano")
+
+    @property
+    def normalised_from_sfm(self) -> Float[Tensor, "4 4"]:
+        """SfM units to the unit sphere."""
+        return self.object_model.get_buffer("norm_mat")
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -26,7 +104,6 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
     Raises InputError when the file is missing, is no checkpoint, or holds anything but tensors and plain values.
     """
-    path = Path(path)
     try:
         # Lightning may store the command line, a container of plain values
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -49,113 +126,31 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def load_strictly(model: HoldNet, state: Mapping[str, Tensor], source: str) -> None:
-    """Fill the model with a state dict whose names and shapes must be exactly the model's.
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: Path, what: str) -> None:
+    """Fill a network, which errors call `what`, with a state dict of exactly its names and shapes.
 
     Raises InputError, before anything changes, naming what is missing, foreign or of another shape.
     """
-    own = model.state_dict()
-    complaints = [
-        _listed("missing", own.keys() - state.keys()),
-        _listed("unknown", state.keys() - own.keys()),
-        _listed(
-            "of another shape",
-            (
-                f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
-                for name in own.keys() & state.keys()
-                if state[name].shape != own[name].shape
-            ),
-        ),
+    own = network.state_dict()
+    shapes = (
+        f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if state[name].shape != own[name].shape
+    )
+    found = [
+        *_listed("missing", own.keys() - state.keys()),
+        *_listed("unknown", state.keys() - own.keys()),
+        *_listed("of another shape", shapes),
     ]
-    found = [complaint for complaint in complaints if complaint]
     if found:
         raise InputError(
-            f"{source}: does not fit HOLD-Net of {model.frames} frames with {', '.join(model.nodes)}: "
-            f"{'; '.join(found)}. Check that the video and the sizes of the configuration are the checkpoint's"
+            f"{source}: does not fit {what}: {'; '.join(found)}. Check that the video and the sizes of "
+            "hold.holdnet.network are the file's"
         )
-    model.load_state_dict(dict(state), strict=True)
+    network.load_state_dict(dict(state), strict=True)
 
 
-def model_from_checkpoint(
-    path: Path,
-    settings: HoldNetSettings | None = None,
-    hand_shapes: Mapping[Side, Float[Tensor, " shape"]] | None = None,
-) -> HoldNet:
-    """HOLD-Net as a released checkpoint holds it, in evaluation mode; it brings its own hand model and object points.
-
-    `hand_shapes` are the build folder's shapes, which canonical space is made with; a checkpoint holds only the learnt
-    ones, which are taken when none are given. Raises InputError as `read_checkpoint` and `load_strictly` do.
-    """
-    state = read_checkpoint(path)
-    sides = [side for side in _SIDES if f"nodes.{side}.params.betas.weight" in state]
-    try:
-        frames = len(state["background.frame_latent_encoder.weight"])
-        points = state["nodes.object.server.object_model.v3d_cano"]
-        hands = {side: _blank_hand(state, side) for side in sides}
-    except KeyError as error:
-        raise InputError(f"{path}: has no entry {error}, which a checkpoint of HOLD has") from error
-    learnt: dict[Side, Tensor] = {side: state[f"nodes.{side}.params.betas.weight"][0] for side in sides}
-    blank = ObjectModel(object_scale=1.0, points_canonical=points, normalised_from_sfm=torch.eye(4))
-    model = HoldNet(
-        settings or HoldNetSettings(),
-        hands=hands,
-        hand_shapes={**learnt, **(hand_shapes or {})},
-        object_model=blank,
-        frames=frames,
-    )
-    load_strictly(model, state, str(path))
-    return model.eval()
-
-
-def load_poses(model: HoldNet, state: Mapping[str, Tensor]) -> None:
-    """What phase 3 takes from phase 2: the learnt poses and the object's scale, nothing else (facts 0).
-
-    Raises InputError when one of them is missing or of another shape.
-    """
-    wanted = [name for name in model.state_dict() if ".params." in name or name.endswith("object_model.obj_scale")]
-    _load_part(model, state, wanted)
-
-
-def load_hand_shape(model: HoldNet, state: Mapping[str, Tensor]) -> None:
-    """Take the hands' shape networks from a checkpoint of a hand prior (facts 2.1).
-
-    Raises InputError when one of them is missing or of another shape.
-    """
-    wanted = [
-        name
-        for name in model.state_dict()
-        if any(name.startswith(f"nodes.{side}.implicit_network.") for side in _SIDES)
-    ]
-    _load_part(model, state, wanted)
-
-
-def _load_part(model: HoldNet, state: Mapping[str, Tensor], wanted: list[str]) -> None:
-    own = model.state_dict()
-    bad = [name for name in wanted if name not in state or state[name].shape != own[name].shape]
-    if bad:
-        raise InputError(f"a state of HOLD-Net does not fit: {_listed('missing or of another shape', bad)}")
-    model.load_state_dict({**own, **{name: state[name] for name in wanted}})
-
-
-def _blank_hand(state: Mapping[str, Tensor], side: Side) -> HandModel:
-    """A hand of the checkpoint's sizes, to be filled from it."""
-    layer = f"nodes.{side}.server.human_layer."
-    posedirs = state[layer + "posedirs"]
-    return HandModel(
-        v_template=state[layer + "v_template"],
-        shapedirs=state[layer + "shapedirs"],
-        posedirs=posedirs.T.unflatten(0, (-1, 3)),
-        J_regressor=state[layer + "J_regressor"],
-        weights=state[layer + "lbs_weights"],
-        faces=state[layer + "faces_tensor"],
-        hands_mean=state[layer + "hand_mean"],
-        hands_components=torch.eye(45),
-        tip_vertices=MANO_FINGERTIPS_SMPLX,
-        side=side,
-    )
-
-
-def _listed(what: str, names: Iterable[str]) -> str:
+def _listed(what: str, names: Iterable[str]) -> list[str]:
     found = sorted(names)
     shown = ", ".join(found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
-    return f"{len(found)} {what} ({shown})" if found else ""
+    return [f"{len(found)} {what} ({shown})"] if found else []

@@ -1,10 +1,9 @@
-"""The first shape of the hand's field: its network fitted to the distances of the hand model at rest (facts 2.1).
+"""The first shape of the hand's field: its network fitted to the distances of the hand model at rest.
 
 Stands for the released prior, which is behind a licence. HOLD's hand starts from it in phase 1 and again in phase 3.
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,77 +11,81 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handloom.geometry.surfaces import hole_cap
 from handloom.hand.mano import HandModel
+from handloom.hand.models import configured_hand
 from handloom.reconstruction.build_folder import read_build
-from handloom.reconstruction.canonical_target import HAND_NOISE_M, CanonicalSurface, hand_surface
-from handloom.reconstruction.hand_server import canonical_hand
-from handloom.reconstruction.holdnet.checkpoint import read_checkpoint
-from handloom.reconstruction.holdnet.implicit_network import ImplicitNetwork
-from handloom.reconstruction.holdnet.layers import set_weight
-from handloom.reconstruction.holdnet.node import hand_shape_network
-from handloom.reconstruction.sealed_hand import wrist_cap
+from handloom.reconstruction.holdnet.canonical_space import (
+    HAND_NOISE_M,
+    CanonicalSurface,
+    hand_surface,
+    rest_vertices_m,
+)
+from handloom.reconstruction.holdnet.checkpoint import load_strictly, read_checkpoint
+from handloom.reconstruction.holdnet.networks import ImplicitNetwork, hand_shape_network
 from handloom.runtime.artifacts import Header, read_weights, write_weights
-from handloom.runtime.config.holdnet import SdfNetSettings
-from handloom.runtime.config.holdnet_training import HandPriorSettings
+from handloom.runtime.config.fields import HandPriorSettings, SdfNetSettings
 from handloom.runtime.devices import computing_on
-from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 
 KIND = "hand_prior"
+_LEARNING_RATE = 1e-3  # of Adam at the start; falls to zero along half a cosine
 _FARTHEST_M = 1.5
 """Rays are sampled to the scene's sphere, about so far from the hand."""
-_BOX_MARGIN_M = 0.05
-_EXACT_M = 0.03
+_BOX_MARGIN_M = 0.05  # around the hand, where its neighbours and the object are
 _CUT_M = 0.01
+"""Distances up to this count with their absolute error, farther ones with their relative one."""
+_EXACT_M = 0.03  # beyond, distances to the mesh's vertices are near enough
 _TEST_POINTS = 20_000
+_WHAT = "the network of the hand's shape"
 _SHRINKAGE = 10.0
 """A hand is about ten times smaller than the sphere that networks start from."""
 
 
 def hand_prior(
+    build: Path,
+    prior: Path,
+    figures: Path,
     settings: HandPriorSettings,
     sizes: SdfNetSettings,
-    model: HandModel,
-    build: Path,
-    output: Path,
-    figures: Path,
-    checkpoint: Path | None = None,
-    *,
     seed: int,
-    threads: int | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     code: str = "",
+    checkpoint: Path | None = None,
+    hand: Path | None = None,
 ) -> None:
     """Stage: fit the network to the hand of a build folder, or take it from a released prior, and measure its error.
 
     Raises InputError for a checkpoint that is not of these sizes, and for a device that is not there.
     """
-    scene = read_build(build, {model.side: model})
-    surface = rest_surface(model, scene.hands[model.side].shape.float())
+    model = configured_hand(hand)
+    surface = rest_surface(model, read_build(build, {model.side: model}).hands[model.side].shape.float())
     network = hand_shape_network(sizes, torch_generator(seed, "hand prior"))
     with computing_on(device, threads):
         if checkpoint is None:
             fit(network.to(device), surface, settings, seed)
         else:
-            _load_released(network, checkpoint, model.side)
+            of_hand = f"nodes.{model.side}.implicit_network."
+            released = read_checkpoint(checkpoint).items()
+            state = {name.removeprefix(of_hand): value for name, value in released if name.startswith(of_hand)}
+            load_strictly(network, state, checkpoint, _WHAT)
         found = errors(network.cpu(), surface, torch_generator(seed, "hand prior", "test"))
-    write_weights(output, network.state_dict(), Header(KIND, units="m", frame=f"{model.side}_hand_rest", code=code))
+    write_weights(prior, network.state_dict(), Header(KIND, units="m", frame=f"{model.side}_hand_rest", code=code))
     write_json(figures, found | {"steps": 0 if checkpoint else settings.steps})
 
 
 def read_hand_prior(path: Path, network: ImplicitNetwork) -> None:
     """Load what the stage wrote; raises InputError when it is of other sizes."""
-    state, _ = read_weights(path, KIND)
-    _load(network, state, path)
+    load_strictly(network, read_weights(path, KIND)[0], path, _WHAT)
 
 
 def rest_surface(model: HandModel, shape: Float[Tensor, " shape"]) -> CanonicalSurface:
     """The hand of canonical space: flat, shaped, sealed at the wrist, smoothed; metres."""
-    with torch.no_grad():
-        rest = canonical_hand(model, shape).vertices[0]
-    return hand_surface(rest, wrist_cap(model.faces, len(rest)))
+    rest = rest_vertices_m(model, shape)
+    return hand_surface(rest, hole_cap(model.faces, len(rest)))
 
 
 def fit(network: ImplicitNetwork, surface: CanonicalSurface, settings: HandPriorSettings, seed: int) -> None:
@@ -95,7 +98,7 @@ def fit(network: ImplicitNetwork, surface: CanonicalSurface, settings: HandPrior
     points = spread_points(surface, settings.pool, torch_generator(seed, "hand prior", "pool"))
     target = surface.distance.signed(points, reach=_EXACT_M).to(device)
     points = points.to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
     generator = torch_generator(seed, "hand prior", "steps")
     for step in progress(range(settings.steps), f"hand prior, {settings.points} points a step"):
         chosen = torch.randint(len(points), (settings.points,), generator=generator).to(device)
@@ -103,7 +106,7 @@ def fit(network: ImplicitNetwork, surface: CanonicalSurface, settings: HandPrior
         loss = ((network.distance(points[chosen]) - wanted).abs() / (_CUT_M + wanted.abs())).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.param_groups[0]["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        optimiser.param_groups[0]["lr"] = _LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         optimiser.step()
 
 
@@ -118,11 +121,11 @@ def shrink(network: ImplicitNetwork, factor: float) -> None:
             first = 0 if number == 0 else layer.weight.shape[1] - network.embedder_obj.width
             weight = layer.weight.clone()
             weight[:, first : first + coordinates] *= factor
-            set_weight(layer, weight)
+            layer.set_weight(weight)
     last = network.layers[-1]
     weight = last.weight.clone()
     weight[0] /= factor
-    set_weight(last, weight)
+    last.set_weight(weight)
     last.bias[0] /= factor
 
 
@@ -157,23 +160,3 @@ def errors(network: ImplicitNetwork, surface: CanonicalSurface, generator: torch
         "near_largest_mm": round(float(difference_mm.max()), 4),
         "wrong_side_pct": round(100 * float(wrong), 4),
     }
-
-
-def _load_released(network: ImplicitNetwork, path: Path, side: str) -> None:
-    prefix = f"nodes.{side}.implicit_network."
-    state = {
-        name.removeprefix(prefix): value for name, value in read_checkpoint(path).items() if name.startswith(prefix)
-    }
-    _load(network, state, path)
-
-
-def _load(network: ImplicitNetwork, state: Mapping[str, Tensor], path: Path) -> None:
-    own = network.state_dict()
-    bad = sorted(name for name in own.keys() | state.keys() if name not in own or name not in state
-                 or own[name].shape != state[name].shape)  # fmt: skip
-    if bad:
-        raise InputError(
-            f"{path}: is no shape network of hold.holdnet.network.sdf's sizes: {', '.join(bad[:5])} are missing or of "
-            "another shape; make it again, or set the sizes to the file's"
-        )
-    network.load_state_dict(dict(state))

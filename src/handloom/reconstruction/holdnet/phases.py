@@ -1,115 +1,172 @@
-"""HOLD's phases 1 and 3 with the paper's networks, as a stage with the files of any other field (facts/hold.md 0)."""
+"""Phases 1 and 3 with HOLD's own networks, as a stage: from a build folder and first poses to the trained ones."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 import pandas as pd
+import roma
+import torch
+from torch import Tensor
 
 from handloom.hand.mano import HandModel
-from handloom.reconstruction.build_folder import read_build
-from handloom.reconstruction.build_scene import BuildScene
-from handloom.reconstruction.compact.object_mesh import write_object_mesh
-from handloom.reconstruction.compact.scene_input import object_cube, poses_of, read_poses, write_poses
-from handloom.reconstruction.holdnet.checkpoint import load_strictly, read_checkpoint
+from handloom.hand.models import configured_hand
+from handloom.reconstruction.build_folder import BuildScene, read_build
+from handloom.reconstruction.holdnet.canonical_targets import MESH_MARGIN, object_mesh
+from handloom.reconstruction.holdnet.checkpoint import ObjectServer, load_strictly, read_checkpoint
 from handloom.reconstruction.holdnet.hand_prior import read_hand_prior
 from handloom.reconstruction.holdnet.model import HoldNet
-from handloom.reconstruction.holdnet.object_meshing import object_mesh
-from handloom.reconstruction.holdnet.preview import write_preview
-from handloom.reconstruction.holdnet.scene_start import Video, net_of_scene, picture_files, set_poses
-from handloom.reconstruction.holdnet.training import HoldNetTraining
-from handloom.reconstruction.phase_run import PhaseLength, PhaseOutputs, require_frames, run_phase
+from handloom.reconstruction.holdnet.training import HoldNetTraining, Video
+from handloom.reconstruction.object_mesh import ObjectMesh
+from handloom.reconstruction.phase_run import PhaseLength, require_frames, run_phase, write_frame_previews
+from handloom.reconstruction.scene_placement import ScenePlacement
+from handloom.reconstruction.scene_poses import object_cube
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses, read_poses
 from handloom.runtime.artifacts import Header, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
-from handloom.runtime.config.holdnet_training import COST_ONLY, HoldNetTrainingSettings
+from handloom.runtime.config.fields import HoldNetSettings, HoldNetTrainingSettings
 from handloom.runtime.devices import computing_on
 from handloom.runtime.files import write_table
 from handloom.runtime.seeds import torch_generator
 
-FIELDS = "hold_net"
-PhaseName = Literal["phase1", "phase3"]
+KIND = "hold_net"
+PREVIEW_STEPS, PREVIEW_WIDTH_PX = 500, 80  # a picture at about every epoch of the published length
 
 
-def train_holdnet_phase(
-    settings: HoldNetTrainingSettings,
-    phase: PhaseName,
-    model: HandModel,
+def train_holdnet(
     build: Path,
     prior: Path,
-    poses: Path | None = None,
-    checkpoint: Path | None = None,
-    *,
-    outputs: PhaseOutputs,
+    network: Path,
+    poses: Path,
+    mesh: Path,
+    history: Path,
+    previews: Path,
+    settings: HoldNetTrainingSettings,
+    epochs: int,
+    phase: str,
     work: Path,
     seed: int,
-    threads: int | None = None,
     device: str = "cpu",
+    threads: int | None = None,
+    chunks: int = 1,
+    checkpoint_seconds: float = 120.0,
     code: str = "",
+    first_poses: Path | None = None,
+    checkpoint: Path | None = None,
+    hand: Path | None = None,
 ) -> None:
     """Stage: train HOLD-Net from fresh networks and the hand's prior, and the poses with them.
 
-    Poses and the object's scale start from `poses` (phase 2's) or, without, from the build folder; nothing else is
-    carried over between phases. With `checkpoint`, a released one, everything starts from there. A killed run goes on
-    from its last checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be
-    used, a training that diverged, an object without surface, or a device that is not there or too small.
+    Poses and the object's scale start from `first_poses` (phase 1's or 2's) or, without, from the build folder; nothing
+    else is carried over between phases. With `checkpoint`, a released one, everything starts from there. A killed run
+    goes on from its last checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot
+    be used, a training that diverged, an object without surface, or a device that is not there or too small.
     """
-    epochs = settings.phase1.epochs if phase == "phase1" else settings.phase3.epochs
-    given = [*picture_files(build), prior, *(path for path in (poses, checkpoint) if path is not None)]
-    decisive = settings.model_dump(mode="json", exclude=set(COST_ONLY))
-    folder = CheckpointFolder(work, fingerprint(decisive, phase, seed, code, given))
+    model = configured_hand(hand)
+    starts = [path for path in (first_poses, checkpoint) if path is not None]
+    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
+    given = [build / "data.npy", *pictures, prior, *starts]
+    folder = CheckpointFolder(work, fingerprint(settings, epochs, phase, seed, code, given))
     scene = read_build(build, {model.side: model})
     video = Video.of(scene, model.side)
     require_frames(build, scene.names, video.seen(model.side))
     with computing_on(device, threads):
-        net = started_net(settings, scene, model, prior, poses, checkpoint, seed)
-        training = HoldNetTraining(scene, model, video.to(device), net.to(device), settings, seed)
-        length = PhaseLength(
-            phase,
-            epochs * settings.steps_per_epoch,
-            settings.rays_per_step,
-            settings.preview_steps,
-            settings.checkpoint_seconds,
-        )
-        run_phase(training, length, folder, outputs.previews, lambda path: write_preview(path, training))
-        if not length.steps:
-            write_preview(outputs.previews / "step-000000.png", training)
-        _write(training, scene, outputs, seed, code)
+        net = started_net(settings.network, scene, model, prior, first_poses, checkpoint, seed)
+        training = HoldNetTraining(scene, model, video.to(device), net.to(device), settings, seed, chunks)
+        steps = epochs * settings.steps_per_epoch
+        length = PhaseLength(phase, steps, settings.rays_per_step, PREVIEW_STEPS, checkpoint_seconds)
+        run_phase(training, length, folder, previews, lambda path: write_preview(path, training))
+        if not steps:
+            write_preview(previews / "step-000000.png", training)
+        surface = object_mesh(net.object_node.implicit_network, settings.mesh_cells)
+    # The unit sphere's way back to SfM units is the checkpoint's, if there is one.
+    cube = object_cube(net.object_node.server.normalised_from_sfm.cpu(), MESH_MARGIN)
+    ObjectMesh.of(surface, cube).save(mesh, seed=seed, code=code)
+    write_weights(network, net.state_dict(), Header(KIND, seed=seed, code=code))
+    write_table(history, pd.DataFrame(training.history, columns=None if training.history else ["step"]))
+    poses_of_net(net, model, scene.placement).save(poses, seed=seed, code=code)
     folder.remove()
 
 
-def phase_settings(decisive: Mapping[str, Any], given: Mapping[str, Any]) -> HoldNetTrainingSettings:
-    """The settings of a job: those that decide its result, and of the given ones those that only change its cost."""
-    return HoldNetTrainingSettings.model_validate({**decisive, **{k: v for k, v in given.items() if k in COST_ONLY}})
-
-
 def started_net(
-    settings: HoldNetTrainingSettings,
+    settings: HoldNetSettings,
     scene: BuildScene,
     model: HandModel,
     prior: Path,
-    poses: Path | None,
+    first_poses: Path | None,
     checkpoint: Path | None,
     seed: int,
 ) -> HoldNet:
     """The network that a phase starts from, on the CPU, so that all devices start alike."""
-    net = net_of_scene(scene, model, settings.network, torch_generator(seed, "networks"))
+    net = net_of_scene(scene, model, settings, torch_generator(seed, "networks"))
     if checkpoint is not None:
-        load_strictly(net, read_checkpoint(checkpoint), str(checkpoint))
+        what = f"HOLD-Net of {scene.frame_count} frames with {', '.join(net.nodes)}"
+        load_strictly(net, read_checkpoint(checkpoint), checkpoint, what)
         return net
     read_hand_prior(prior, net.hand_node(model.side).implicit_network)
     frames = scene.frame_count
-    start = poses_of(scene, model) if poses is None else read_poses(poses, frames, model.shape_count)
+    start = scene.poses_cam(model) if first_poses is None else read_poses(first_poses, frames, model)
     set_poses(net, start, model, scene.placement)
     return net
 
 
-def _write(training: HoldNetTraining, scene: BuildScene, outputs: PhaseOutputs, seed: int, code: str) -> None:
-    settings = training.settings
-    network = training.net.object_node.implicit_network
-    mesh = object_mesh(network, settings.mesh_cells, settings.mesh_margin, settings.points_at_once)
-    # The unit sphere's way back to SfM units is the checkpoint's, if there is one.
-    normalised_from_sfm = training.net.object_node.server.object_model.norm_mat.cpu()
-    write_object_mesh(outputs.mesh, mesh, object_cube(normalised_from_sfm, settings.mesh_margin), seed=seed, code=code)
-    write_weights(outputs.network, training.net.state_dict(), Header(FIELDS, seed=seed, code=code))
-    write_table(outputs.history, pd.DataFrame(training.history, columns=None if training.history else ["step"]))
-    write_poses(outputs.poses, training.poses(), seed=seed, code=code)
+def net_of_scene(scene: BuildScene, model: HandModel, settings: HoldNetSettings, generator: torch.Generator) -> HoldNet:
+    """A fresh HOLD-Net for a scene with one hand of the model's side; its poses are still zero."""
+    return HoldNet(
+        settings,
+        hands={model.side: model},
+        hand_shapes={model.side: scene.hands[model.side].shape.float()},
+        object_server=ObjectServer(
+            object_scale=float(scene.object.scale),
+            points_canonical=scene.points_canonical,
+            normalised_from_sfm=scene.normalised_from_sfm,
+        ),
+        frames=scene.frame_count,
+        generator=generator,
+    )
+
+
+@torch.no_grad()
+def set_poses(net: HoldNet, poses: SequencePoses, model: HandModel, placement: ScenePlacement) -> None:
+    """Make poses of the camera's frame the learnable ones, and their object scale the net's."""
+    hand, thing = placement.hand_to_world(poses.hand, model), placement.object_to_world(poses.object)
+    values = {
+        f"{model.side}.params.betas": poses.hand_shape[None],
+        f"{model.side}.params.global_orient": hand.rotvec[:, 0],
+        f"{model.side}.params.pose": hand.rotvec[:, 1:].flatten(1) - model.hands_mean,
+        f"{model.side}.params.transl": hand.translation_m,
+        "object.params.global_orient": roma.rotmat_to_rotvec(thing.rotation),
+        "object.params.transl": thing.translation_m,
+    }
+    for name, value in values.items():
+        net.get_parameter(f"nodes.{name}.weight").copy_(value)
+    net.object_node.server.scale.fill_(float(poses.object_scale))
+
+
+@torch.no_grad()
+def poses_of_net(net: HoldNet, model: HandModel, placement: ScenePlacement) -> SequencePoses:
+    """The learnt poses in the OpenCV camera's frame, on the CPU: the inverse of `set_poses`."""
+
+    def learnt(name: str) -> Tensor:
+        return net.get_parameter(f"nodes.{name}.weight").detach().cpu().clone()
+
+    side = model.side
+    shape = learnt(f"{side}.params.betas")[0]
+    fingers = (learnt(f"{side}.params.pose") + model.hands_mean).unflatten(1, (15, 3))
+    rotvec = torch.cat([learnt(f"{side}.params.global_orient")[:, None], fingers], 1)
+    hand = placement.hand_to_cam(HandTrack(rotvec, shape, learnt(f"{side}.params.transl")), model)
+    rotation = roma.rotvec_to_rotmat(learnt("object.params.global_orient"))
+    scale = net.object_node.server.scale[0].detach().cpu().clone()
+    thing = placement.object_to_cam(ObjectTrack(rotation, learnt("object.params.transl"), scale))
+    return SequencePoses.of(hand, thing, side)
+
+
+def write_preview(path: Path, training: HoldNetTraining) -> None:
+    """Write a picture of evenly spaced frames: photograph, rendering, classes; in evaluation mode, nothing random."""
+    frames, height, width = training.video.label_u8.shape
+    training.net.eval()
+    try:
+        with torch.no_grad():
+            write_frame_previews(
+                path, training.view, frames=frames, height=height, width=width, width_px=PREVIEW_WIDTH_PX
+            )
+    finally:
+        training.net.train()

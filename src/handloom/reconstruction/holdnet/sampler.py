@@ -1,22 +1,62 @@
-"""Where along a ray a node's field is queried: error-bounded samples (Yariv et al., VolSDF, Alg. 1; facts 2.3)."""
+"""VolSDF's way along a ray: density from signed distance, weights from density, and where the field is queried.
+
+Yariv et al., Volume Rendering of Neural Implicit Surfaces, NeurIPS 2021; HOLD's code/src/engine/{density,
+ray_sampler,volsdf_utils}.py.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from handloom.reconstruction.holdnet.compositing import transmitted_before
-from handloom.reconstruction.holdnet.density import laplace_density
-from handloom.runtime.config.holdnet import SamplerSettings
+from handloom.reconstruction.laplace_density import laplace_density
+from handloom.runtime.config.fields import SamplerSettings
+
+INITIAL_BETA, SMALLEST_BETA = 0.1, 1e-4
+"""First value of the learnable scale, and what is added to it: `density` in HOLD's code/confs/general.yaml."""
+LARGEST_ERROR = 0.1
+"""Bound on the opacity's error that ends the rounds: `eps` in general.yaml."""
+_BISECTIONS = 10  # of the interval of beta in a round: `beta_iters` in general.yaml
+_ROUND_MASS, _FINAL_MASS = 1e-6, 1e-5  # added to a round's density and to the last one's: `add_tiny`, ray_sampler.py
+_FARTHEST = 1e10  # length of an interval without end
+_LARGEST_EXPONENTIAL = 1e6  # where the reference cuts exponentials off
+_LEAST_MASS = 1e-5  # the reference's, below which a step of the distribution counts as 1
 
 DistanceAlongRays = Callable[[Float[Tensor, "ray sample"]], Float[Tensor, "ray sample"]]
 """From depths along rays to the signed distance there, without gradient."""
 
-_FARTHEST = 1e10
-_LARGEST_EXPONENTIAL = 1e6
-_LEAST_MASS = 1e-5
+
+class LaplaceDensity(nn.Module):
+    """Laplace density with a learnable scale, beta = |beta_p| + 1e-4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(INITIAL_BETA))
+
+    def scale(self) -> Float[Tensor, ""]:
+        """The scale that densities use; always positive."""
+        return self.beta.abs() + SMALLEST_BETA
+
+    def forward(self, distance: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Density at the present scale."""
+        return laplace_density(distance, self.scale())
+
+
+def transmitted_before(free_energy: Float[Tensor, "ray sample"]) -> Float[Tensor, "ray sample"]:
+    """Light that reaches each sample: T_i = exp(-sum of density times length over the samples before it)."""
+    return (-functional.pad(free_energy, (1, 0))[:, :-1].cumsum(1)).exp()
+
+
+def weights_of(
+    density: Float[Tensor, "ray sample"], lengths: Float[Tensor, "ray sample"]
+) -> tuple[Float[Tensor, "ray sample"], Float[Tensor, " ray"]]:
+    """w_i = T_i (1 - exp(-sigma_i delta_i)), and the light that is left after the last sample."""
+    free_energy = density * lengths
+    before = transmitted_before(free_energy)
+    return before * (1 - (-free_energy).exp()), (-free_energy.sum(1)).exp()
 
 
 class RaySampling(NamedTuple):
@@ -49,9 +89,9 @@ def error_bounded_depths(
     settings: SamplerSettings,
     generator: torch.Generator | None = None,
 ) -> RaySampling:
-    """Samples whose quadrature of the opacity errs by little (VolSDF, Algorithm 1; facts 2.3), in [0, far].
+    """Samples whose quadrature of the opacity errs by little (VolSDF, Algorithm 1), in [0, far].
 
-    Rounds refine until, with the density's own beta, the bound on the opacity's error is below `largest_error` on all
+    Rounds refine until, with the density's own beta, the bound on the opacity's error is below 0.1 on all
     rays of the call, or `rounds` are done. Then `final_samples` depths follow the rendering weights; near, far and
     `extra_samples` of the columns collected before join them. With a generator (training) the last draw and the
     columns are random, without (evaluation) evenly spaced. Lengths in the unit of `far`.
@@ -63,7 +103,7 @@ def error_bounded_depths(
     new = depths
     steps = depths.diff(dim=1)
     # Logarithm and factor in the depths' precision, as the reference has them
-    growth = torch.log(far.new_tensor(settings.largest_error + 1))
+    growth = torch.log(far.new_tensor(LARGEST_ERROR + 1))
     scale = (1 / (4 * growth) * steps.square().sum(1)).sqrt()
     rounds = 0
     while True:
@@ -73,7 +113,7 @@ def error_bounded_depths(
         rounds += 1
         steps = depths.diff(dim=1)
         clearance = _clearance(distance, steps)
-        scale = _smallest_scale(scale, beta, distance, steps, clearance, settings)
+        scale = _smallest_scale(scale, beta, distance, steps, clearance)
         density = laplace_density(distance, scale[:, None])
         transmitted = transmitted_before(_with_last(steps) * density)
         open_rays = bool((scale.max() > beta).item())
@@ -81,14 +121,14 @@ def error_bounded_depths(
             break
         error = _interval_errors(scale, steps, clearance)
         mass = (_exp_rounded(error.cumsum(1)).clamp(max=_LARGEST_EXPONENTIAL) - 1) * transmitted[:, :-1]
-        new = depths_from_mass(depths, mass + settings.smallest_round_mass, _even_levels(far, settings.round_samples))
+        new = depths_from_mass(depths, mass + _ROUND_MASS, _even_levels(far, settings.round_samples))
         depths, order = torch.cat([depths, new], dim=1).sort(dim=1)
 
     weights = transmitted * (1 - _exp_rounded(-_with_last(steps) * density))
     levels = _even_levels(far, settings.final_samples)
     if generator is not None:
         levels = _uniform((len(far), settings.final_samples), far, generator)
-    final = depths_from_mass(depths, weights[:, :-1] + settings.smallest_final_mass, levels)
+    final = depths_from_mass(depths, weights[:, :-1] + _FINAL_MASS, levels)
     columns = _columns(depths.shape[1], settings.extra_samples, generator).to(far.device)
     together = torch.cat([final, near[:, None], far[:, None], depths[:, columns]], dim=1)
     return RaySampling(together.sort(dim=1).values, rounds)
@@ -101,7 +141,7 @@ def depths_from_mass(
 
     Steps of the distribution below 1e-5 count as 1, as in the reference.
     """
-    cumulative = torch.nn.functional.pad((mass / mass.sum(1, keepdim=True)).cumsum(1), (1, 0))
+    cumulative = functional.pad((mass / mass.sum(1, keepdim=True)).cumsum(1), (1, 0))
     above = torch.searchsorted(cumulative, levels.contiguous(), right=True)
     below = (above - 1).clamp(min=0)
     above = above.clamp(max=cumulative.shape[1] - 1)
@@ -143,16 +183,14 @@ def _error_bound(scale: Tensor, distance: Tensor, steps: Tensor, clearance: Tens
     return ((error.exp().clamp(max=_LARGEST_EXPONENTIAL) - 1) * free).amax(1)
 
 
-def _smallest_scale(
-    scale: Tensor, beta: Tensor, distance: Tensor, steps: Tensor, clearance: Tensor, settings: SamplerSettings
-) -> Tensor:
+def _smallest_scale(scale: Tensor, beta: Tensor, distance: Tensor, steps: Tensor, clearance: Tensor) -> Tensor:
     """Per ray the smallest scale between beta and the present one that keeps the bound, by bisection."""
     lower = beta.expand_as(scale)
-    good = _error_bound(lower, distance, steps, clearance) <= settings.largest_error
+    good = _error_bound(lower, distance, steps, clearance) <= LARGEST_ERROR
     upper = torch.where(good, lower, scale)
-    for _ in range(settings.bisections):
+    for _ in range(_BISECTIONS):
         middle = (lower + upper) / 2
-        good = _error_bound(middle, distance, steps, clearance) <= settings.largest_error
+        good = _error_bound(middle, distance, steps, clearance) <= LARGEST_ERROR
         upper, lower = torch.where(good, middle, upper), torch.where(good, lower, middle)
     return upper
 
@@ -168,7 +206,7 @@ def _exp_rounded(exponent: Tensor) -> Tensor:
 
 def _with_last(steps: Tensor) -> Tensor:
     """The last sample's interval has no end."""
-    return torch.nn.functional.pad(steps, (0, 1), value=_FARTHEST)
+    return functional.pad(steps, (0, 1), value=_FARTHEST)
 
 
 def _even_levels(like: Tensor, count: int) -> Tensor:

@@ -1,33 +1,77 @@
-"""Phases 1 and 3 of HOLD-Net: networks and poses trained together on rays of pairs of frames (facts 2.5 and 2.6)."""
+"""Phases 1 and 3 of HOLD-Net: networks and poses trained together on rays of pairs of frames.
+
+HOLD's code/src/hold/hold.py and code/train.py.
+"""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from handloom.datasets.masks import MASK_LABELS
+from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
-from handloom.reconstruction.build_scene import BuildScene
-from handloom.reconstruction.cameras import sample_bilinear, sample_classes, sample_classes_nearest
-from handloom.reconstruction.canonical_target import hand_target_is_due, object_meshing_is_due
-from handloom.reconstruction.compact.scene_poses import PoseArrays
-from handloom.reconstruction.holdnet.model import HoldNet
-from handloom.reconstruction.holdnet.node import SceneRays
-from handloom.reconstruction.holdnet.object_meshing import object_mesh
-from handloom.reconstruction.holdnet.rays import rays_through_pixels
-from handloom.reconstruction.holdnet.scene_start import Video, poses_of_net
-from handloom.reconstruction.holdnet.targets import CanonicalTargets
-from handloom.reconstruction.losses import HoldLoss, NodeRays, hold_loss
-from handloom.reconstruction.memory_parts import halved, within_memory
-from handloom.reconstruction.ray_batches import frame_pairs, sample_pixels
-from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings
+from handloom.reconstruction.build_folder import BuildScene, read_pictures
+from handloom.reconstruction.holdnet.canonical_targets import MESH_MARGIN, CanonicalTargets, object_mesh
+from handloom.reconstruction.holdnet.losses import HoldLoss, NodeRays, hold_loss
+from handloom.reconstruction.holdnet.model import HoldNet, SceneRays
+from handloom.reconstruction.holdnet.rays import (
+    LEFT,
+    OBJECT,
+    RIGHT,
+    frame_pairs,
+    rays_through_pixels,
+    sample_bilinear,
+    sample_classes,
+    sample_classes_nearest,
+    sample_pixels,
+)
+from handloom.reconstruction.memory_chunks import halved, within_memory
+from handloom.reconstruction.phase_run import Preview
+from handloom.runtime.config.fields import HoldNetTrainingSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
 
+LARGEST_GRADIENT = 0.5
+"""Gradients are shortened to this norm: `gradient_clip_val` in train.py."""
 _MOST_SKIPPED = 10
 """So many steps in a row without a finite gradient, and the training has diverged."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A whole video in memory, and its cameras in the scaled world."""
+
+    image_u8: UInt8[Tensor, "frames rows columns 3"]
+    label_u8: UInt8[Tensor, "frames rows columns"]
+    intrinsics: Float[Tensor, "frames 3 3"]
+    world_from_cam: Float[Tensor, "frames 4 4"]
+
+    @classmethod
+    def of(cls, scene: BuildScene, side: Side) -> "Video":
+        """Read the pictures; raises InputError when the object or the hand is in no frame."""
+        images, labels = (torch.from_numpy(pictures) for pictures in read_pictures(scene))
+        video = cls(images, labels, scene.cameras.intrinsics.float(), scene.cameras.world_from_cam.float())
+        for what, there in video.seen(side).items():
+            if not bool(there.any()):
+                raise InputError(
+                    f"masks: no pixel of any of the {len(labels)} frames is labelled {what}; "
+                    "look at the masks' picture and correct the prompt or the label convention"
+                )
+        return video
+
+    def seen(self, side: Side) -> dict[str, Bool[Tensor, " frames"]]:
+        """In which frames object and hand are."""
+        hand = RIGHT if side == "right" else LEFT
+        labels = {"object": MASK_LABELS[OBJECT], "hand": MASK_LABELS[hand]}
+        return {name: (self.label_u8 == label).flatten(1).any(1) for name, label in labels.items()}
+
+    def to(self, device: torch.device | str) -> "Video":
+        """The same video on another device."""
+        return Video(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 @dataclass
@@ -40,6 +84,8 @@ class HoldNetTraining:
     net: HoldNet
     settings: HoldNetTrainingSettings
     seed: int
+    chunks: int = 1
+    """In how many chunks rays are evaluated at first: see `HoldNet`."""
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     skipped: int = 0
@@ -47,7 +93,7 @@ class HoldNetTraining:
 
     def __post_init__(self) -> None:
         self.net.train()
-        self.net.parts = self.settings.parts
+        self.net.chunks = self.chunks
         self.net.half_precision = self.settings.precision == "bfloat16"
         # Of the build folder's shape, whatever the learnt one becomes, as canonical space is.
         self.targets = CanonicalTargets(self.model, self.scene.hands[self.model.side].shape.float())
@@ -69,18 +115,18 @@ class HoldNetTraining:
     def run_step(self) -> HoldLoss:
         """One optimiser step on new random rays.
 
-        A step for which the device has no memory is done again in twice as many parts, for the same result; so are all
+        A step for which the device has no memory is done again in twice as many chunks, for the same result; so are all
         steps after it. Raises InputError when ten gradients in a row are no numbers, and when memory does not suffice
         for the smallest part.
         """
         settings = self.settings
         # The released code lets the first steps pass without one.
         first = self.step == 0 and settings.fidelity == "fixed"
-        if first or hand_target_is_due(self.step, settings.hand_refresh_steps):
+        if first or _is_due(self.step, settings.hand_refresh_steps):
             self._refresh_hand()
         self._counted = self.net.object_node.encoding.alpha_iter.clone()
-        loss = within_memory(self._differentiated, self._take_smaller_parts)
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), settings.largest_gradient)
+        loss = within_memory(self._differentiated, self._take_smaller_chunks)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
         if bool(norm.isfinite()):
             self.optimiser.step()
             self._skipped_in_a_row = 0
@@ -88,7 +134,7 @@ class HoldNetTraining:
             self._skip(loss)
         epoch = self.epoch
         self.step += 1
-        if self.epoch > epoch and object_meshing_is_due(epoch, settings.meshing_epochs):
+        if self.epoch > epoch and _is_due(epoch, settings.meshing_epochs):
             self._mesh_object()
         return loss
 
@@ -102,9 +148,15 @@ class HoldNetTraining:
             row[f"{name}_beta"] = float(node.density.scale().detach())
         self.history.append(row | {"dropped_rays": terms.dropped_rays, "skipped_steps": self.skipped})
 
-    def poses(self) -> PoseArrays:
-        """The learnt poses in the camera's frame."""
-        return poses_of_net(self.net, self.model, self.scene.placement)
+    def view(self, frame: int, pixels: Int[Tensor, "pixels 2"]) -> Preview:
+        """What pixels (column, row) of a frame show, and what the net, in evaluation mode, renders there."""
+        own = torch.tensor([frame], device=self.device)
+        pixels = pixels.to(self.device)
+        seen = []
+        for some in pixels.float()[None].split(max(1, self.settings.rays_per_step // self.net.chunks), dim=1):
+            seen.append(self.net(self._rays(own, some)).composite)
+        photograph = self.video.image_u8[frame, pixels[:, 1], pixels[:, 0]].float() / 255
+        return Preview(photograph, *(torch.cat(values) for values in zip(*seen, strict=True)))
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
@@ -113,7 +165,7 @@ class HoldNetTraining:
             "history": self.history,
             "skipped": (self.skipped, self._skipped_in_a_row),
             "net": self.net.state_dict(),
-            "parts": self.net.parts,
+            "chunks": self.net.chunks,
             "targets": self.targets.state(),
             "optimiser": self.optimiser.state_dict(),
         }
@@ -123,7 +175,7 @@ class HoldNetTraining:
         self.step, self.history = state["step"], state["history"]
         self.skipped, self._skipped_in_a_row = state["skipped"]
         self.net.load_state_dict(state["net"])
-        self.net.parts = max(state["parts"], self.settings.parts)
+        self.net.chunks = max(state["chunks"], self.chunks)
         self.targets.restore(state["targets"])
         self.optimiser = self._new_optimiser()
         self.optimiser.load_state_dict(state["optimiser"])
@@ -136,7 +188,6 @@ class HoldNetTraining:
                 self.scene.frame_count,
                 items=settings.pairs_per_epoch,
                 batch=settings.pairs,
-                offset=settings.pair_offset,
                 generator=torch_generator(self.seed, "pairs", self.epoch),
             )
             self._pairs = self.epoch, list(drawn)
@@ -155,11 +206,8 @@ class HoldNetTraining:
         frame = self.frames().to(self.device)
         images, masks = video.image_u8[frame].float() / 255, video.label_u8[frame].float()
         pixels = sample_pixels(masks, settings.rays, generator=generator)
-        origins, directions = rays_through_pixels(pixels, video.intrinsics[frame], video.world_from_cam[frame])
-        scale = torch.full((len(frame),), self.scene.placement.scene_scale, device=self.device)
-        rendered = self.net(SceneRays(frame, origins, directions, scale), generator, epoch=self.epoch)
+        rendered = self.net(self._rays(frame, pixels), generator, epoch=self.epoch)
         classes = sample_classes if settings.fidelity == "faithful" else sample_classes_nearest
-        weights = settings.chosen_losses
         nodes = {
             name: NodeRays(
                 alone.mask_probability,
@@ -175,17 +223,24 @@ class HoldNetTraining:
             semantics=rendered.composite.semantics,
             classes=classes(masks, pixels).flatten(),
             nodes=nodes,
-            hand_shape=self.targets.hand_shape(self.net, len(frame), weights.hand_shape_reach_m, generator),
-            settings=weights,
+            hand_shape=self.targets.hand_shape(self.net, len(frame), generator),
             fidelity=settings.fidelity,
         )
 
-    def _take_smaller_parts(self) -> None:
+    def _rays(self, frame: Int[Tensor, " image"], pixels: Float[Tensor, "image ray 2"]) -> SceneRays:
+        video = self.video
+        origins, directions = rays_through_pixels(pixels, video.intrinsics[frame], video.world_from_cam[frame])
+        return SceneRays(frame, origins, directions, self._scene_scale(len(frame)))
+
+    def _scene_scale(self, images: int) -> Tensor:
+        return torch.full((images,), self.scene.placement.scene_scale, device=self.device)
+
+    def _take_smaller_chunks(self) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         # The failed try has counted a step of the encoding.
         self.net.object_node.encoding.alpha_iter.copy_(self._counted)
         to_lower = "hold.holdnet.pairs, rays or the samples of hold.holdnet.network.sampler"
-        self.net.parts = halved(self.net.parts, self.settings.rays_per_step, self.device, self.step, to_lower)
+        self.net.chunks = halved(self.net.chunks, self.settings.rays_per_step, self.device, self.step, to_lower)
 
     def _skip(self, loss: HoldLoss) -> None:
         self.skipped += 1
@@ -201,21 +256,18 @@ class HoldNetTraining:
     def _refresh_hand(self) -> None:
         """Take the hand at rest in the pose of the step's first image as the target of the hand's shape."""
         frame = self.frames()[:1].to(self.device)
-        scale = torch.full((1,), self.scene.placement.scene_scale, device=self.device)
         with torch.no_grad():
-            self.targets.set_hand(self.net.hand_node(self.model.side).posed(frame, scale).canonical_vertices_m[0])
+            posed = self.net.hand_node(self.model.side).posed(frame, self._scene_scale(1))
+        self.targets.set_hand(posed.canonical_vertices_m[0])
 
     def _mesh_object(self) -> None:
         """Take the object's present mesh as its target; where there is no surface, keep the old one and say so."""
-        settings = self.settings
-        network = self.net.object_node.implicit_network
         try:
-            mesh = object_mesh(network, settings.mesh_cells, settings.mesh_margin, settings.points_at_once)
+            mesh = object_mesh(self.net.object_node.implicit_network, self.settings.mesh_cells)
         except InputError:
             print(f"step {self.step}: the object's field has no surface yet", file=sys.stderr, flush=True)
             return
-        vertices = settings.mesh_margin * torch.from_numpy(mesh.vertices)
-        self.targets.set_object(vertices, torch.from_numpy(mesh.faces))
+        self.targets.set_object(MESH_MARGIN * torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.faces))
 
     def _new_optimiser(self) -> torch.optim.Adam:
         poses: list[Tensor] = []
@@ -228,3 +280,8 @@ class HoldNetTraining:
             {"params": poses, "lr": self.settings.pose_rate},
         ]
         return torch.optim.Adam(groups, eps=1e-8)
+
+
+def _is_due(count: int, every: int) -> bool:
+    """At `every` and its multiples, as in HOLD: not at the first step, nor after the first epoch."""
+    return count > 0 and count % every == 0

@@ -1,4 +1,4 @@
-"""S2DHand's hyper-parameters."""
+"""S2DHand's hyper-parameters, and how the frames of two videos are paired for it."""
 
 from typing import Literal
 
@@ -21,12 +21,18 @@ class AugmentationSettings(Settings):
 class AdaptationSettings(Settings):
     """S2DHand; the defaults are the released code's."""
 
-    pairs: int = Field(1024, ge=1, description="Adapt on the first so many pairs.")
+    pairs: int = Field(1024, ge=1, description="Adapt on at most so many pairs.")
+    spread_pairs: bool = Field(
+        False, description="Spread them evenly over the footage; else the first ones, as published."
+    )
     batch_size: int = Field(64, ge=1, description="Pairs per step.")
     epochs: int = Field(10, ge=0, description="Passes over the adaptation pairs.")
     learning_rate: float = Field(5e-4, gt=0, description="Of Adam, at the first step.")
     learning_rate_decay: Literal["none", "cosine"] = Field(
         "none", description="none: constant, as published; cosine: to zero at the last step."
+    )
+    warm_up_steps: int = Field(
+        0, ge=0, description="The learning rate rises over so many first steps; Adam's first ones are large."
     )
     consensus_weight: float = Field(
         0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
@@ -43,13 +49,17 @@ class AdaptationSettings(Settings):
     teacher_warm_up: bool = Field(
         True, description="Count the momentum up from small values, as the released code does."
     )
+    rotation: Literal["poses", "keypoints"] = Field(
+        "poses",
+        description="Where the rotation between the cameras comes from: poses, anew after every epoch, as published; "
+        "or key points, by their viewing rays, once (own camera pairs).",
+    )
     rotation_momentum: float = Field(
         0.999,
         ge=0,
         le=1,
         description="eta_R: share of the old rotation kept at each update: a step if faithful, an epoch if fixed.",
     )
-    rotation_pairs: int = Field(512, ge=1, description="Estimate the first rotation from at most so many pairs.")
     field_of_view_deg: float = Field(
         100.0,
         gt=0,
@@ -60,12 +70,6 @@ class AdaptationSettings(Settings):
     rotations: str | None = Field(
         None, description="File in the layout of the released R_config.json, whose R_pred replace the estimates."
     )
-    confidence_threshold: float = Field(
-        0.0, ge=0, le=1, description="fixed mode: a joint is valid where the model's own confidence exceeds this."
-    )
-    heat_map_weight: float = Field(100.0, ge=0, description="Weight of the heat maps in the loss.")
-    delta_map_weight: float = Field(1.0, ge=0, description="Weight of the bone directions in the loss.")
-    location_map_weight: float = Field(10.0, ge=0, description="Weight of the joint locations in the loss.")
     augmentation: AugmentationSettings | None = Field(
         None, description="Changes to the student's input and label alike; null, as published, changes nothing."
     )
@@ -80,6 +84,18 @@ class AdaptationSettings(Settings):
     diagnostic_pairs: int = Field(
         64, ge=0, description="Pairs on which both networks are scored after every epoch, for the curves only."
     )
-    checkpoint_seconds: float = Field(
-        20.0, ge=0, description="Save the running adaptation after an epoch when so many seconds have passed."
+
+
+class FootagePairingSettings(Settings):
+    """Which frames of the two views belong together."""
+
+    clock: Literal["time", "index"] = Field(
+        "time", description="time: by time stamps, for any lengths and rates; index: by frame numbers."
+    )
+    search_s: float = Field(2.0, ge=0, description="Offsets up to this are tried, either way.")
+    ambiguous: Literal["stop", "zero"] = Field(
+        "stop", description="What an ambiguous offset does: stop with an error, or take 0 and say so."
+    )
+    least_common: float = Field(
+        0.2, ge=0, le=1, description="Share of the pairs of frames that must show the hand in both views."
     )

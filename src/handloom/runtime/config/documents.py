@@ -1,31 +1,37 @@
-"""What is generated from the configuration models: the JSON schema, and the comments of config.yaml.
-
-The values stay those of config.yaml: `python -m handloom schema --write` writes the file again with its own values,
-every key that is missing and every key's description.
-"""
+"""What is generated from the models of the configuration: its JSON schema, and docs/settings.md."""
 
 import json
-import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from handloom.runtime.config.load import load_settings
 from handloom.runtime.config.root import RunSettings
 
-CONFIG = Path("config.yaml")
-SCHEMA = Path("workflow/schemas/config.schema.json")
+CONFIG, PAPER = Path("config.yaml"), Path("config/paper.yaml")
+SCHEMA, SETTINGS = Path("workflow/schemas/config.schema.json"), Path("docs/settings.md")
 
-_WIDTH = 110
-_PREFACE = f"""\
-# yaml-language-server: $schema={SCHEMA}
-# The configuration of a run: the demo. Files of config/ hold other presets; lay one over this file with
-#   snakemake TARGET --configfile config/paper.yaml --cores 8        or change single values here.
-# Values are yours; the comments are made by `python -m handloom schema --write`.
+_PREFACE = """\
+# Settings
+
+Every setting of a run. `config.yaml` holds those that a user of the demo may want to turn; all others take the
+default below and may be set there, too, or in any file that is laid over it (`--configfile`). *Paper* is what
+`config/paper.yaml` sets where it differs: the published values, on the published data. NAME stands for a name of
+yours. Written by `python -m handloom schema --write`.
 """
+
+
+class Setting(NamedTuple):
+    """One leaf of the configuration."""
+
+    path: str
+    meaning: str
+    default: Any
+    paper: Any
 
 
 def schema_text() -> str:
@@ -34,51 +40,63 @@ def schema_text() -> str:
     return json.dumps(schema, indent=1) + "\n"
 
 
-def config_text(settings: RunSettings) -> str:
-    """config.yaml with the values of `settings` and a comment for every key."""
-    return _PREFACE + "".join(f"\n{block}" for block in _blocks(settings, indent=0))
+def settings_text(default: RunSettings, paper: RunSettings) -> str:
+    """docs/settings.md: a table for every section that holds settings."""
+    text, last = _PREFACE, None
+    for section, title, settings in _sections(RunSettings, default, paper, ""):
+        if section.partition(".")[0] != last:
+            last = section.partition(".")[0]
+            text += f"\n## {last or 'The run'}\n"
+        if "." in section:
+            text += f"\n### {section}\n"
+        text += f"\n{title}\n" if section and title else ""
+        rows = "".join(
+            f"| `{setting.path}` | {_cell(setting.meaning)} | {_value(setting.default)} "
+            f"| {'' if setting.paper == setting.default else _value(setting.paper)} |\n"
+            for setting in settings
+        )
+        text += f"\n| setting | meaning | default | paper |\n|---|---|---|---|\n{rows}"
+    return text
 
 
 def documents(folder: Path) -> dict[Path, str]:
     """What the generated files under `folder` should hold."""
-    return {folder / CONFIG: config_text(load_settings(folder / CONFIG)), folder / SCHEMA: schema_text()}
+    default = load_settings(folder / CONFIG)
+    paper = load_settings(folder / CONFIG, folder / PAPER)
+    return {folder / SCHEMA: schema_text(), folder / SETTINGS: settings_text(default, paper)}
 
 
-def _blocks(section: BaseModel, indent: int) -> list[str]:
-    return [
-        _block(field.alias or name, field, getattr(section, name), indent)
-        for name, field in type(section).model_fields.items()
-    ]
+def _sections(
+    model: type[BaseModel], default: Any, paper: Any, path: str, title: str = ""
+) -> Iterator[tuple[str, str, list[Setting]]]:
+    """Every section that holds settings: its dotted path, its model's docstring and its leaves, then those below it."""
+    leaves, below = [], []
+    for name, field in model.model_fields.items():
+        key, meaning = field.alias or name, (field.description or "") + _choices(field.annotation)
+        here = f"{path}.{key}" if path else key
+        own = None if field.default is PydanticUndefined else field.default
+        usual = getattr(default, name) if isinstance(default, model) else own
+        values = usual, getattr(paper, name) if isinstance(paper, model) else usual
+        section = _model_of(field.annotation)
+        if section is None or get_origin(field.annotation) is dict:
+            shown = ("{}",) * 2 if section else values
+            required = field.is_required() and not isinstance(default, model)
+            leaves.append(Setting(here, meaning, *("*required*",) * 2 if required else shown))
+        if section is not None:
+            named = get_origin(field.annotation) is dict
+            below.append((section, *((None, None) if named else values), f"{here}.NAME" if named else here, meaning))
+    yield path, title or (model.__doc__ or "").partition("\n")[0], leaves
+    for each in below:
+        yield from ((where, words, found) for where, words, found in _sections(*each) if found)
 
 
-def _block(key: str, field: FieldInfo, value: Any, indent: int) -> str:
-    """One key with its comment; a section's comment is its model's docstring."""
-    margin = " " * indent
-    described = field.description or (isinstance(value, BaseModel) and type(value).__doc__) or ""
-    comment = "".join(
-        f"{line}\n"
-        for line in textwrap.wrap(
-            " ".join((described + _choices(field.annotation)).split()),
-            width=_WIDTH,
-            initial_indent=f"{margin}# ",
-            subsequent_indent=f"{margin}# ",
-        )
-    )
-    if isinstance(value, BaseModel):
-        return f"{comment}{margin}{key}:\n" + "".join(_blocks(value, indent + 2))
-    if isinstance(value, dict) and any(isinstance(each, BaseModel) for each in value.values()):
-        return f"{comment}{margin}{key}:\n" + "".join(_named(name, each, indent + 2) for name, each in value.items())
-    return f"{comment}{margin}{key}: {_scalar(value)}\n"
-
-
-def _named(name: str, section: BaseModel, indent: int) -> str:
-    """An entry that the user names: only what it sets, since all else keeps its default."""
-    chosen = [
-        _block(field.alias or key, field, getattr(section, key), indent + 2)
-        for key, field in type(section).model_fields.items()
-        if key in section.model_fields_set
-    ]
-    return f"{' ' * indent}{name}:\n" + "".join(chosen)
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model of a section, of one that may be null, or of the entries that a user names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Literal, tuple, list):
+        return None
+    return next((found for each in get_args(annotation) if (found := _model_of(each)) is not None), None)
 
 
 def _choices(annotation: Any) -> str:
@@ -89,11 +107,16 @@ def _choices(annotation: Any) -> str:
     return f" [{', '.join(map(str, get_args(literal)))}]" if literal is not None else ""
 
 
-def _scalar(value: Any) -> str:
-    if isinstance(value, tuple):
-        value = list(value)
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("*"):
+        return value
+    if isinstance(value, Mapping):
+        return "`{}`"
     if isinstance(value, float):
-        # YAML 1.1, which PyYAML reads, takes 5e-4 for a string.
-        text = repr(value)
-        return f"{value:.12f}".rstrip("0") if "e-" in text else text
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+        return f"`{value:g}`"
+    plain = list(value) if isinstance(value, tuple) else value
+    return f"`{yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix('...' + chr(10)).strip()}`"

@@ -5,10 +5,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from handloom.runtime.config.adaptation import AdaptationSettings, AugmentationSettings
+from handloom.estimators.hands import HandSearchSettings
+from handloom.estimators.hands.registry import NETWORKS
+from handloom.runtime.config.adaptation import AdaptationSettings, FootagePairingSettings
 from handloom.runtime.config.base import Settings
-from handloom.runtime.config.detnet import DetNetSettings
-from handloom.runtime.config.sequences import SequenceSettings
+from handloom.runtime.config.sequences import FrameSettings
 
 FieldOfView = tuple[float, float]
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".3gp", ".ts")
@@ -39,19 +40,22 @@ class FootagePairSettings(Settings):
     most: int | None = Field(None, ge=2, description="Use at most so many frames of each view; null uses all.")
     longest_side_px: int = Field(1280, ge=32, description="Larger frames are made smaller.")
 
-    def sequence(self, view: Literal["left", "right"]) -> SequenceSettings:
-        """A view as a sequence of frames; with boxes, which are in its own pixels, frames keep their size."""
+    def frames(self, view: Literal["left", "right"]) -> FrameSettings:
+        """Which frames of a view are used; with boxes, which are in its own pixels, they keep their size."""
         path = self.left if view == "left" else self.right
         boxes = self.left_boxes if view == "left" else self.right_boxes
-        return SequenceSettings(
+        return FrameSettings(
             kind="video" if Path(path).suffix.lower() in VIDEO_SUFFIXES else "frames",
-            path=path,
             first=self.first,
             every=self.every,
             most=self.most,
             longest_side_px=self.longest_side_px if boxes is None else _ANY_SIDE_PX,
             frames_per_second=self.frames_per_second,
         )
+
+    def view_angle(self, view: Literal["left", "right"]) -> float:
+        """A view's horizontal field of view, degrees."""
+        return self.field_of_view_deg[0 if view == "left" else 1]
 
     @model_validator(mode="after")
     def _fields_of_view_are_possible(self) -> "FootagePairSettings":
@@ -60,70 +64,22 @@ class FootagePairSettings(Settings):
         return self
 
 
-class FootagePairingSettings(Settings):
-    """Which frames of the two views belong together."""
-
-    clock: Literal["time", "index"] = Field(
-        "time", description="time: by time stamps, for any lengths and rates; index: by frame numbers."
-    )
-    search_s: float = Field(2.0, ge=0, description="Offsets up to this are tried, either way.")
-    distinct_s: float = Field(
-        0.25, gt=0, description="Offsets nearer than this to the best one are taken for the same."
-    )
-    least_certainty: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description="1 - best / second-best mismatch of an estimated offset; below this, it counts as ambiguous.",
-    )
-    ambiguous: Literal["stop", "zero"] = Field(
-        "stop", description="What an ambiguous offset does: stop with an error, or take 0 and say so."
-    )
-    least_common: float = Field(
-        0.2, ge=0, le=1, description="Share of the pairs of frames that must show the hand in both views."
-    )
-
-
-class FootageAdaptationSettings(Settings):
-    """S2DHand on pairs of the user's frames."""
-
-    pairs: int = Field(384, ge=1, description="Adapt on at most so many pairs, evenly spread over the footage.")
-    batch_size: int = Field(16, ge=1, description="Pairs per step.")
-    epochs: int = Field(6, ge=0, description="Passes over the pairs.")
-    learning_rate: float = Field(1e-4, gt=0, description="Of Adam, at the first step.")
-    learning_rate_decay: Literal["none", "cosine"] = Field("cosine", description="cosine: to zero at the last step.")
-    warm_up_steps: int = Field(
-        8, ge=0, description="The learning rate rises over so many first steps; Adam's first ones are large."
-    )
-    consensus_weight: float = Field(
-        0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
-    )
-    merge: Literal["max", "soft", "average"] = Field(
-        "soft", description="How the two views' poses are merged by their confidence."
-    )
-    attention_sharpness: float = Field(4.0, gt=0, description="beta of the soft merge.")
-    teacher_momentum: float = Field(0.97, ge=0, lt=1, description="Share of the old teacher kept at each step.")
-    rotation: Literal["keypoints", "poses"] = Field(
-        "keypoints",
-        description="Where the rotation between the cameras comes from: key points, by their viewing rays, once, "
-        "starting from the source network's poses; or poses alone, anew after every epoch, as published.",
-    )
-    rotation_momentum: float = Field(
-        0.5, ge=0, le=1, description="poses: share of the old rotation kept at each epoch."
-    )
-    keypoint_weight: float = Field(
-        1.0, ge=0, description="mediapipe: weight of the key points, taught to stay the teacher's."
-    )
-    augmentation: AugmentationSettings | None = Field(
-        None, description="Changes to the student's input and label alike; null changes nothing."
-    )
-    evaluate: Literal["student", "teacher"] = Field("teacher", description="The network that is saved and used.")
-    checkpoint_seconds: float = Field(30.0, ge=0, description="Save the running adaptation every so many seconds.")
-
-    def of_detnet(self) -> AdaptationSettings:
-        """The same as S2DHand's own settings."""
-        names = set(type(self).model_fields) & set(AdaptationSettings.model_fields)
-        return AdaptationSettings(**{name: getattr(self, name) for name in names}, teacher_warm_up=False)
+OWN_PAIRS = AdaptationSettings(
+    pairs=384,
+    spread_pairs=True,
+    batch_size=16,
+    epochs=6,
+    learning_rate=1e-4,
+    learning_rate_decay="cosine",
+    warm_up_steps=8,
+    merge="soft",
+    attention_sharpness=4.0,
+    teacher_momentum=0.97,
+    teacher_warm_up=False,
+    rotation="keypoints",
+    rotation_momentum=0.5,
+    evaluate="teacher",
+)
 
 
 class FootageSettings(Settings):
@@ -132,23 +88,15 @@ class FootageSettings(Settings):
     pairs: dict[str, FootagePairSettings | None] = Field(
         {}, description="Your camera pairs by name, as in {my_rig: {left: a.mp4, right: b.mp4}}; null leaves one out."
     )
-    backend: Literal["mediapipe", "detnet"] = Field(
-        "mediapipe", description="mediapipe: a network trained on real hands; detnet: S2DHand's, which needs boxes."
+    backend: str = Field("mediapipe", description="The hand network, one that learns; detnet needs boxes.")
+    checkpoint: str | None = Field(
+        None, description="Its weights; `package:NAME` is a file that handloom ships; null takes the network's own."
     )
-    checkpoint: str = Field(
-        "package:detnet_small_cross.safetensors",
-        description="detnet: the source network; `package:NAME` is a file that handloom ships.",
-    )
-    root_joint: Literal[0, 9] = Field(9, description="detnet: root joint that the checkpoint was trained with.")
-    detnet: DetNetSettings = Field(
-        DetNetSettings(input_px=64, map_cells=8, width=16, blocks=(1, 2, 2), head_width=64),
-        description="detnet: size of the checkpoint's network.",
-    )
-    least_presence: float = Field(
-        0.5, ge=0, le=1, description="mediapipe: a frame whose score of a hand is lower counts as without."
-    )
-    least_confidence: float = Field(
-        0.15, ge=0, le=1, description="detnet: a frame whose mean confidence is lower counts as without."
+    least_score: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="A frame whose score of a hand is lower counts as without; null: the network's own.",
     )
     least_hands: float = Field(0.05, ge=0, le=1, description="Share of each view's frames that must show a hand.")
     ray_share: float = Field(
@@ -156,22 +104,30 @@ class FootageSettings(Settings):
     )
     seed: int = Field(1, ge=0, description="Root of everything random in the adaptation.")
     pairing: FootagePairingSettings = FootagePairingSettings()
-    adaptation: FootageAdaptationSettings = FootageAdaptationSettings()
+    adaptation: AdaptationSettings = OWN_PAIRS
 
     @model_validator(mode="after")
     def _pairs_are_possible(self) -> "FootageSettings":
+        learning = [name for name, row in NETWORKS.items() if row.learner is not None]
+        if self.backend not in learning:
+            raise ValueError(f"backend is {self.backend}; expected a network that learns: {' or '.join(learning)}")
         for name, pair in self.chosen.items():
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"pairs.{name}: a name has letters, digits, - and _ only, as it names a folder")
             lacking = [key for key in ("left_boxes", "right_boxes") if getattr(pair, key) is None]
-            if self.backend == "detnet" and lacking:
+            if not NETWORKS[self.backend].searches and lacking:
                 raise ValueError(
-                    f"pairs.{name} has no {' and no '.join(lacking)}, but backend is detnet, which cannot find a hand; "
-                    "give the boxes, or set backend: mediapipe"
+                    f"pairs.{name} has no {' and no '.join(lacking)}, but backend is {self.backend}, which cannot find "
+                    "a hand; give the boxes, or set backend: mediapipe"
                 )
             if pair.left == pair.right:
                 raise ValueError(f"pairs.{name}: left and right are the same, {pair.left}; expected two views")
         return self
+
+    @property
+    def search(self) -> HandSearchSettings:
+        """What counts as a hand, and the turn to it that joints are given."""
+        return HandSearchSettings(least_score=self.least_score, least_hands=self.least_hands, ray_share=self.ray_share)
 
     @property
     def chosen(self) -> dict[str, FootagePairSettings]:

@@ -6,22 +6,27 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from handloom.runtime.config.base import Settings
-from handloom.runtime.config.compact import CompactSettings
-from handloom.runtime.config.hand_tracking import HandTrackingSettings
-from handloom.runtime.config.holdnet_training import HoldNetTrainingSettings
-from handloom.runtime.config.masks import MaskSettings
-from handloom.runtime.config.refinement import RefinementSettings
+from handloom.runtime.config.fields import CompactSettings, HoldNetRunSettings
+from handloom.runtime.config.hand_estimation import HandEstimationSettings
+from handloom.runtime.config.hold_stages import (
+    AlignmentSettings,
+    HandRegistrationSettings,
+    RefinementSettings,
+    SfmSettings,
+)
 from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSettings
-from handloom.runtime.config.sfm import SfmSettings
+
+
+class HandTrackingSettings(Settings):
+    """Hand estimates, their registration and the alignment with the object."""
+
+    estimation: HandEstimationSettings = Field(HandEstimationSettings(), description="Joints in each frame.")
+    registration: HandRegistrationSettings = Field(HandRegistrationSettings(), description="Poses from joints.")
+    alignment: AlignmentSettings = Field(AlignmentSettings(), description="Hand and object together.")
+
 
 HOLD_DEMO_ROOT = Path("resources/demo/HO3D_v3")
 OtherMethod = Literal["iHOI", "DiffHOI"]
-
-
-class HoldSequenceSettings(SequenceSettings):
-    """One sequence and where its masks come from."""
-
-    masks: MaskSettings = Field(MaskSettings(source="dataset"), description="Masks of the held object and the hands.")
 
 
 class HoldSettings(Settings):
@@ -30,7 +35,7 @@ class HoldSettings(Settings):
     demo: DemoSequencesSettings | None = Field(
         None, description="Sizes of the rendered sequences; null when none is rendered."
     )
-    sequences: dict[str, HoldSequenceSettings | None] = Field(
+    sequences: dict[str, SequenceSettings | None] = Field(
         {}, description="The sequences in the tables, by name; null leaves out one that another file names."
     )
     protocol: Literal["faithful", "per_frame"] = Field(
@@ -50,7 +55,7 @@ class HoldSettings(Settings):
         "for a GPU.",
     )
     compact: CompactSettings = CompactSettings()
-    holdnet: HoldNetTrainingSettings = HoldNetTrainingSettings()
+    holdnet: HoldNetRunSettings = HoldNetRunSettings()
     refinement: RefinementSettings = RefinementSettings()
 
     @model_validator(mode="after")
@@ -102,6 +107,6 @@ class HoldSettings(Settings):
         }
 
     @property
-    def chosen(self) -> dict[str, HoldSequenceSettings]:
+    def chosen(self) -> dict[str, SequenceSettings]:
         """The sequences that are not left out."""
         return {name: sequence for name, sequence in self.sequences.items() if sequence is not None}

@@ -7,10 +7,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from handloom.runtime.config.base import merged
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.errors import InputError
 
-_EXPLAINED = "config.yaml explains the keys, docs/hold.md and docs/footage.md those of own videos"
+_EXPLAINED = "docs/settings.md explains every key, docs/hold.md and docs/footage.md those of own videos"
 
 
 def settings_from(config: Mapping[str, Any], source: str = "configuration") -> RunSettings:
@@ -32,15 +33,6 @@ def load_settings(*paths: Path) -> RunSettings:
     for path in paths:
         config = merged(config, read_yaml(path))
     return settings_from(config, source=" + ".join(str(path) for path in paths))
-
-
-def merged(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the overlay's values: mappings are merged key by key, everything else (lists too) is replaced."""
-    result = dict(base)
-    for key, value in overlay.items():
-        below = result.get(key)
-        result[key] = merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
-    return result
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -5,22 +5,24 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from handloom.datasets import LABELLED
+from handloom.estimators.hands.registry import NETWORKS
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Settings
-from handloom.runtime.config.datasets import DatasetsSettings, DemoSettings, Headset, Pair
-from handloom.runtime.config.detnet import DetNetSettings, PretrainingSettings, SourceSettings
 from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.config.hold import HoldSettings
 from handloom.runtime.config.methods import MethodsSettings
+from handloom.runtime.config.sources import (
+    DatasetsSettings,
+    DemoSettings,
+    DetNetSettings,
+    Headset,
+    Pair,
+    PretrainingSettings,
+    SourcesSettings,
+)
 
 DEMO_ROOT = Path("resources/demo")
-
-
-class SourcesSettings(Settings):
-    """The source networks of the two settings of the paper."""
-
-    in_: SourceSettings = Field(alias="in", description="In-dataset: trained on AssemblyHands.")
-    cross: SourceSettings = Field(description="Cross-dataset: trained on anything but AssemblyHands.")
 
 
 class RunSettings(Settings):
@@ -34,6 +36,9 @@ class RunSettings(Settings):
     seeds: tuple[int, ...] = Field(
         (1,), min_length=1, description="One adaptation per seed; tables give their mean and spread."
     )
+    checkpoint_seconds: int = Field(
+        20, ge=0, description="Running trainings are saved every so many seconds; nothing runs again for it."
+    )
     pretrain: bool = Field(False, description="Train the source networks here even where a checkpoint is given.")
     headsets: tuple[Headset, ...] = Field(("headset1", "headset2"), min_length=1, description="Headsets in the tables.")
     pairs: tuple[Pair, ...] = Field(
@@ -46,10 +51,25 @@ class RunSettings(Settings):
     mano: str | None = Field(
         None, description="Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl; null uses the embedded hand."
     )
-    detnet: DetNetSettings = DetNetSettings()
+    detnet: DetNetSettings = DetNetSettings(input_px=64, map_cells=8, width=16, blocks=(1, 2, 2), head_width=64)
     sources: SourcesSettings
-    pretraining: PretrainingSettings = PretrainingSettings()
-    adaptation: AdaptationSettings = AdaptationSettings()
+    pretraining: PretrainingSettings = PretrainingSettings(
+        epochs=70, batch_size=64, learning_rate=2e-3, schedule="cosine", grey_probability=0.5, precision="auto"
+    )
+    adaptation: AdaptationSettings = AdaptationSettings(
+        pairs=200,
+        batch_size=8,
+        epochs=4,
+        learning_rate=2e-4,
+        merge="soft",
+        attention_sharpness=5.0,
+        teacher_momentum=0.995,
+        teacher_warm_up=False,
+        rotation_momentum=0.9,
+        precision="auto",
+        evaluate="teacher",
+        diagnostic_pairs=32,
+    )
     methods: MethodsSettings = MethodsSettings()
     hold: HoldSettings = HoldSettings()
     footage: FootageSettings = FootageSettings()
@@ -64,12 +84,12 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _demo_and_roots_agree(self) -> "RunSettings":
-        roots = {name: Path(getattr(self.datasets, name).root) for name in DatasetsSettings.model_fields}
-        for name, root in roots.items():
+        for name, row in LABELLED.items():
+            root = Path(getattr(self.datasets, name).root)
             if self.demo is None and root.is_relative_to(DEMO_ROOT):
                 raise ValueError(f"datasets.{name}.root is {root}, where the demo is rendered, but demo is null")
             # The renderer would write into the user's own data.
-            if self.demo is not None and not root.is_relative_to(DEMO_ROOT):
+            if self.demo is not None and row.sheets and not root.is_relative_to(DEMO_ROOT):
                 raise ValueError(
                     f"demo is set, but datasets.{name}.root is {root}, outside {DEMO_ROOT}; set demo to null"
                 )
@@ -91,7 +111,7 @@ class RunSettings(Settings):
     @model_validator(mode="after")
     def _mesh_networks_have_their_hand(self) -> "RunSettings":
         backend = self.hold.hand.estimation.backend
-        if backend in ("metro", "handoccnet") and self.mano is None:
+        if NETWORKS[backend].needs_mano and self.mano is None:
             raise ValueError(
                 f"hold.hand.estimation.backend is {backend}, which gives the mesh of the MANO hand, but mano is null; "
                 "set it to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, from https://mano.is.tue.mpg.de"

@@ -1,4 +1,4 @@
-"""Video sequences of a hand and an object: where each comes from, how much of it is used, and the demo's sizes."""
+"""Videos of a hand and an object: where each comes from, how much of it is used, and its masks."""
 
 from typing import Literal
 
@@ -6,20 +6,151 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from handloom.runtime.config.base import Settings
 
+Entity = Literal["object", "right", "left"]
+
+
+class Prompt(Settings):
+    """One click, box or outline on one frame that says which thing an entity is."""
+
+    click: tuple[float, float] | None = Field(None, description="Column and row of a pixel on it.")
+    box: tuple[float, float, float, float] | None = Field(
+        None, description="Left, top, right and bottom of a box around it, in pixels."
+    )
+    outline: tuple[tuple[float, float], ...] | None = Field(
+        None, min_length=3, description="Column and row of the corners of its outline, taken as it is."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Prompt":
+        if [self.click, self.box, self.outline].count(None) != 2:
+            raise ValueError("a prompt is a click, a box or an outline: give exactly one of them")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError(f"box {self.box} is not left < right and top < bottom")
+        return self
+
+
+class FramePrompts(Settings):
+    """What is marked on one of several frames; what has no mark is not seen on it."""
+
+    frame: int = Field(0, ge=0, description="Number of the marked frame, from 0; all parts should be seen well.")
+    object: Prompt | None = Field(None, description="The held object.")
+    right: Prompt | None = Field(None, description="The right hand, forearm included or not as the video shows it.")
+    left: Prompt | None = Field(None, description="The left hand.")
+
+    @property
+    def marked(self) -> dict[Entity, Prompt]:
+        """The things that have a mark."""
+        every: dict[Entity, Prompt | None] = {"object": self.object, "right": self.right, "left": self.left}
+        return {entity: prompt for entity, prompt in every.items() if prompt is not None}
+
+
+class Prompts(FramePrompts):
+    """What is marked, and on which frame."""
+
+    object: Prompt = Field(description="The held object.")
+
+    @model_validator(mode="after")
+    def _some_hand(self) -> "Prompts":
+        if self.right is None and self.left is None:
+            raise ValueError("neither hand is marked: give right or left a click, a box or an outline")
+        return self
+
+
+class MaskConvention(Settings):
+    """How mask images are to be read."""
+
+    convention: Literal["labels", "index", "colours", "entity_folders"] = Field(
+        "labels",
+        description="labels: one grey image of 0, 50, 150, 250 (HOLD's); index: one grey or palette image of small "
+        "numbers (DAVIS, SAM 2); colours: one RGB image; entity_folders: a folder of binary images per entity "
+        "(SAM-Track's, as HOLD asks for).",
+    )
+    index: dict[Entity, int] = Field(
+        {"right": 1, "object": 2}, description="index: the number of each entity; all others are background."
+    )
+    colours: dict[Entity, tuple[int, int, int]] = Field(
+        {"right": (128, 0, 0), "object": (0, 128, 0)},
+        description="colours: red, green, blue of each entity; the defaults are DAVIS's first two.",
+    )
+    entity_folders: dict[Entity, str] = Field(
+        {"object": "object/images_masks", "right": "right/images_masks"},
+        description="entity_folders: where each entity's binary images lie under `folder`.",
+    )
+
+
+class MaskFilesSettings(MaskConvention):
+    """Masks that lie in files, and by which convention."""
+
+    folder: str = Field(description="Folder of the mask images, or of the per-entity folders.")
+
+
+class PropagationSettings(Settings):
+    """Colour models carried from frame to frame along the optical flow."""
+
+    still_camera: bool = Field(
+        True,
+        description="Learn the background from what most frames share, where the camera stands still (that is found "
+        "out); false if hand or object rest at one place for most of the video.",
+    )
+
+
+class Sam2Settings(Settings):
+    """SAM 2, which the user installs: package sam2 and a checkpoint file."""
+
+    checkpoint: str = Field("", description="File of the weights, as sam2.1_hiera_small.pt.")
+    config: str = Field(
+        "configs/sam2.1/sam2.1_hiera_s.yaml", description="Name of the matching configuration inside the package."
+    )
+
+
+class MaskSettings(Settings):
+    """Masks of the held object and the hands."""
+
+    source: Literal["propagation", "sam2", "files", "dataset"] = Field(
+        "propagation",
+        description="propagation: from the prompts, with nothing to download; sam2: from the prompts; files: from "
+        "`files`; dataset: the sequence's own.",
+    )
+    prompts: Prompts | tuple[FramePrompts, ...] | None = Field(
+        None,
+        description="Marks for propagation and sam2: on one frame, or a list of frames; masks are then carried from "
+        "the nearest of them.",
+    )
+    files: MaskFilesSettings | None = Field(None, description="Where masks lie, for the source files.")
+    propagation: PropagationSettings = PropagationSettings()
+    sam2: Sam2Settings = Sam2Settings()
+    empty_fraction: float = Field(
+        0.3, ge=0, le=1, description="Stop when an entity's mask is empty in a larger share of the frames."
+    )
+
+    @model_validator(mode="after")
+    def _all_marked_somewhere(self) -> "MaskSettings":
+        frames = [prompts.frame for prompts in self.marks]
+        seen = {entity for prompts in self.marks for entity in prompts.marked}
+        if isinstance(self.prompts, tuple) and ("object" not in seen or len(seen) < 2):
+            raise ValueError("prompts: the object and a hand must each be marked on one of the frames at least")
+        if len(set(frames)) < len(frames):
+            raise ValueError(f"prompts: name a frame more than once, found {frames}; put its marks together")
+        return self
+
+    @property
+    def marks(self) -> tuple[FramePrompts, ...]:
+        """The marked frames, none without prompts."""
+        if self.prompts is None:
+            return ()
+        return self.prompts if isinstance(self.prompts, tuple) else (self.prompts,)
+
+
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
 DemoSequence = Literal["jug1", "carton1", "lamp1"]
 
 
-class SequenceSettings(Settings):
-    """One sequence: a right hand (or both) with one object before a static camera."""
+class FrameSettings(Settings):
+    """Which frames of a source are used, and how."""
 
     kind: SequenceKind = Field(
         description="ho3d: a sequence's folder in HO3D-v3; video: a file; frames: a folder of pictures; build: "
         "a folder as HOLD trains from."
-    )
-    path: str = Field(description="The file or folder.")
-    models: str | None = Field(
-        None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
     )
     first: int = Field(0, ge=0, description="Number of the first frame used, counted from 0.")
     every: int = Field(1, ge=1, description="Use every so manieth frame.")
@@ -33,18 +164,28 @@ class SequenceSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _camera_is_not_given_twice(self) -> "SequenceSettings":
+    def _camera_is_not_given_twice(self) -> "FrameSettings":
         if self.camera_px is not None and self.kind not in ("video", "frames"):
             raise ValueError(f"camera_px is set, but a sequence of kind {self.kind} brings its own camera; remove it")
         return self
 
     @model_validator(mode="after")
-    def _build_folders_are_taken_whole(self) -> "SequenceSettings":
+    def _build_folders_are_taken_whole(self) -> "FrameSettings":
         fields = type(self).model_fields
         changed = [name for name in ("first", "every", "most") if getattr(self, name) != fields[name].default]
         if self.kind == "build" and changed:
             raise ValueError(f"{', '.join(changed)} set, but a build folder is trained on as a whole; remove it")
         return self
+
+
+class SequenceSettings(FrameSettings):
+    """One sequence: a right hand (or both) with one object before a static camera, and where its masks come from."""
+
+    path: str = Field(description="The file or folder.")
+    models: str | None = Field(
+        None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
+    )
+    masks: MaskSettings = Field(MaskSettings(source="dataset"), description="Masks of the held object and the hands.")
 
 
 class DemoSequencesSettings(Settings):

@@ -1,0 +1,255 @@
+"""The stage that adapts a network to a pair of cameras, by any method, and its resumable loop.
+
+A method's module has `adapt = adaptation_stage(make, ...)`; the rule names that, so that the digest of its code holds
+this method and no other.
+"""
+
+import csv
+import io
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handloom.adaptation.camera_rotation import ROTATION_PAIRS, chosen_pairs, estimate_rotation, read_rotation
+from handloom.adaptation.diagnostics import Curves, PairLabels
+from handloom.adaptation.learner import Learner, Poses
+from handloom.adaptation.method import Method, Surroundings
+from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.adaptation.pairs import PairCrops
+from handloom.adaptation.source_samples import SourceSamples
+from handloom.datasets.views import HandCrops, pair_rows
+from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.base import Fidelity, Settings
+from handloom.runtime.devices import chosen_precision, computing_on
+from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_text
+from handloom.runtime.progress import progress
+from handloom.runtime.seeds import torch_generator
+
+
+class NoOptions(Settings):
+    """Of a method that has no settings of its own."""
+
+
+Make = Callable[[Surroundings], Method]
+MakeWithLabels = Callable[[Surroundings, PairLabels], Method]
+MakeLearner = Callable[[AdaptationSettings, Fidelity], Learner]
+
+
+def adaptation_stage(
+    make_learner: MakeLearner,
+    make: Make | None = None,
+    options_type: type[Settings] = NoOptions,
+    *,
+    with_labels: MakeWithLabels | None = None,
+) -> Callable[..., None]:
+    """The stage `adapt` of a method that `make` makes of a source network and unlabelled pairs.
+
+    `with_labels` makes it of labelled ones: always where there is no `make`, else in faithful mode, as released.
+    """
+
+    default_options = options_type()
+
+    def adapt(
+        crops: tuple[Path, Path],
+        source: Path,
+        rotations: Path,
+        network: Path,
+        predictions: Path,
+        history: Path,
+        *,
+        pair: str,
+        variant: str,
+        seed: int,
+        work: Path,
+        adaptation: AdaptationSettings,
+        fidelity: Fidelity,
+        ray_share: float,
+        turned_poses: bool = False,
+        start: str = "single",
+        options: options_type = default_options,  # type: ignore[valid-type]  # known when a method is imported
+        budget: str = "standard",
+        labels: Sequence[Path] = (),
+        samples: Sequence[Path] = (),
+        checkpoint_seconds: int = 20,
+        device: str = "cpu",
+        threads: int | None = None,
+        code: str = "",
+    ) -> None:
+        """Stage: adapt the source network to a camera pair; write its weights, its poses of all pairs and the curves.
+
+        Labels are for the curves only, unless the method says otherwise; nothing is selected by any score. Goes on from
+        the newest checkpoint under `work`, if a job with the same settings, inputs and code was killed, and then ends
+        bit-equal on the CPU. Raises InputError for views without a common hand, an unfit source, a missing rotation,
+        and losses that are not finite.
+        """
+        adaptation = adaptation.model_copy(update={"precision": chosen_precision(adaptation.precision, device)})
+        views = HandCrops.load(crops[0]), HandCrops.load(crops[1])
+        rows = pair_rows(*views)
+        chosen = chosen_pairs(len(rows[0]), adaptation)
+        start_12 = read_rotation(rotations, pair, start)
+        # How many pairs the curves show changes nothing of what comes out.
+        deciding = adaptation.model_dump(mode="json", exclude={"diagnostic_pairs"})
+        identity = (deciding, options, budget, variant, fidelity, pair, seed, code, start_12.tolist(), ray_share)
+        folder = CheckpointFolder(work, fingerprint(*identity, turned_poses, *crops, source, *samples))
+        with computing_on(device, threads):
+            learner = make_learner(adaptation, fidelity)
+            loaded: Any = learner.load(source).to(device)
+            pairs = PairCrops.of(views, (rows[0][chosen], rows[1][chosen]), ray_share, turned=turned_poses)
+            generator = torch_generator(seed, "s2dhand", pair)  # one order of pairs for all methods
+            surroundings = Surroundings(
+                network=loaded,
+                learner=learner,
+                pairs=pairs,
+                start_12=start_12,
+                settings=adaptation,
+                options=options,
+                updates_per_epoch=-(-len(pairs) // adaptation.batch_size),
+                fidelity=fidelity,
+                budget=budget,
+                seed=seed,
+                generator=generator,
+                device=device,
+                source=SourceSamples(samples, loaded.settings, root_joint=learner.root_joint, seed=seed, device=device)
+                if samples
+                else None,
+            )
+            known = PairLabels.of(labels, (rows[0][chosen], rows[1][chosen])) if labels else None
+            method = _made(make, with_labels, surroundings, known)
+            curves = None if known is None else Curves(known, learner.root_joint, adaptation.diagnostic_pairs, start_12)
+            job = Job(method, curves)
+            run_epochs(job, folder, checkpoint_seconds, f"adapt {pair} {variant}")
+            adapted = method.adapted()
+            learner.save(network, adapted, seed=seed, code=code)
+            every = PairCrops.of(views, rows, ray_share, turned=turned_poses)
+            found = [
+                learner.poses(adapted, *view, device) for view in zip(every.image_u8, every.axes_from_crop, strict=True)
+            ]
+        rotation_12, own_12 = method.rotation_at_test(), None
+        if rotation_12 is None:
+            rotation_12, own_12 = start_12, own_rotation(found, every, adaptation, learner.root_joint).numpy()
+        PairPredictions(
+            pair=pair,
+            variant=variant,
+            seed=seed,
+            root_joint=learner.root_joint,
+            metric=learner.metric,
+            fidelity=fidelity,
+            rows=np.stack(rows, 1),
+            joints=torch.stack([each.joints for each in found], 1).numpy(),
+            confidence=torch.stack([each.confidence for each in found], 1).numpy(),
+            rotation_12=rotation_12.numpy(),
+            own_rotation_12=own_12,
+        ).save(predictions, seed=seed, code=code)
+        write_history(history, job.history)
+        folder.remove()
+
+    return adapt
+
+
+def _made(
+    make: Make | None, with_labels: MakeWithLabels | None, surroundings: Surroundings, known: PairLabels | None
+) -> Method:
+    if with_labels is not None and (make is None or surroundings.fidelity == "faithful"):
+        if known is None:
+            raise InputError(
+                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair has none; "
+                "choose another method, or fidelity: fixed"
+            )
+        print("annotations enter this adaptation, not only its curves", file=sys.stderr)
+        return with_labels(surroundings, known)
+    if make is None:
+        raise ValueError("adaptation_stage: a method needs one of its two makers")
+    return make(surroundings)
+
+
+def own_rotation(found: Sequence[Poses], pairs: PairCrops, settings: AdaptationSettings, root_joint: int) -> Tensor:
+    """R between two views as R(0) is estimated, from the poses that this network itself predicts."""
+    first = slice(ROTATION_PAIRS)
+    return estimate_rotation(
+        found[0].at(first),
+        found[1].at(first),
+        root_joint=root_joint,
+        fidelity="fixed",
+        turns=None if pairs.turned else pairs.ray_turns[:, first],
+    ).rotation_12
+
+
+class Job:
+    """A method at work on one camera pair, between epochs."""
+
+    def __init__(self, method: Method, curves: Curves | None) -> None:
+        self.method, self.curves, self.epoch = method, curves, 0
+        self.history: list[dict[str, float]] = [{"epoch": 0.0, **self._figures()}]
+
+    def run_epoch(self) -> None:
+        """One pass over all pairs in a new order; raises InputError when losses are not finite any more."""
+        method, surroundings = self.method, self.method.surroundings
+        method.start_epoch(self.epoch)
+        order = torch.randperm(len(surroundings.pairs), generator=surroundings.generator)
+        batches = order.split(surroundings.settings.batch_size)
+        losses: dict[str, list[Tensor]] = defaultdict(list)
+        for number, rows in enumerate(batches):
+            batch = surroundings.pairs.batch(rows, surroundings.device)
+            for name, value in method.step(batch, self.epoch * len(batches) + number).items():
+                losses[name].append(len(rows) * value.detach().double())
+        figures = method.end_epoch()
+        self.epoch += 1
+        means = {f"{name}_loss": float(torch.stack(values).sum()) / len(order) for name, values in losses.items()}
+        if not np.isfinite(list(means.values())).all():
+            raise InputError(f"epoch {self.epoch}: losses {means} are not finite; lower the method's learning rate")
+        self.history.append({"epoch": float(self.epoch), **self._figures(), **means, **figures})
+        told = ", ".join(f"{name} {value:.4g}" for name, value in self.history[-1].items())
+        print(told, file=sys.stderr, flush=True)
+
+    def _figures(self) -> dict[str, float]:
+        measured = {} if self.curves is None else self.curves.of(self.method)
+        return {**measured, **self.method.distances()}
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        return {
+            "epoch": self.epoch,
+            "method": self.method.state(),
+            "generator": self.method.surroundings.generator.get_state(),
+            "history": self.history,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.method.restore(state["method"])
+        self.method.surroundings.generator.set_state(state["generator"])
+
+
+def run_epochs(job: Job, folder: CheckpointFolder, checkpoint_seconds: int, label: str) -> None:
+    """Run a job to its last epoch, from its newest checkpoint if there is one; no epoch is chosen by any score."""
+    epochs = job.method.surroundings.settings.epochs
+    saved = folder.load()
+    if saved is not None:
+        job.restore(saved)
+        print(f"going on at epoch {job.epoch}", file=sys.stderr)
+    last_save = time.monotonic()
+    for _ in progress(range(job.epoch, epochs), label):
+        job.run_epoch()
+        if time.monotonic() - last_save >= checkpoint_seconds and job.epoch < epochs:
+            folder.save(job.epoch, job.state())
+            last_save = time.monotonic()
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write the curves as CSV, one row an epoch; the first row, before any training, lacks the losses."""
+    columns = list(dict.fromkeys(name for row in reversed(history) for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
+    write_text(path, text.getvalue())

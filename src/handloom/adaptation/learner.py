@@ -1,0 +1,85 @@
+"""What S2DHand asks of a network, whichever it is: its poses, and its loss for poses that it is taught."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from handloom.adaptation.student_augmentation import StudentAugmentation
+
+_AT_ONCE = 64
+
+
+class Asked(NamedTuple):
+    """What a network says of some crops, in the crops' axes."""
+
+    joints: Float[Tensor, "crops 21 3"]
+    confidence: Float[Tensor, "crops 21"]
+    kept: Tensor
+    """What it is taught to keep, since no label speaks of it: heat maps, or key points."""
+
+
+class Poses(NamedTuple):
+    """Poses of some hands, left ones un-mirrored, and their confidence; on the CPU."""
+
+    joints: Float[Tensor, "hands 21 3"]
+    confidence: Float[Tensor, "hands 21"]
+
+    def at(self, rows: Int[Tensor, " some"] | slice) -> "Poses":
+        """Some of the hands."""
+        return Poses(self.joints[rows], self.confidence[rows])
+
+
+class Learner(ABC):
+    """One kind of network: how it sees crops, answers and is taught."""
+
+    root_joint: int
+    """The joint that its poses are relative to."""
+    metric: ClassVar[bool]
+    """Whether its joints are in metres; in bones 0-9 otherwise."""
+
+    @abstractmethod
+    def load(self, path: Path, source: Path | None = None) -> nn.Module:
+        """The network of a file, in evaluation mode; an adapted one's structure may have to come from its source."""
+
+    @abstractmethod
+    def save(self, path: Path, network: Any, *, seed: int | None, code: str) -> None:
+        """Write an adapted network's weights."""
+
+    @abstractmethod
+    def ask(self, network: nn.Module, image_u8: UInt8[Tensor, "crops px px channels"]) -> Asked:
+        """The network's answer to crops, without gradient."""
+
+    @abstractmethod
+    def losses(
+        self,
+        network: nn.Module,
+        image_u8: UInt8[Tensor, "crops px px channels"],
+        asked: Asked,
+        taught: Float[Tensor, "crops 21 3"],
+        augmentation: StudentAugmentation | None,
+        generator: torch.Generator,
+        veil: Float[Tensor, "crops 21"] | None = None,
+    ) -> dict[str, Tensor]:
+        """The loss `total` and its terms for crops whose poses, in the crops' axes, should be `taught`.
+
+        `veil` is what the released code leaves out of the heat maps' loss, by annotations: faithful mode only.
+        """
+
+    def poses(
+        self,
+        network: nn.Module,
+        image_u8: UInt8[Tensor, "hands px px channels"],
+        axes_from_crop: Float[Tensor, "hands 3 3"],
+        device: str,
+    ) -> Poses:
+        """The network's poses of some crops, along the axes that these are brought to."""
+        asked = [self.ask(network, some.to(device)) for some in image_u8.split(_AT_ONCE)]
+        if not asked:
+            return Poses(torch.zeros(0, 21, 3), torch.zeros(0, 21))
+        joints = torch.cat([each.joints.cpu() for each in asked])
+        axes = axes_from_crop.to(joints)
+        return Poses(joints @ axes.mT, torch.cat([each.confidence.cpu() for each in asked]))

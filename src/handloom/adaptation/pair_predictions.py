@@ -1,0 +1,85 @@
+"""What is scored and drawn: the source network's poses of all hands, and an adapted one's of the pairs of two cameras.
+
+Only arrays, so that the jobs that read them need not import torch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from handloom.runtime.artifacts import Artifact
+from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
+
+_NOT_ORTHOGONAL = 1e-3
+"""Rotations are written with more digits than this."""
+
+
+@dataclass(frozen=True)
+class PairPredictions(
+    Artifact,
+    kind="pair_predictions",
+    units="bone 0-9",
+    frame="camera",
+    joint_order="SNAP",
+    may_be_nan=("joints", "confidence", "rotation_12", "own_rotation_12"),  # of a network that diverged
+):
+    """Poses of the pairs of two cameras in network units and the true camera frames, left hands un-mirrored."""
+
+    pair: str  # 1-based camera numbers, as in `1-3`
+    variant: str  # source, source_rays, s2dhand, s2dhand_sync, or method/budget
+    seed: int | None  # None for the source network
+    root_joint: int
+    rows: Int[np.ndarray, "pairs 2"]  # rows of the two cameras' samples
+    joints: Float[np.ndarray, "pairs 2 21 3"]
+    rotation_12: Float[np.ndarray, "3 3"]  # what Dual-M merges the views with
+    metric: bool = False
+    """Whether joints are in metres, and not in bones 0-9."""
+    fidelity: str | None = None
+    confidence: Float[np.ndarray, "pairs 2 21"] | None = None
+    own_rotation_12: Float[np.ndarray, "3 3"] | None = None
+    """The rotation that these poses themselves show, another way to merge them; None where it is `rotation_12`."""
+
+
+@dataclass(frozen=True)
+class SourcePredictions(
+    Artifact,
+    kind="source_predictions",
+    units="bone 0-9 or m",
+    frame="camera",
+    joint_order="SNAP",
+    may_be_nan=("joints", "confidence"),  # of a network that diverged: told by who scores it
+):
+    """The poses of all cameras' hands, one camera after the other, left hands un-mirrored."""
+
+    camera: Int[np.ndarray, " hands"]
+    """Counted from 0, in the headset's order."""
+    joints: Float[np.ndarray, "hands 21 3"]
+    confidence: Float[np.ndarray, "hands 21"]
+    root_joint: int
+    turned: bool
+    """Whether the poses were turned by their viewing rays."""
+
+    def of_camera(self, camera: int) -> tuple[Float[np.ndarray, "hands 21 3"], Float[np.ndarray, "hands 21"]]:
+        """Joints and confidence of a camera's hands."""
+        own = self.camera == camera
+        return self.joints[own], self.confidence[own]
+
+
+def first_rotation(path: Path, pair: str, kind: str) -> Float[np.ndarray, "3 3"]:
+    """A pair's R(0) in float64; raises InputError when the file lacks it or it is no rotation."""
+    try:
+        rotation = np.array(read_json(path)["estimates"][pair][kind], dtype=np.float64).reshape(3, 3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: has no {kind} 3x3 rotation of pair {pair} ({error}); run the rule that makes it again"
+        ) from error
+    error_norm = np.abs(rotation.T @ rotation - np.eye(3)).max()
+    if not (error_norm < _NOT_ORTHOGONAL and np.linalg.det(rotation) > 0):
+        raise InputError(
+            f"{path}: the {kind} rotation of pair {pair} is not a rotation (orthogonal up to {error_norm:.2g}); run "
+            "the rule that makes it again"
+        )
+    return rotation

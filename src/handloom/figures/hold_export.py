@@ -1,0 +1,194 @@
+"""A reconstructed sequence in files that other software reads: GLB, PLY, npz, JSON, and a page with an orbitable view.
+
+Everything is in metres. `object.*` is in the object's own frame; `hand.*` and `scene.glb` are of one frame. PLY files
+keep the OpenCV camera's axes (x right, y down, z forward); GLB files are y up by their standard. Poses are OpenCV's:
+x_cam = R x_object + t.
+
+The page is one file that needs no network; its viewer is a small WebGL script (`handloom/data/mesh_viewer.js`).
+Vertices are stored as 16-bit steps (within a hundredth of a millimetre for a mesh of a metre), poses in float32,
+photographs as small JPEGs; all in base64.
+"""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from handloom.figures.gltf import coloured_mesh, write_glb
+from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
+from handloom.figures.mesh_picture import PaintedMesh
+from handloom.runtime.artifacts import Artifact
+from handloom.runtime.files import atomic_path, write_json, write_text
+
+_SCRIPT = "mesh_viewer.js"
+_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 320, 72  # small, as one page holds all frames
+_STYLE = """
+body { font-family: system-ui, sans-serif; margin: 1.5em; color: #222; max-width: 80em; }
+.views { display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start; }
+canvas { flex: 2 1 30em; min-width: 20em; border: 1px solid #ccc; touch-action: none; cursor: grab; }
+img { flex: 1 1 16em; max-width: 26em; border: 1px solid #ccc; }
+.controls { display: flex; flex-wrap: wrap; gap: 1em; align-items: center; margin: .8em 0; }
+input[type=range] { flex: 1 1 20em; }
+p { color: #555; }
+"""
+
+
+@dataclass(frozen=True)
+class ExportedPoses(
+    Artifact,
+    kind="hold_poses",
+    units="m",
+    frame="camera (OpenCV)",
+    joint_order="SNAP",
+    may_be_nan=("cam_from_object", "hand_joints_cam_m"),
+):
+    """Where the object and the hand's joints are in every frame; NaN in one that was not reconstructed."""
+
+    names: np.ndarray
+    intrinsics: Float[np.ndarray, "3 3"]
+    cam_from_object: Float[np.ndarray, "frames 4 4"]
+    hand_joints_cam_m: Float[np.ndarray, "frames 21 3"]
+
+
+def export_hold(
+    predictions: Path,
+    frames: Path,
+    frames_json: Path,
+    object_glb: Path,
+    object_ply: Path,
+    hand_glb: Path,
+    hand_ply: Path,
+    scene_glb: Path,
+    poses_npz: Path,
+    poses_json: Path,
+    page: Path,
+    *,
+    sequence: str,
+    code: str = "",
+) -> None:
+    """Stage: write the coloured meshes, the poses and the page of a sequence.
+
+    Inputs are as `read_hold_sequence` takes them; the hand is that of the middle usable frame.
+    """
+    found = read_hold_sequence(predictions, frames, frames_json)
+    shown = found.usable[len(found.usable) // 2]
+    thing = PaintedMesh(found.object_vertices_m, found.object_faces, found.object_colours)
+    hand = found.hand(shown)
+    for name, mesh, glb, ply in (("object", thing, object_glb, object_ply), ("hand", hand, hand_glb, hand_ply)):
+        write_glb(glb, {name: mesh})
+        with atomic_path(ply) as temporary:
+            coloured_mesh(mesh).export(str(temporary), file_type="ply")
+    write_glb(scene_glb, {"object": found.painted_object(shown), "hand": hand})
+    poses = ExportedPoses(found.names, found.intrinsics, found.cam_from_object, found.hand_joints_cam_m)
+    poses.save(poses_npz, code=code)
+    write_json(poses_json, poses_as_text(found, found.names[shown]))
+    write_text(page, page_text(found, sequence))
+
+
+def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
+    """Poses as JSON values with all that is needed to read them; None for what was not reconstructed."""
+    usable = set(found.usable)
+
+    def known(values: np.ndarray) -> list[Any]:
+        """Per frame the values, None where it was not reconstructed."""
+        return [
+            each.tolist() if frame in usable and np.isfinite(each).all() else None for frame, each in enumerate(values)
+        ]
+
+    frames = zip(found.names.tolist(), known(found.cam_from_object), known(found.hand_joints_cam_m), strict=True)
+    return {
+        "units": "m",
+        "frame": "OpenCV camera: x right, y down, z forward; x_cam = R x_object + t",
+        "joint_order": "SNAP: wrist, then thumb, index, middle, ring, pinky from base to tip",
+        "intrinsics": found.intrinsics.tolist(),
+        "meshes_are_of": shown,
+        "frames": [
+            {"name": name, "cam_from_object": pose, "hand_joints_cam_m": joints} for name, pose, joints in frames
+        ],
+    }
+
+
+def page_text(found: HoldSequence, title: str) -> str:
+    """The page as HTML; frames without hand or object are left out."""
+    scene = scene_data(found)
+    script = resources.files("handloom.data").joinpath(_SCRIPT).read_text(encoding="utf-8")
+    switches = "".join(
+        f'<label><input type="checkbox" id="show-{mesh["name"]}" checked> {mesh["name"]}</label>'
+        for mesh in scene["meshes"]
+    )
+    width, height = scene["size_px"]
+    left_out = len(found.names) - len(found.usable)
+    note = f" {left_out} frames could not be reconstructed and are left out." if left_out else ""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>HOLD: {escape(title)}</title>\n'
+        f"<style>{_STYLE}canvas {{ aspect-ratio: {width} / {height}; }}</style></head>\n<body>\n"
+        f"<h1>HOLD: {escape(title)}</h1>\n"
+        f"<p>Drag to turn, shift-drag to move, scroll to zoom.{note} "
+        '<span id="message"></span></p>\n<div class="views"><canvas id="view"></canvas>'
+        '<img id="photo" alt="photograph of the frame"></div>\n'
+        '<div class="controls"><button id="play">Play</button><button id="reset">Camera\'s view</button>'
+        f'<input type="range" id="frame" min="0" value="0" aria-label="frame"><span id="name"></span>{switches}</div>\n'
+        # "</" would end the element early.
+        f'<script type="application/json" id="scene">{json.dumps(scene).replace("</", "<" + chr(92) + "/")}</script>\n'
+        f"<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def scene_data(found: HoldSequence) -> dict[str, Any]:
+    """What the viewer's script reads."""
+    usable = found.usable
+    photos = [found.picture(frame) for frame in usable]
+    height, width = photos[0].shape[:2]
+    poses = found.cam_from_object[usable][:, :3].astype("<f4")
+    middle = usable[len(usable) // 2]
+    centre = np.concatenate([found.object_cam_m(middle), found.hand_vertices_cam_m[middle]]).mean(0)
+    focal = found.intrinsics[[0, 1], [0, 1]] * 2 / np.array([width, height])
+    return {
+        "names": [found.names[frame] for frame in usable],
+        "photos": [_photo(photo) for photo in photos],
+        "size_px": [width, height],
+        "focal": focal.tolist(),
+        "centre": centre.tolist(),
+        "meshes": [
+            _mesh("object", found.painted_object(middle), found.object_vertices_m[None]) | {"poses": _text(poses)},
+            _mesh("hand", found.hand(middle), found.hand_vertices_cam_m[usable]),
+        ],
+    }
+
+
+def _mesh(name: str, painted: PaintedMesh, vertices_m: Float[np.ndarray, "shapes vertices 3"]) -> dict[str, Any]:
+    """A mesh in one or several shapes as the script reads it: v = step * steps + centre."""
+    low, high = vertices_m.min((0, 1)), vertices_m.max((0, 1))
+    centre = (low + high) / 2
+    step = max(float((high - low).max()) / 2 / 32767, 1e-9)
+    steps = np.rint((vertices_m - centre) / step).clip(-32767, 32767)
+    return {
+        "name": name,
+        "count": vertices_m.shape[1],
+        "steps": _text(steps.astype("<i2")),
+        "step": step,
+        "centre": centre.tolist(),
+        "faces": _text(painted.faces.astype("<u4")),
+        "colours": _text(painted.colours_u8),
+        "poses": None,
+    }
+
+
+def _text(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _photo(image_u8: UInt8[np.ndarray, "height width 3"]) -> str:
+    image = Image.fromarray(image_u8)
+    image.thumbnail((_PHOTO_WIDTH_PX, _PHOTO_WIDTH_PX))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_PHOTO_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

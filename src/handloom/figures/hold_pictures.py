@@ -1,0 +1,130 @@
+"""A reconstructed sequence to look at: a contact sheet, a turntable, and a video over the frames, all headless."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+from matplotlib.gridspec import GridSpec
+
+from handloom.datasets.frames import Picture, read_frames
+from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
+from handloom.figures.mesh_picture import PaintedMesh, framed_camera, laid_over, take_picture, turned_about
+from handloom.figures.style import drawn, heading, hide_frame
+from handloom.figures.video_file import median_rate, write_video
+from handloom.runtime.images import evenly_spread
+
+COLUMNS = ("input", "overlay", "from the side", "from behind", "object alone")
+_SIDE_RAD, _BEHIND_RAD = np.pi / 2, np.pi
+_CELL_IN, _TITLE_IN, _SHEET_ROWS = 2.0, 0.6, 6
+TURN_PICTURES, _TURN_SECONDS = 48, 4.0
+_TURNTABLE_PX, _OVERLAY_HEIGHT_PX = 240, 240
+"""Sides of the videos' panels: a report holds several of them."""
+
+
+def draw_hold_overlay(
+    predictions: Path, frames: Path, frames_json: Path, picture: Path, *, sequence: str, rows: int = _SHEET_ROWS
+) -> None:
+    """Stage: draw frames spread evenly over the sequence, one a row; files as `read_hold_sequence` takes them.
+
+    The last column turns the object, in the colours of the photographs, once around over the rows.
+    """
+    found = read_hold_sequence(predictions, frames, frames_json)
+    shown = [found.usable[place] for place in evenly_spread(len(found.usable), rows)]
+    height, width = found.picture(shown[0]).shape[:2]
+    height_in = _CELL_IN * height / width * len(shown) + _TITLE_IN
+    with drawn(picture, _CELL_IN * len(COLUMNS) + 0.7, height_in) as figure:
+        sides = {"left": 0.06, "right": 0.995, "top": 1 - 0.5 / height_in, "bottom": 0.02 / height_in}
+        grid = GridSpec(len(shown), len(COLUMNS), figure=figure, **sides, wspace=0.02, hspace=0.02)
+        for row, frame in enumerate(shown):
+            for column, image in enumerate(cells(found, frame, 2 * np.pi * row / len(shown))):
+                axes = figure.add_subplot(grid[row, column])
+                axes.imshow(image)
+                hide_frame(axes)
+                if row == 0:
+                    axes.set_title(COLUMNS[column], pad=3)
+                if column == 0:
+                    axes.set_ylabel(found.names[frame], fontsize=7.5)
+        heading(figure, f"HOLD, {sequence}: {len(found.usable)} of {len(found.names)} frames reconstructed")
+
+
+def cells(found: HoldSequence, frame: int, turn_rad: float) -> list[Picture]:
+    """The pictures of one row of the sheet, all of the photograph's size."""
+    image, meshes = found.picture(frame), found.meshes(frame)
+    height, width = image.shape[:2]
+    overlay = laid_over(image, take_picture(meshes, found.intrinsics, height, width))
+    around = [_from_side(meshes, angle, height, width) for angle in (_SIDE_RAD, _BEHIND_RAD)]
+    return [image, overlay, *around, _from_side([found.painted_object(frame)], turn_rad, height, width)]
+
+
+def _from_side(meshes: list[PaintedMesh], angle_rad: float, height: int, width: int) -> Picture:
+    """The meshes turned about their common centre, framed by a camera of their own."""
+    centre = np.concatenate([mesh.vertices_m for mesh in meshes]).mean(0)
+    turned = [mesh.turned(centre, angle_rad) for mesh in meshes]
+    points = np.concatenate([mesh.vertices_m for mesh in turned])
+    return take_picture(turned, framed_camera(points, height, width), height, width).rgb_u8
+
+
+def write_hold_videos(predictions: Path, frames: Path, frames_json: Path, turntable: Path, overlay: Path) -> None:
+    """Stage: two MP4 files; inputs are as `read_hold_sequence` takes them.
+
+    `turntable`: hand and object of the middle reconstructed frame turn once about the vertical, and beside them the
+    object alone in the photographs' colours. `overlay`: per frame the photograph, the reconstruction over it, and the
+    same from the side, as fast as the frames were taken; a varying rate is played at its median.
+    """
+    found = read_hold_sequence(predictions, frames, frames_json)
+    write_video(turntable, turning(found), frames_per_second=TURN_PICTURES / _TURN_SECONDS)
+    listed = read_frames(frames, frames_json)
+    shown = set(found.names)
+    times_s = [time for name, time in zip(listed.names, listed.times_s, strict=True) if name in shown]
+    write_video(overlay, overlaid(found), frames_per_second=median_rate(np.array(times_s)))
+
+
+def turning(found: HoldSequence, pictures: int = TURN_PICTURES, side_px: int = _TURNTABLE_PX) -> Iterator[Picture]:
+    """The turntable's pictures, 360 degrees in equal steps; the camera keeps still and sees all of them."""
+    frame = found.usable[len(found.usable) // 2]
+    thing, hand = found.painted_object(frame), found.hand(frame)
+    angles_rad = 2 * np.pi * np.arange(pictures) / pictures
+    panels = [_turned(meshes, angles_rad, side_px) for meshes in ([thing, hand], [thing])]
+    for pair in zip(*panels, strict=True):
+        yield np.concatenate(pair, axis=1)
+
+
+def _turned(meshes: list[PaintedMesh], angles_rad: Float[np.ndarray, " pictures"], side_px: int) -> Iterator[Picture]:
+    points, centre = _extent(meshes)
+    every = np.concatenate([turned_about(points, centre, angle) for angle in angles_rad])
+    camera = framed_camera(every, side_px, side_px, margin=0.05)
+    for angle in angles_rad:
+        yield take_picture([mesh.turned(centre, angle) for mesh in meshes], camera, side_px, side_px).rgb_u8
+
+
+def overlaid(found: HoldSequence, height_px: int = _OVERLAY_HEIGHT_PX) -> Iterator[Picture]:
+    """Every frame's three pictures side by side; one that was not reconstructed says so."""
+    full_height, full_width = found.picture(0).shape[:2]
+    scale = min(1.0, height_px / full_height)
+    # Videos need even sides.
+    height, width = (2 * max(1, round(scale * side / 2)) for side in (full_height, full_width))
+    usable = set(found.usable)
+    points, centre = _extent([mesh for frame in found.usable for mesh in found.meshes(frame)])
+    side_camera = framed_camera(turned_about(points, centre, _SIDE_RAD), height, width)
+    # The camera of the resized picture: pixel centres have whole coordinates.
+    x, y = width / full_width, height / full_height
+    intrinsics = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ found.intrinsics
+    for frame in range(len(found.names)):
+        image = cv2.resize(found.picture(frame), (width, height), interpolation=cv2.INTER_AREA)
+        if frame not in usable:
+            blank = np.full_like(image, 255)
+            cv2.putText(blank, "no reconstruction", (8, height // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1)
+            yield np.concatenate([image, image, blank], axis=1)
+            continue
+        meshes = found.meshes(frame)
+        over = laid_over(image, take_picture(meshes, intrinsics, height, width))
+        aside = [mesh.turned(centre, _SIDE_RAD) for mesh in meshes]
+        yield np.concatenate([image, over, take_picture(aside, side_camera, height, width).rgb_u8], axis=1)
+
+
+def _extent(meshes: list[PaintedMesh]) -> tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "3"]]:
+    """All points of some meshes, and the middle of the box around them."""
+    points = np.concatenate([mesh.vertices_m for mesh in meshes])
+    return points, (points.min(0) + points.max(0)) / 2

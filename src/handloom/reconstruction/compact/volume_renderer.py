@@ -1,0 +1,278 @@
+"""Volume rendering of hand and object together, rays in the OpenCV camera's frame.
+
+A ray is a direction with z = 1, so a depth along it is the depth in the image. A coarse look without derivatives finds
+where along it to evaluate the fields; then samples lie where the weight is. (The reference reaches the same by up to
+five rounds of bounding the opacity's error; a look-up in a voxel grid is cheap enough to see the whole ray at once.)
+Every node keeps its own sampling intervals when samples are merged: an empty gap between hand and object then belongs
+to nobody. Random numbers come from the CPU, the same everywhere.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from handloom.geometry.voxels import look_up
+from handloom.reconstruction.compact.fields import FieldValues, VoxelField
+from handloom.reconstruction.compact.posed_hands import PosedHands
+from handloom.reconstruction.laplace_density import laplace_density
+from handloom.reconstruction.memory_chunks import in_chunks
+from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, HAND, OBJECT
+from handloom.reconstruction.scene_poses import ScenePoses, frame_rows
+from handloom.runtime.config.fields import CompactSettings
+
+REACH_M, HAND_REACH_M = 0.015, 0.012
+"""Rays farther than this from the object, or the hand, are empty space."""
+NEAREST_M = 0.05
+"""Nothing is nearer to the camera."""
+_UNIFORM_SHARE = 0.05
+"""Of the samples, spread evenly along the ray: what the coarse look has missed may still be found."""
+
+
+class FieldSamples(NamedTuple):
+    """One node's samples on the rays that may hit it."""
+
+    ray: Int[Tensor, " hit"]
+    depth: Float[Tensor, "hit samples"]
+    optical: Float[Tensor, "hit samples"]
+    """sigma delta: the optical thickness of each sample's interval."""
+    colour: Float[Tensor, "hit samples 3"]
+    gradient: Float[Tensor, "hit samples 3"]
+    """Of the signed distance, metres per metre."""
+    distance_m: Float[Tensor, "hit samples"]
+
+
+class Rendered(NamedTuple):
+    """What the camera sees along each ray."""
+
+    colour: Float[Tensor, "rays 3"]
+    semantics: Float[Tensor, "rays 3"]
+    """Shares of background, object and hand; they sum to one."""
+    depth: Float[Tensor, " rays"]
+    """Mean depth of the foreground in metres, weighted by visibility; zero on empty rays."""
+    object: FieldSamples
+    hand: FieldSamples
+
+
+@dataclass
+class CompactScene:
+    """Poses and both fields; `hands` is a snapshot of the posed hands and made anew when they have moved."""
+
+    poses: ScenePoses
+    object_field: VoxelField
+    hand_field: VoxelField
+    hand_centre_m: Float[Tensor, "3"]
+    """Centre of the hand field's cube, in the rest frame of the hand."""
+    hand_radius_m: float
+    hands: PosedHands
+    settings: CompactSettings
+    chunks: int = 1
+    """In how many chunks fields are evaluated; more than one need less memory and more time, for the same result."""
+
+    def move_hands(self) -> None:
+        """Take the snapshot of the posed hands again."""
+        with torch.no_grad():
+            self.hands = PosedHands(self.poses.model, self.poses.hand().vertices_m)
+
+    def render(
+        self,
+        directions: Float[Tensor, "rays 3"],
+        frame: Int[Tensor, " rays"],
+        background: Float[Tensor, "rays 3"],
+        beta_m: float,
+        generator: torch.Generator | None = None,
+        object_is_given: Bool[Tensor, " rays"] | None = None,
+    ) -> Rendered:
+        """Colour, semantics and depth of rays; sampling is random with a generator, even without.
+
+        Rays on which the object is given show it, but carry no derivatives to its field and poses.
+        """
+        beta = torch.tensor(beta_m, device=directions.device)
+        thing = self._object_samples(directions, frame, beta, generator)
+        if object_is_given is not None:
+            thing = _without_derivatives(thing, object_is_given)
+        return composed((thing, self._hand_samples(directions, frame, beta, generator)), background)
+
+    def _object_samples(
+        self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
+    ) -> FieldSamples:
+        s, field = self.settings, self.object_field
+        radius_m = self.poses.object_radius_m
+        with torch.no_grad():
+            origin = self.poses.object_from_cam(torch.zeros_like(directions), frame)
+            step = self.poses.object_from_cam(directions, frame) - origin
+            near, far = interval_in_box(origin, step, 1.0)
+            near = near.clamp_min(NEAREST_M)
+            depth = stratified(near, far, s.coarse_samples, generator)
+            coarse = look_up(field.distance, (origin[:, None] + depth[..., None] * step[:, None]).view(-1, 3))
+            coarse = coarse.view(depth.shape)
+            ray = may_hit(coarse, REACH_M, near, far).nonzero()[:, 0]
+            length = torch.linalg.vector_norm(directions[ray], dim=-1)
+            depth = resampled(depth[ray], coarse[ray], beta, length, s.object_samples, generator)
+        volume = field.distances(radius_m)
+
+        def evaluated(points: Tensor, owner: Tensor) -> FieldValues:
+            return field.at(volume, self.poses.object_from_cam(points, owner), owner)
+
+        points = (depth[..., None] * directions[ray, None]).view(-1, 3)
+        owner = frame[ray, None].expand(depth.shape).reshape(-1)
+        return _node_samples(ray, depth, length, FieldValues(*in_chunks(evaluated, self.chunks, points, owner)), beta)
+
+    def _hand_samples(
+        self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
+    ) -> FieldSamples:
+        s, field, hands = self.settings, self.hand_field, self.hands
+        with torch.no_grad():
+            near, far = interval_in_sphere(hands.centre_m[frame], directions, hands.radius_m[frame] + REACH_M)
+            near = near.clamp_min(NEAREST_M)
+            ray = (far > near).nonzero()[:, 0]
+            near, far = near[ray], far[ray]
+            depth = stratified(near, far, s.hand_coarse_samples, generator)
+            points = (depth[..., None] * directions[ray, None]).view(-1, 3)
+            owner = frame[ray, None].expand(depth.shape).reshape(-1)
+            coarse = hands.distance_m(points, owner).view(depth.shape)
+            hit = may_hit(coarse, HAND_REACH_M, near, far).nonzero()[:, 0]
+            ray = ray[hit]
+            length = torch.linalg.vector_norm(directions[ray], dim=-1)
+            depth = resampled(depth[hit], coarse[hit], beta, length, s.hand_samples, generator)
+            points = (depth[..., None] * directions[ray, None]).view(-1, 3)
+            owner = frame[ray, None].expand(depth.shape).reshape(-1)
+            weights = hands.skinning_weights(hands.near(points, owner, s.hand_neighbours))
+        motions = self.poses.hand().posed_from_rest[..., :3, :].flatten(2)
+        volume = field.distances(self.hand_radius_m)
+
+        def evaluated(points: Tensor, owner: Tensor, weights: Tensor) -> FieldValues:
+            blended = (weights[:, None] @ frame_rows(motions, owner)).view(-1, 3, 4)
+            turn_inverse = torch.linalg.inv(blended[..., :3])
+            rest = (turn_inverse @ (points - blended[..., 3])[..., None])[..., 0]
+            return field.at(volume, (rest - self.hand_centre_m) / self.hand_radius_m, owner)
+
+        found = FieldValues(*in_chunks(evaluated, self.chunks, points, owner, weights))
+        return _node_samples(ray, depth, length, found, beta)
+
+
+def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues, beta: Tensor) -> FieldSamples:
+    middle = 0.5 * (depth[:, 1:] + depth[:, :-1])
+    edges = torch.cat(
+        [1.5 * depth[:, :1] - 0.5 * depth[:, 1:2], middle, 1.5 * depth[:, -1:] - 0.5 * depth[:, -2:-1]], -1
+    )
+    distance_m = found.distance_m.view(depth.shape)
+    density = laplace_density(distance_m, beta)
+    optical = density * (edges[:, 1:] - edges[:, :-1]) * length[:, None]
+    shape = (*depth.shape, 3)
+    return FieldSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape), distance_m)
+
+
+def _without_derivatives(node: FieldSamples, rays: Bool[Tensor, " rays"]) -> FieldSamples:
+    fixed = rays[node.ray, None]
+    optical = torch.where(fixed, node.optical.detach(), node.optical)
+    return node._replace(optical=optical, colour=torch.where(fixed[..., None], node.colour.detach(), node.colour))
+
+
+def composed(nodes: tuple[FieldSamples, FieldSamples], background: Float[Tensor, "rays 3"]) -> Rendered:
+    """Merge object and hand along the rays, nearest first: C = sum_i T_i alpha_i c_i + T_end c_background."""
+    rays = len(background)
+    depth, optical, colour, kind = [], [], [], []
+    for label, node in zip((OBJECT, HAND), nodes, strict=True):
+        samples = node.depth.shape[1]
+        depth.append(background.new_full((rays, samples), torch.inf).index_copy(0, node.ray, node.depth))
+        optical.append(background.new_zeros(rays, samples).index_copy(0, node.ray, node.optical))
+        colour.append(background.new_zeros(rays, samples, 3).index_copy(0, node.ray, node.colour))
+        kind.append(torch.full((samples,), label, device=background.device))
+    depths, order = torch.cat(depth, 1).sort(dim=1, stable=True)
+    thickness = torch.cat(optical, 1).gather(1, order)
+    behind = torch.cumsum(thickness, 1)
+    weight = torch.exp(thickness - behind) * -torch.expm1(-thickness)
+    clear = torch.exp(-behind[:, -1])
+    colours = torch.cat(colour, 1).gather(1, order[..., None].expand(-1, -1, 3))
+    is_hand = torch.cat(kind)[order] == HAND
+    hand = (weight * is_hand).sum(1)
+    semantics = background.new_zeros(rays, CLASS_COUNT)
+    semantics[:, BACKGROUND], semantics[:, OBJECT], semantics[:, HAND] = clear, weight.sum(1) - hand, hand
+    seen = weight.sum(1)
+    mean_depth = (weight * torch.where(depths.isfinite(), depths, 0.0)).sum(1) / seen.clamp_min(1e-6)
+    return Rendered(
+        colour=(weight[..., None] * colours).sum(1) + clear[:, None] * background,
+        semantics=semantics,
+        depth=mean_depth,
+        object=nodes[0],
+        hand=nodes[1],
+    )
+
+
+def interval_in_box(
+    origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], half_side: float
+) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]]:
+    """Entry and exit of rays into the cube [-half_side, half_side]^3, exit < entry where they miss it."""
+    inverse = 1.0 / torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+    low, high = (-half_side - origins) * inverse, (half_side - origins) * inverse
+    return torch.minimum(low, high).amax(-1), torch.maximum(low, high).amin(-1)
+
+
+def interval_in_sphere(
+    centres: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], radii: Float[Tensor, " rays"]
+) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]]:
+    """Entry and exit, in units of the direction's length, of rays from the origin; exit < entry where they miss."""
+    square = (directions**2).sum(-1)
+    middle = (centres * directions).sum(-1) / square
+    half_square = middle**2 - ((centres**2).sum(-1) - radii**2) / square
+    half = half_square.clamp_min(0).sqrt()
+    return middle - half, torch.where(half_square > 0, middle + half, middle - half - 1.0)
+
+
+def stratified(
+    near: Float[Tensor, " rays"], far: Float[Tensor, " rays"], count: int, generator: torch.Generator | None
+) -> Float[Tensor, "rays {count}"]:
+    """One depth in each of `count` equal parts of the interval: random, or the middle without a generator."""
+    place = 0.5 if generator is None else torch.rand(len(near), count, generator=generator).to(near.device)
+    share = (torch.arange(count, device=near.device) + place) / count
+    return near[:, None] + (far - near)[:, None] * share
+
+
+def ray_weights(
+    density: Float[Tensor, "rays samples"], steps_m: Float[Tensor, "rays samples"]
+) -> Float[Tensor, "rays samples"]:
+    """w_i = T_i (1 - exp(-sigma_i delta_i)), T_i = exp(-sum_{j<i} sigma_j delta_j)."""
+    optical = density * steps_m
+    before = torch.cumsum(optical, -1) - optical
+    return torch.exp(-before) * -torch.expm1(-optical)
+
+
+def resampled(
+    depths: Float[Tensor, "rays coarse"],
+    distance_m: Float[Tensor, "rays coarse"],
+    beta_m: Tensor,
+    metres_per_depth: Float[Tensor, " rays"],
+    count: int,
+    generator: torch.Generator | None,
+) -> Float[Tensor, "rays {count}"]:
+    """Sorted depths drawn from the coarse samples' rendering weights, a twentieth of the mass spread evenly.
+
+    Inverse transform of the piecewise constant weights; evenly spaced quantiles without a generator.
+    """
+    edges = torch.cat([depths[:, :1], 0.5 * (depths[:, 1:] + depths[:, :-1]), depths[:, -1:]], -1)
+    steps = (edges[:, 1:] - edges[:, :-1]).clamp_min(1e-9)
+    weights = ray_weights(laplace_density(distance_m, beta_m), steps * metres_per_depth[:, None])
+    mass = weights + _UNIFORM_SHARE / depths.shape[1]
+    cumulative = torch.cumsum(mass, -1)
+    cumulative = torch.cat([torch.zeros_like(cumulative[:, :1]), cumulative / cumulative[:, -1:]], -1)
+    place = torch.full((len(depths), count), 0.5, device=depths.device)
+    if generator is not None:
+        place = torch.rand(len(depths), count, generator=generator).to(depths.device)
+    quantile = (torch.arange(count, device=depths.device) + place) / count
+    part = (torch.searchsorted(cumulative.contiguous(), quantile.contiguous(), right=True) - 1).clamp(
+        0, depths.shape[1] - 1
+    )
+    low, high = cumulative.gather(1, part), cumulative.gather(1, part + 1)
+    share = (quantile - low) / (high - low).clamp_min(1e-9)
+    start, end = edges.gather(1, part), edges.gather(1, part + 1)
+    return start + share * (end - start)
+
+
+def may_hit(
+    distance_m: Float[Tensor, "rays coarse"], reach_m: float, near: Float[Tensor, " rays"], far: Float[Tensor, " rays"]
+) -> Bool[Tensor, " rays"]:
+    """Rays that come within `reach_m` of the surface: all others are empty space and skipped."""
+    return (far > near) & (distance_m.amin(-1) < reach_m)

@@ -1,0 +1,154 @@
+"""What phases of HOLD see of a sequence: its video in memory, what each pixel is, rays through pixels, first poses."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from handloom.datasets.masks import MASK_LABELS
+from handloom.geometry.camera import pixel_rays
+from handloom.hand.mano import HandModel
+from handloom.reconstruction.build_folder import read_build, read_pictures
+from handloom.reconstruction.scene_poses import ObjectCube, object_cube
+from handloom.reconstruction.tracks import SequencePoses
+from handloom.runtime.errors import InputError
+
+BACKGROUND, OBJECT, HAND = 0, 1, 2
+CLASS_COUNT = 3
+CLASS_OF_LABEL = dict(zip(MASK_LABELS, (BACKGROUND, OBJECT, HAND, HAND), strict=True))
+"""What a pixel shows, from the labels 0, 50, 150 and 250: right and left hand are both the hand that holds."""
+CUBE_MARGIN = 1.35
+"""Side of the object's cube over that of its SfM points' sphere: points rarely reach all of the object's ends."""
+
+
+class RayBatch(NamedTuple):
+    """Rays of several frames: directions with z = 1, and what the pixel shows."""
+
+    frame: Int[Tensor, " rays"]
+    directions: Float[Tensor, "rays 3"]
+    colour: Float[Tensor, "rays 3"]
+    kind: Int[Tensor, " rays"]
+    background: Float[Tensor, "rays 3"]
+    """What is seen where nothing is in front: the pixel itself if it shows background, else the plate."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """A whole video in memory, in the camera's pixels."""
+
+    image_u8: UInt8[Tensor, "frames rows columns 3"]
+    class_u8: UInt8[Tensor, "frames rows columns"]
+    intrinsics: Float[Tensor, "3 3"]
+    plate_u8: UInt8[Tensor, "rows columns 3"]
+    boxes: Int[Tensor, "3 frames 4"]
+    """Per class and frame first column, first row, last column, last row (inclusive); the whole image if absent."""
+
+    @classmethod
+    def of(
+        cls,
+        image_u8: UInt8[Tensor, "frames rows columns 3"],
+        class_u8: UInt8[Tensor, "frames rows columns"],
+        intrinsics: Float[Tensor, "3 3"],
+    ) -> "Observations":
+        """Raises InputError when the object or the hand is in no frame."""
+        for label, name in ((OBJECT, "object"), (HAND, "hand")):
+            if not bool((class_u8 == label).any()):
+                raise InputError(
+                    f"masks: no pixel of any of the {len(class_u8)} frames is labelled {name}; "
+                    "look at the masks' picture and correct the prompt or the label convention"
+                )
+        return cls(image_u8, class_u8, intrinsics, background_plate(image_u8, class_u8), label_boxes(class_u8))
+
+    def to(self, device: torch.device | str) -> "Observations":
+        """The same video on another device."""
+        return Observations(*(getattr(self, part.name).to(device) for part in fields(self)))
+
+    def rays(self, frame: Int[Tensor, " rays"], pixels: Int[Tensor, "rays 2"]) -> RayBatch:
+        """Rays through the centres of pixels (column, row)."""
+        column, row = pixels.unbind(-1)
+        colour = self.image_u8[frame, row, column].float() / 255
+        kind = self.class_u8[frame, row, column].long()
+        plate = self.plate_u8[row, column].float() / 255
+        background = torch.where((kind == BACKGROUND)[:, None], colour, plate)
+        return RayBatch(frame, self.directions(pixels), colour, kind, background)
+
+    def directions(self, pixels: Int[Tensor, "rays 2"]) -> Float[Tensor, "rays 3"]:
+        """K^-1 (u, v, 1): rays in the OpenCV camera's frame whose parameter is the depth."""
+        return pixel_rays(pixels.float(), self.intrinsics)
+
+    def draw(self, count: int, object_share: float, hand_share: float, generator: torch.Generator) -> RayBatch:
+        """Random rays over all frames: given shares in the boxes of object and hand, the rest anywhere.
+
+        The generator is the CPU's, so that all devices draw the same rays.
+        """
+        device = self.image_u8.device
+        frame = torch.randint(len(self.image_u8), (count,), generator=generator).to(device)
+        place, which = torch.rand(count, 2, generator=generator), torch.rand(count, generator=generator)
+        place, which = place.to(device), which.to(device)
+        kind = torch.where(which < object_share, OBJECT, torch.where(which < object_share + hand_share, HAND, 0))
+        low, high = self.boxes[kind, frame].split(2, dim=-1)
+        pixels = low + (place * (high - low + 1)).long().minimum(high - low)
+        return self.rays(frame, pixels)
+
+
+def label_boxes(class_u8: UInt8[Tensor, "frames rows columns"]) -> Int[Tensor, "3 frames 4"]:
+    """Bounding boxes of the classes in every frame; of the background, and where a class is absent, the image."""
+    rows, columns = class_u8.shape[1:]
+    boxes = torch.tensor([0, 0, columns - 1, rows - 1]).expand(3, len(class_u8), 4).clone()
+    for label in (OBJECT, HAND):
+        seen = class_u8 == label
+        across, down = seen.any(1), seen.any(2)
+        present = across.any(1)
+        ends = [(axis.float().argmax(1), axis.shape[1] - 1 - axis.flip(1).float().argmax(1)) for axis in (across, down)]
+        found = torch.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], -1)
+        boxes[label] = torch.where(present[:, None], found, boxes[label])
+    return boxes
+
+
+def background_plate(
+    image_u8: UInt8[Tensor, "frames rows columns 3"], class_u8: UInt8[Tensor, "frames rows columns"]
+) -> UInt8[Tensor, "rows columns 3"]:
+    """The empty scene: per pixel the median of the frames that show background, painted in where none does."""
+    hidden = class_u8.numpy()[..., None] != BACKGROUND
+    shown = np.ma.masked_array(image_u8.numpy(), np.broadcast_to(hidden, image_u8.shape))
+    plate = np.ma.median(shown, axis=0).filled(0).astype(np.uint8)
+    never = hidden.all(0)[..., 0].astype(np.uint8)
+    return torch.from_numpy(cv2.inpaint(plate, never, 3, cv2.INPAINT_TELEA) if never.any() else plate)
+
+
+class SceneInput(NamedTuple):
+    """The video, the first poses, and the cube that the object lies in: all in the camera's frame, in metres."""
+
+    names: tuple[str, ...]
+    observations: Observations
+    poses: SequencePoses
+    cube: ObjectCube
+    points_unit: Float[Tensor, "points 3"]
+    """The SfM points in the cube's unit: its sides are at -1 and 1."""
+
+
+def read_scene(build: Path, model: HandModel) -> SceneInput:
+    """Read a build folder with one hand of the model's side.
+
+    Raises InputError for a folder without that hand or with different cameras per frame.
+    """
+    scene = read_build(build, {model.side: model})
+    images, labels = read_pictures(scene)
+    classes = torch.zeros(256, dtype=torch.uint8)
+    for label, kind in CLASS_OF_LABEL.items():
+        classes[label] = kind
+    intrinsics = scene.cameras.intrinsics.float()
+    if not bool(torch.allclose(intrinsics, intrinsics[:1], rtol=1e-4)):
+        raise InputError(f"{build}: its frames have different intrinsics; the compact reconstruction takes one camera")
+    return SceneInput(
+        scene.names,
+        Observations.of(torch.from_numpy(images), classes[torch.from_numpy(labels).long()], intrinsics[0]),
+        scene.poses_cam(model),
+        object_cube(scene.normalised_from_sfm, CUBE_MARGIN),
+        scene.points_canonical.float() / CUBE_MARGIN,
+    )

@@ -1,0 +1,261 @@
+"""Phase 2: poses refined by contact and silhouettes, all of them and all frames at once.
+
+As the paper has it and the released code has not: {theta, beta, R_h, t_h, R_o, t_o, s} all move, contact is that of
+finger tips and palm, and a hand that lies in the object is pushed out.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from handloom.geometry.camera import project
+from handloom.geometry.silhouettes import BAND_PX, NEAR_M, Outlines, find_outlines, mesh_edges, soft_silhouettes
+from handloom.geometry.voxels import signed_distance_grid
+from handloom.hand.joints import MIDDLE_BASE, WRIST
+from handloom.hand.mano import SkinnedHand
+from handloom.hand.models import configured_hand
+from handloom.reconstruction.contact import contact_regions, penetration_loss, tip_contact
+from handloom.reconstruction.object_mesh import SurfaceMesh, read_object_mesh
+from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT, Observations, read_scene
+from handloom.reconstruction.scene_poses import ScenePoses
+from handloom.reconstruction.tracks import read_poses
+from handloom.runtime.config.hold_stages import RefinementSettings
+from handloom.runtime.devices import computing_on
+from handloom.runtime.errors import InputError
+from handloom.runtime.files import write_table
+from handloom.runtime.progress import progress
+
+SOFTNESS_PX = 1.0
+"""Of the rendered silhouettes."""
+OBJECT_MASK_WEIGHT = 20.0
+"""Of the object's mask error, relative to the mask's area, as `hand_mask_weight` of the hand's."""
+CONTACT_REACH_M = 0.06
+"""Places of the hand farther from the object than this are not pulled."""
+STAY_TURN_RAD, STAY_SHIFT_M = 0.15, 0.015
+"""Deviations that the prior allows from the first rotations and translations."""
+JITTER_TURN_RAD, JITTER_SHIFT_M = 0.04, 0.004
+"""Second differences over time that it allows."""
+PRIOR_WEIGHT = 0.02
+"""Of all that together: the terms above count metres and shares, these are squares of one or so."""
+_FARTHEST_MOVE_PX = 3.0
+"""Outlines are found anew when a vertex has moved so far: before their band ends."""
+_PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
+"""Wrist and the bases of the five fingers, in SNAP order."""
+_WRIST_SHARE = 0.1
+"""Pixels farther behind the wrist than this share of the palm's length show the forearm."""
+
+
+def refine_poses(
+    build: Path,
+    first_poses: Path,
+    mesh: Path,
+    poses: Path,
+    history: Path,
+    *,
+    refinement: RefinementSettings,
+    device: str = "cpu",
+    threads: int | None = None,
+    hand: Path | None = None,
+    code: str = "",
+) -> None:
+    """Stage: move all poses so that silhouettes fit the masks and the hand touches the object.
+
+    Raises InputError when the optimisation leaves the numbers, or for a device that is not there or too small.
+    """
+    model = configured_hand(hand)
+    with computing_on(device, threads):
+        scene = read_scene(build, model)
+        start, shape = read_poses(first_poses, len(scene.names), model), read_object_mesh(mesh)
+        learnt = ScenePoses(model, start, scene.cube, device)
+        running = Refinement(learnt, shape.in_cube(scene.cube), scene.observations.to(device), refinement)
+        running.run()
+    write_table(history, pd.DataFrame(running.history))
+    learnt.snapshot().save(poses, code=code)
+
+
+class RefinementTerms(NamedTuple):
+    """The weighted terms of one step."""
+
+    object_mask: Float[Tensor, ""]
+    hand_mask: Float[Tensor, ""]
+    contact: Float[Tensor, ""]
+    penetration: Float[Tensor, ""]
+    prior: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """Their sum."""
+        return torch.stack(list(self)).sum()
+
+
+class SmallMasks(NamedTuple):
+    """Classes of pixels at the size that silhouettes are compared at, and the camera that goes with it."""
+
+    kind: Int[Tensor, "frames rows columns"]
+    intrinsics: Float[Tensor, "3 3"]
+
+    @classmethod
+    def of(cls, observations: Observations, long_side_px: int) -> "SmallMasks":
+        """Every k-th pixel, so that no side exceeds `long_side_px`."""
+        stride = -(-max(observations.class_u8.shape[1:]) // long_side_px)
+        intrinsics = observations.intrinsics.clone()
+        intrinsics[:2] /= stride
+        return cls(observations.class_u8[:, ::stride, ::stride].long(), intrinsics)
+
+
+class _Outline:
+    """The outline of one mesh in all frames, found anew when the mesh has moved as far as its band is wide."""
+
+    def __init__(self, faces: Int[Tensor, "faces 3"], masks: SmallMasks) -> None:
+        self.faces, self.edges, self.masks = faces, mesh_edges(faces), masks
+        self.found: Outlines | None = None
+
+    def silhouettes(self, vertices_cam_m: Float[Tensor, "frames vertices 3"]) -> Float[Tensor, "frames rows columns"]:
+        """Soft masks, differentiable in the vertices."""
+        pixels = project(vertices_cam_m, self.masks.intrinsics[None], NEAR_M)
+        if self.found is None or self.found.moved_px(pixels) > _FARTHEST_MOVE_PX:
+            rows, columns = self.masks.kind.shape[1:]
+            in_front = vertices_cam_m.detach()[..., 2] > NEAR_M
+            self.found = find_outlines(pixels, self.faces, self.edges, rows, columns, in_front, BAND_PX)
+        return soft_silhouettes(pixels, self.found, SOFTNESS_PX)
+
+
+class Refinement:
+    """The optimisation of one sequence's poses against a mesh of its object."""
+
+    def __init__(
+        self, poses: ScenePoses, mesh: SurfaceMesh, observations: Observations, settings: RefinementSettings
+    ) -> None:
+        self.poses, self.settings = poses, settings
+        self.masks = SmallMasks.of(observations, settings.long_side_px)
+        self.device = observations.class_u8.device
+        self.vertices_unit = torch.from_numpy(mesh.vertices).to(self.device)
+        faces = torch.from_numpy(mesh.faces).to(self.device)
+        self.regions = contact_regions(poses.model.to("cpu")).to(self.device)
+        self.object_outline, self.hand_outline = (_Outline(f, self.masks) for f in (faces, poses.model.faces))
+        self.inside = signed_distance_grid(self.vertices_unit, faces)
+        self.start = {name: value.detach().clone() for name, value in poses.named_parameters()}
+        with torch.no_grad():
+            self.first_grasp_m = self._grasp_m(poses.hand())
+        self.history: list[dict[str, float]] = []
+        rates = {
+            "hand_wrist": settings.turn_rate,
+            "hand_fingers": settings.finger_rate,
+            "hand_shape": settings.shape_rate,
+            "hand_translation_m": settings.shift_rate,
+            "object_rotvec": settings.turn_rate,
+            "object_place_m": settings.shift_rate,
+            "log_object_growth": settings.scale_rate,
+        }
+        groups = [{"params": [value], "lr": rates[name]} for name, value in poses.named_parameters()]
+        self.optimiser = torch.optim.Adam(groups)
+
+    def run(self) -> None:
+        """All steps; raises InputError when the loss is no number any more or the device has no memory for them."""
+        try:
+            self._run()
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{self.device}: out of memory in the pose refinement; lower hold.refinement.long_side_px, end other "
+                "programs on the device, or set device: cpu"
+            ) from error
+
+    def _run(self) -> None:
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.settings.steps, eta_min=0.0)
+        for _ in progress(range(self.settings.steps), "refine poses"):
+            terms = self.terms()
+            if not bool(terms.total.isfinite()):
+                raise self._diverged(f"the loss is {float(terms.total.detach())}")
+            self.optimiser.zero_grad(set_to_none=True)
+            terms.total.backward()
+            self.optimiser.step()
+            schedule.step()
+            figures = {name: float(value.detach()) for name, value in terms._asdict().items()}
+            self.history.append({"step": float(len(self.history)), "total": float(terms.total.detach()), **figures})
+        first, last = self.history[0]["total"], self.history[-1]["total"]
+        print(f"refinement: loss {first:.3f} -> {last:.3f} in {len(self.history)} steps", file=sys.stderr, flush=True)
+
+    def terms(self) -> RefinementTerms:
+        """The weighted terms at the poses as they are; raises InputError when those are no numbers any more."""
+        s, poses = self.settings, self.poses
+        hand = poses.hand()
+        object_cam = poses.object_to_cam(self.vertices_unit)
+        # Seen here, since the search for neighbours takes numbers only.
+        if not bool(hand.vertices_m.isfinite().all() & object_cam.isfinite().all()):
+            raise self._diverged("places of hand or object are no numbers")
+        object_mask = self.object_outline.silhouettes(object_cam)
+        hand_mask = self.hand_outline.silhouettes(hand.vertices_m)
+        contact = tip_contact(hand.vertices_m, object_cam, self.regions, CONTACT_REACH_M)
+        depth = penetration_loss(self._in_object(hand.vertices_m), self.inside) * poses.object_radius_m.detach() ** 2
+        kind = self.masks.kind
+        return RefinementTerms(
+            OBJECT_MASK_WEIGHT * _mask_error(object_mask, kind == OBJECT, kind != HAND),
+            s.hand_mask_weight * _mask_error(hand_mask, kind == HAND, (kind != OBJECT) & ~self._forearm(hand)),
+            s.contact_weight * contact,
+            s.penetration_weight * depth,
+            PRIOR_WEIGHT * self._prior(hand),
+        )
+
+    def _diverged(self, found: str) -> InputError:
+        return InputError(f"pose refinement: {found} at step {len(self.history)}; lower hold.refinement.*_rate")
+
+    def _forearm(self, hand: SkinnedHand) -> Bool[Tensor, "frames rows columns"]:
+        """Pixels labelled hand that lie behind the wrist as the image shows it: the model ends there."""
+        kind = self.masks.kind
+        palm = hand.keypoints_m[:, [WRIST, MIDDLE_BASE]].detach()
+        wrist, middle = project(palm, self.masks.intrinsics[None], NEAR_M).unbind(1)
+        down, across = (torch.arange(side, device=self.device) for side in kind.shape[1:])
+        rows, columns = torch.meshgrid(down, across, indexing="ij")
+        pixels = torch.stack([columns, rows], -1).float()
+        along = (middle - wrist)[:, None, None]
+        place = ((pixels - wrist[:, None, None]) * along).sum(-1) / along.square().sum(-1).clamp_min(1.0)
+        return (kind != BACKGROUND) & (place < -_WRIST_SHARE)
+
+    def _grasp_m(self, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:
+        """Wrist and finger bases relative to the object's centre, in its frame."""
+        return self._in_object(hand.keypoints_m[:, list(_PALM_KEYPOINTS)]) * self.poses.object_radius_m
+
+    def _in_object(self, points_cam_m: Float[Tensor, "frames points 3"]) -> Float[Tensor, "frames points 3"]:
+        """Every frame's points in the object's cube."""
+        frames, count = points_cam_m.shape[:2]
+        frame = torch.arange(frames, device=self.device).repeat_interleave(count)
+        return self.poses.object_from_cam(points_cam_m.flatten(0, 1), frame).view(points_cam_m.shape)
+
+    def _prior(self, hand: SkinnedHand) -> Float[Tensor, ""]:
+        """Mean squares of how far poses went and how much they shake, in allowed deviations; shape as N(0, 1).
+
+        Masks tell depth badly, and each of hand and object alone; the grasp keeps them together. A grasp found a
+        little wrong is wrong in all frames alike, so it may move as a whole more easily than in single frames.
+        """
+        s, poses = self.settings, self.poses
+        grasp_moved = self._grasp_m(hand) - self.first_grasp_m
+        together = grasp_moved.mean(0)
+        apart = (grasp_moved - together) / s.stay_grasp_m
+        together = together / s.stay_grasp_together_m
+        squares = [poses.hand_shape.square().mean(), apart.square().mean(), together.square().mean()]
+        for name, stay, jitter in (
+            ("hand_wrist", STAY_TURN_RAD, JITTER_TURN_RAD),
+            ("hand_fingers", STAY_TURN_RAD, JITTER_TURN_RAD),
+            ("hand_translation_m", STAY_SHIFT_M, JITTER_SHIFT_M),
+            ("object_rotvec", STAY_TURN_RAD, JITTER_TURN_RAD),
+            ("object_place_m", STAY_SHIFT_M, JITTER_SHIFT_M),
+        ):
+            moved = getattr(poses, name) - self.start[name]
+            squares.append((moved / stay).square().mean())
+            if len(moved) > 2:
+                squares.append((moved.diff(n=2, dim=0) / jitter).square().mean())
+        return torch.stack(squares).sum()
+
+
+def _mask_error(
+    soft: Float[Tensor, "frames rows columns"],
+    wanted: Bool[Tensor, "frames rows columns"],
+    counted: Bool[Tensor, "frames rows columns"],
+) -> Float[Tensor, ""]:
+    """|soft - wanted| over the counted pixels, relative to the wanted area."""
+    return ((soft - wanted.float()).abs() * counted).sum() / (wanted & counted).sum().clamp_min(1)

@@ -1,0 +1,208 @@
+"""Files and folders appear whole or not at all; a full disk, a folder in the way and a file cut short are named."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from handloom.runtime.artifacts import Header, write_arrays
+from handloom.runtime.errors import InputError, OutputError
+from handloom.runtime.files import (
+    atomic_path,
+    files_state,
+    read_json,
+    read_table,
+    require_writable,
+    whole_folder,
+    write_json,
+    write_table,
+    write_text,
+)
+
+
+def test_a_writer_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            assert temporary.suffix == ".txt"
+            temporary.write_text("ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as first, atomic_path(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # the outer block ends last; each file is whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from handloom.runtime.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('ne'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert finished.returncode == -9
+    assert path.read_text() == "old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(OutputError, match=r"no room to write .*a\.txt.*free some space") as raised, atomic_path(path):
+        Path("/dev/full").write_text("new" * 10_000)
+    assert raised.value.errno == errno.ENOSPC
+    assert path.read_text() == "old"
+
+
+def test_a_disk_that_fills_while_arrays_are_written_loses_nothing(
+    tmp_path: Path, small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path, random = tmp_path / "a.npz", np.random.default_rng(0)
+    write_arrays(path, {"x": np.ones(3)}, Header("poses"))
+    before = path.read_bytes()
+    with small_disk(2000), pytest.raises(OutputError, match=f"no room to write {path}"):
+        write_arrays(path, {"x": random.normal(size=9999)}, Header("poses"))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("ordinary_user")
+def test_an_unwritable_folder_is_named() -> None:
+    with pytest.raises(OutputError, match=r"cannot write .*make .*results a writable folder"):
+        write_text(Path("/results/a.txt"), "new")
+
+
+def test_a_file_in_place_of_the_results_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("in the way")
+    with pytest.raises(OutputError, match=r"cannot write .*a\.txt"):
+        write_text(tmp_path / "results" / "tables" / "a.txt", "new")
+
+
+def test_json_is_refused_when_cut_short_and_when_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": None})
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, 2.5]}
+    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text()[:-6])
+    with pytest.raises(InputError, match=r"a\.json: not whole"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", float("nan"))
+    assert not (tmp_path / "b.json").exists()
+    with pytest.raises(InputError, match="no such file"):
+        read_json(tmp_path / "b.json")
+
+
+def test_a_table_is_plain_csv(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.csv", pd.DataFrame({"pair": ["1-2"], "mono_mm": [12.5]}))
+    assert (tmp_path / "a.csv").read_text() == "pair,mono_mm\n1-2,12.5\n"
+
+
+def test_a_finished_folder_replaces_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "old.txt").write_text("old")
+    with whole_folder(tmp_path / "result") as folder:
+        (folder / "new.txt").write_text("new")
+        assert (tmp_path / "result" / "old.txt").exists()
+    assert [path.name for path in (tmp_path / "result").iterdir()] == ["new.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "old.txt").write_text("old")
+    with pytest.raises(RuntimeError, match="half way"):
+        _half_written(tmp_path / "result")
+    assert [path.name for path in (tmp_path / "result").iterdir()] == ["old.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def _half_written(path: Path) -> None:
+    with whole_folder(path) as folder:
+        (folder / "new.txt").write_text("new")
+        raise RuntimeError("half way")
+
+
+def test_folders_that_are_there_or_can_be_made_are_fine_and_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    require_writable(tmp_path / "results", tmp_path / "new" / "deep")
+    assert list(tmp_path.iterdir()) == [tmp_path / "results"]
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("in the way")
+    with pytest.raises(OutputError, match=r"results/s2d: a folder .*results is a file; move it away"):
+        require_writable(tmp_path / "results" / "s2d")
+    (tmp_path / "logs").symlink_to(tmp_path / "gone")
+    with pytest.raises(OutputError, match="logs is a link that leads nowhere"):
+        require_writable(tmp_path / "logs")
+
+
+@pytest.mark.usefixtures("ordinary_user")
+def test_a_folder_for_results_that_cannot_be_written_to_is_named() -> None:
+    for folder in (Path("/usr"), Path("/usr/results")):
+        with pytest.raises(OutputError, match=f"{folder}: /usr cannot be written to; make it writable"):
+            require_writable(folder)
+
+
+def test_a_table_may_have_more_columns_than_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss,note\n1,2.5,\n")
+    assert read_table(path, ["epoch", "loss"])["loss"].tolist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read"),
+        (b"", "cannot be read"),
+        (b'epoch,loss\n1,"2', "cannot be read"),
+        (b"\x89PNG\xff\x00", "cannot be read"),
+        (b"epoch,total\n1,2\n", r"lacks the columns \['loss'\]"),
+        (b"epoch,loss\n", "has no rows"),
+    ],
+    ids=["missing", "empty", "cut short", "no text", "another table", "only a header"],
+)
+def test_anything_else_is_refused(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    path = tmp_path / "history.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"history\.csv: {problem}.*run the rule"):
+        read_table(path, ["epoch", "loss"])
+
+
+def test_a_picture_that_is_replaced_in_place_or_added_changes_the_state_of_its_folder(tmp_path: Path) -> None:
+    """Snakemake sees a folder's own time only."""
+
+    def state() -> str:
+        return files_state(tmp_path.glob("*.png"))
+
+    for name in ("a.png", "b.png", "note.txt"):
+        (tmp_path / name).write_text("one")
+    before = state()
+    (tmp_path / "note.txt").write_text("other")
+    assert state() == before
+    os.utime(tmp_path / "a.png", ns=(0, 5))
+    touched = state()
+    (tmp_path / "c.png").write_text("one")
+    assert len({before, touched, state()}) == 3

@@ -41,6 +41,10 @@ class Project:
         """Run snakemake to its end; its output, which is shown when it ends otherwise than expected."""
         return self.run(self.command(*arguments), fails=fails)
 
+    def copied(self, folder: Path) -> "Project":
+        """The project in another folder, with the times of its files, so that nothing that is made is made again."""
+        return Project(shutil.copytree(self.folder, folder, copy_function=shutil.copy2))
+
     def run(self, command: list[str], *, fails: bool = False) -> str:
         """Run a command in the folder; see `snakemake`."""
         ended = subprocess.run(

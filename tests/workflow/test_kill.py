@@ -1,7 +1,6 @@
 """A training or an adaptation killed mid-way through a run goes on in the next run and ends with the same bytes."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -66,11 +65,6 @@ def checkpoints(project: Project, folder: str) -> list[int]:
     return sorted(int(path.name.split("-")[1]) for path in (project.folder / folder).glob("work/*/step-*.pt"))
 
 
-def copied(project: Project, folder: Path) -> Project:
-    """The project as it is, with the times of its files, so that nothing that is made is made again."""
-    return Project(shutil.copytree(project.folder, folder, copy_function=shutil.copy2))
-
-
 def ends_alike(killed: Project, whole: Project, target: str, log: str, files: list[str]) -> None:
     """Run both to their end: the killed one must go on, the other must not, and both must end with the same bytes."""
     killed.snakemake("--unlock")
@@ -85,7 +79,7 @@ def ends_alike(killed: Project, whole: Project, target: str, log: str, files: li
 def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project], tmp_path: Path) -> None:
     killed = training(fresh("killed"))
     killed.snakemake("results/s2d/training/rhd.npz")
-    whole = copied(killed, tmp_path / "whole")
+    whole = killed.copied(tmp_path / "whole")
     with to_be_killed(killed, NETWORK, lambda: max(checkpoints(killed, SOURCE), default=0) >= 20):
         # A second run in the same folder is refused while the first one works.
         refusal = killed.snakemake(NETWORK, fails=True)
@@ -98,10 +92,10 @@ def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Pro
 
 
 def test_a_killed_adaptation_goes_on_and_ends_bit_equal(built: Project, tmp_path: Path) -> None:
-    whole = copied(built, tmp_path / "whole")
+    whole = built.copied(tmp_path / "whole")
     settings = yaml.safe_load((whole.folder / "tiny.yaml").read_text())
     (whole.folder / "tiny.yaml").write_text(yaml.safe_dump(settings | ADAPTATION))
-    killed = copied(whole, tmp_path / "killed")
+    killed = whole.copied(tmp_path / "killed")
     network = f"{PAIR}/seed1.safetensors"
     with to_be_killed(killed, network, lambda: max(checkpoints(killed, PAIR), default=0) >= 3):
         pass

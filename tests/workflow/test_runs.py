@@ -93,6 +93,39 @@ def test_a_changed_setting_runs_again_what_depends_on_it(built: Project) -> None
     assert planned(output).isdisjoint({"render_assembly_sequence", "crop_views", "predict_source", "start_rotations"})
 
 
+def test_what_no_finished_stage_uses_runs_nothing_again(built: Project) -> None:
+    """Protects hours of training from another backend's settings and from those that only say how a stage works."""
+    hold = {
+        "compact": {"checkpoint_seconds": 7},
+        "holdnet": {"rays": 7},
+        "sfm": {"hloc": {"features": "disk"}},
+        "hand": {"estimation": {"metro": {"fidelity": "faithful"}, "mediapipe": {"palms": "own.tflite"}}},
+    }
+    changes = ["checkpoint_seconds=7", f"hold={hold}", "footage={'adaptation': {'epochs': 3}}"]
+    assert "Nothing to be done" in built.snakemake("--dry-run", "--config", *changes)
+
+
+def test_phase_3_s_settings_leave_phase_1_alone(built: Project) -> None:
+    output = built.snakemake("--dry-run", "--config", "hold={'compact': {'phase3': {'steps': 13}}}")
+    phases = re.findall(r"^ +wildcards: .*phase=(\w+)", output, flags=re.M)
+    assert "train_phase" in planned(output)
+    assert phases
+    assert set(phases) <= {"phase3", "phase3_unrefined"}
+    assert planned(output).isdisjoint({"refine_poses", "build_sequence", "hand_template", "adapt"})
+
+
+def test_a_moved_project_has_nothing_to_do(built: Project, tmp_path: Path) -> None:
+    assert "Nothing to be done" in built.copied(tmp_path / "renamed").snakemake("--dry-run")
+
+
+def test_a_mistyped_checkpoint_is_refused_where_the_results_of_another_lie(built: Project) -> None:
+    for name in ("data/nowhere.safetensors", "package:nothing.safetensors"):
+        changed = f"hold={{'hand': {{'estimation': {{'checkpoint': '{name}'}}}}}}"
+        output = built.snakemake("--dry-run", "--config", changed, fails=True)
+        assert "hold.hand.estimation.checkpoint" in output
+        assert name in output
+
+
 def test_another_size_of_the_training_data_does_not_touch_the_test_data(built: Project) -> None:
     output = built.snakemake("--dry-run", "results/tables/s2d_in.csv", "--config", "demo={'rhd_training_images': 9}")
     assert "Nothing to be done" in output

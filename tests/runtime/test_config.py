@@ -62,48 +62,57 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
     [
         ({"adaptation": {"learning_rat": 1.0}}, r"adaptation\.learning_rat: no such setting"),
         ({"adaptation": {"learning_rate": "fast"}}, r"adaptation\.learning_rate: .*number.*found 'fast'"),
-        ({"adaptation": {"epochs": 2.5}}, r"adaptation\.epochs: .*integer"),
-        ({"adaptation": {"epochs": "three"}}, r"adaptation\.epochs: .*integer"),
-        ({"preset": 3}, r"preset: .*string"),
-        ({"adaptation": {"consensus_weight": 1.5}}, r"adaptation\.consensus_weight: .*less than or equal to 1"),
+        ({"adaptation": {"epochs": 2.5}}, r"adaptation\.epochs: expected a whole number, found"),
+        ({"adaptation": {"epochs": "three"}}, r"adaptation\.epochs: expected a whole number, found"),
+        ({"preset": 3}, r"preset: expected a text, found 3"),
+        ({"adaptation": {"consensus_weight": 1.5}}, r"adaptation\.consensus_weight: expected at most 1, found 1\.5"),
         ({"pairs": ["1-2", "2-1"]}, r"pairs\.1: .*'1-2'.*found '2-1'"),
-        ({"pairs": []}, r"pairs: .*at least 1"),
-        ({"seeds": [1, 1]}, r"seeds \[1, 1\] repeat"),
-        ({"detnet": {"map_cells": 10}}, r"detnet: map_cells is 10, but input_px"),
-        ({"sources": {"in": {"root_joint": 4}}}, r"sources\.in\.root_joint: .*0 or 9"),
+        ({"pairs": []}, r"pairs: expected at least 1 of them, found \[\]"),
+        ({"seeds": [1, 1]}, r"seeds: \[1, 1\] repeat"),
+        ({"detnet": {"map_cells": 10}}, r"detnet\.map_cells: is 10, but input_px"),
+        ({"sources": {"in": {"root_joint": 4}}}, r"sources\.in\.root_joint: expected 0 or 9, found 4"),
         ({"sources": {"cross": {"datasets": ["rhd", "assembly_hands"]}}}, "not trained on the target"),
-        ({"sources": {"in": {"ray_share": 1.5}}}, r"sources\.in\.ray_share: .*less than or equal to 1"),
-        ({"sources": {"cross": {"ray_share": -0.1}}}, r"sources\.cross\.ray_share: .*greater than or equal to 0"),
+        ({"sources": {"in": {"ray_share": 1.5}}}, r"sources\.in\.ray_share: expected at most 1, found 1\.5"),
+        ({"sources": {"cross": {"ray_share": -0.1}}}, r"sources\.cross\.ray_share: expected at least 0, found -0\.1"),
         (
             {"fidelity": "faithful", "sources": {"in": {"ray_share": 0}}},
-            r"sources\.cross\.ray_share is 0\.75, but fidelity is faithful.*set it to 0",
+            r"sources\.cross\.ray_share: is 0\.75, but fidelity is faithful.*set it to 0",
         ),
-        ({"fidelity": "faithful"}, r"in\.ray_share is 0\.5 and sources\.cross\.ray_share is 0\.75, but fidelity"),
-        ({"hold": {"hand": {"estimation": {"side": "left"}}}}, r"hold: hand\.estimation\.side is left, .*mirror"),
-        ({"hold": {"sequences": {"jug1": {"path": "data/jug"}}}}, r"hold: sequences\.jug1\.path .* renders it to"),
-        ({"hold": {"sequences": {"a b": None}}}, r"hold: sequences\.a b: a name has letters"),
-        ({"sources": {"in": {"datasets": ["rhd"]}}}, r"sources\.in\.datasets lacks assembly_hands"),
+        (
+            {"fidelity": "faithful"},
+            r"in\.ray_share: is 0\.5, but fidelity[^\n]*\n *sources\.cross\.ray_share: is 0\.75, but fidelity",
+        ),
+        ({"hold": {"hand": {"estimation": {"side": "left"}}}}, r"hold\.hand\.estimation\.side: is left, .*mirror"),
+        ({"hold": {"sequences": {"jug1": {"path": "data/jug"}}}}, r"hold\.sequences\.jug1\.path: .* renders it to"),
+        ({"hold": {"sequences": {"a b": None}}}, r"hold\.sequences\.a b: a name has letters"),
+        ({"sources": {"in": {"datasets": ["rhd"]}}}, r"sources\.in\.datasets: lacks assembly_hands"),
         ({"demo": None}, "where the demo is rendered, but demo is null"),
         ({"datasets": {"assembly_hands": {"split": "test"}}}, "the demo renders train and val"),
-        ({"datasets": {"assembly_hands": {"root": "data/real"}}}, r"outside resources/demo; set demo to null"),
-        ({"datasets": {"rhd": {"root": "data/RHD"}}}, r"datasets\.rhd\.root is data/RHD, outside resources/demo"),
-        ({"datasets": {"ganerated": {"root": "/tmp"}}}, r"datasets\.ganerated\.root is /tmp, outside"),
-        ({"device": "gpu"}, r"device: .*pattern"),
-        ({"footage": {"backend": "metro"}}, r"footage: backend is metro; .* network that learns: detnet or mediapipe"),
+        (
+            {"datasets": {"assembly_hands": {"root": "data/real"}}},
+            r"outside resources/demo, but demo is set; set demo to null",
+        ),
+        ({"datasets": {"rhd": {"root": "data/RHD"}}}, r"datasets\.rhd\.root: is data/RHD, outside resources/demo"),
+        ({"datasets": {"ganerated": {"root": "/tmp"}}}, r"datasets\.ganerated\.root: is /tmp, outside"),
+        ({"device": "gpu"}, r"device: expected .*cuda.*, found \'gpu\'"),
+        ({"footage": {"backend": "metro"}}, r"footage\.backend: is metro; .* network that learns: detnet or mediapipe"),
         (
             {"footage": {"backend": "detnet", "pairs": {"rig": {"left": "a.mp4", "right": "b.mp4"}}}},
-            r"footage: pairs\.rig has no left_boxes and no right_boxes, but backend is detnet.*set backend: mediapipe",
+            r"footage\.pairs\.rig\.left_boxes: is not set, but backend is detnet.*set backend: mediapipe\n *footage\.pairs\.rig\.right",
         ),
         (
             {"footage": {"pairs": {"rig": {"left": "a.mp4", "right": "a.mp4"}}}},
-            r"footage: pairs\.rig: left and right are the same, a\.mp4",
+            r"footage\.pairs\.rig\.right: is the same file as left, a\.mp4",
         ),
         ({"footage": {"pairs": {"a b": {"left": "a", "right": "b"}}}}, r"pairs\.a b: a name has letters"),
         (
             {"footage": {"pairs": {"rig": {"left": "a", "right": "b", "field_of_view_deg": [65, 180]}}}},
-            r"footage\.pairs\.rig: field_of_view_deg is \[65\.0, 180\.0\]; expected two angles below 180",
+            r"footage\.pairs\.rig\.field_of_view_deg\.1: expected at most 175, found 180",
         ),
-        ({"hold": {"hand": {"estimation": {"backend": "openpose"}}}}, r"backend is openpose; expected one of detnet, "),
+        (
+            {"hold": {"hand": {"estimation": {"backend": "openpose"}}}},
+            r"backend: is openpose; expected one of detnet, ",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_path(overlay: dict[str, Any], message: str) -> None:
@@ -178,11 +187,13 @@ def test_the_schema_refuses_unknown_keys_everywhere() -> None:
     assert all(section["additionalProperties"] is False for section in sections if section.get("type") == "object")
 
 
-@pytest.mark.parametrize(("text", "message"), [("- a\n", "holds list"), ("a: [", "not valid YAML"), (None, "no such")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("- a\n", "holds a list"), ("a: [", "not valid YAML"), (None, "no such")]
+)
 def test_an_unreadable_configuration_file_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(InputError, match=rf"a\.yaml: .*{message}|a\.yaml: {message}"):
+    with pytest.raises(InputError, match=rf"a\.yaml(, line 1)?: {message}"):
         load_settings(tmp_path / "a.yaml")
 
 

@@ -230,4 +230,4 @@ localrules:
 rule footage:
     """Everything of every camera pair in footage.pairs."""
     input:
-        FOOTAGE_FILES,
+        footage_files,

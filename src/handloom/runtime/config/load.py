@@ -119,6 +119,7 @@ _BOUNDS = {
     "enum": ("expected", "{}"),
     "finite_number": (None, "a finite number"),
     "int_from_float": (None, "a whole number"),
+    "string_pattern_mismatch": ("pattern", "a text like {}"),
     "string_too_short": ("min_length", "a text of at least {} characters"),
     "string_too_long": ("max_length", "a text of at most {} characters"),
 }

@@ -226,7 +226,10 @@ class SequenceSettings(FrameSettings):
     models: str | None = Field(
         None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
     )
-    masks: MaskSettings = Field(MaskSettings(source="dataset"), description="Masks of the held object and the hands.")
+    # Not a default that a section given in part would keep: marks alone mean propagation.
+    masks: MaskSettings = Field(
+        default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."
+    )
 
 
 class DemoSequencesSettings(Settings):

@@ -24,6 +24,8 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.user_files import Wanted, unfit
 
 _FILES = ("sources.", "hold.interchange.", "hold.hand.", "hold.holdnet.", "footage.checkpoint", "mano")
+PRESET_RECORD = Path("results/preset.txt")
+"""Tells which preset ran last."""
 RENDERED = "the demo renders its own in the same layout"
 
 
@@ -125,9 +127,8 @@ def print_assets(settings: RunSettings, folder: Path, console: Console | None = 
     console = console or Console()
     console.print(f"preset [bold]{settings.preset}[/], looked for in {folder.resolve()}", highlight=False)
     console.print(table)
-    idle = unused(settings)
-    if idle:
-        console.print(f"set, but not used: {', '.join(idle)}", highlight=False, soft_wrap=True)
+    for line in notices(settings, folder):
+        console.print(line, highlight=False, soft_wrap=True)
     lacking = missing(settings, folder)
     if not lacking:
         console.print("Nothing that this preset needs is missing.")
@@ -179,6 +180,19 @@ def refuse_stopped(settings: RunSettings, folder: Path, section: str, name: str,
 
 def _from(asset: Asset | None) -> str:
     return "" if asset is None else f"; fetch {asset.name} (licence: {asset.licence}) from {asset.home}"
+
+
+def notices(settings: RunSettings, folder: Path) -> list[str]:
+    """What a user should know before a run starts: settings that nothing reads, and whose results it will replace."""
+    idle, record = unused(settings), folder / PRESET_RECORD
+    lines = [f"set, but not used: {', '.join(idle)}"] if idle else []
+    before = record.read_text(encoding="utf-8").strip() if record.is_file() else settings.preset
+    if before != settings.preset:
+        lines.append(
+            f"results/ holds those of preset {before}; what this run, of preset {settings.preset}, makes again replaces "
+            f"them. To keep them, move the folder away first: mv results results_{before}"
+        )
+    return lines
 
 
 def unused(settings: RunSettings) -> list[str]:

@@ -243,6 +243,10 @@ def _misplaced(prompt: Prompt, size: tuple[int, int] | None) -> str | None:
         return None
     if max(across) < 0 or max(down) < 0 or min(across) > size[0] - 1 or min(down) > size[1] - 1:
         return f"{shown} lies outside the frames of {size[0]} x {size[1]} pixels; give columns and rows of those"
+    if prompt.box and min(across) <= 0 and min(down) <= 0 and max(across) >= size[0] - 1 and max(down) >= size[1] - 1:
+        return (
+            f"{shown} is the whole frame of {size[0]} x {size[1]} pixels; a box needs background around what it marks"
+        )
     # Some pixels beyond the edge are drawn by hand; much more belongs to a frame of another size.
     if max(across) > 1.1 * size[0] or max(down) > 1.1 * size[1]:
         return f"{shown} reaches beyond the frames of {size[0]} x {size[1]} pixels; give columns and rows of those"

@@ -1,6 +1,6 @@
 """The checked configuration, the wildcards' values, and the functions that rules share."""
 
-from handloom.check import missing, require, unused
+from handloom.check import PRESET_RECORD, missing, notices, require
 from handloom.datasets import LABELLED
 from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
 from handloom.demo.plan import assembly_sequences
@@ -11,13 +11,16 @@ from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
-from handloom.runtime.files import require_writable
+from handloom.runtime.files import require_writable, write_text
 from handloom.runtime.job import hand_down_source
 from handloom.runtime.stages import plain, stage
 
 hand_down_source(SOURCE)
 
 RUN = or_end(settings_from, config, more=lambda run: missing(run, Path()))
+for line in notices(RUN, Path()) if workflow.is_main_process else ():
+    print(f"handloom: {line}", file=sys.stderr)
+GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
 SOURCES = {"in": RUN.sources.in_, "cross": RUN.sources.cross}
@@ -30,6 +33,8 @@ DEMO_SHEETS = ["assembly_hands_val"] + [
 # S2DHand starts from a pair's own rotation, or from those that agree over all pairs of a headset.
 VARIANTS = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
 ENVIRONMENT = "../../envs/handloom.yaml"
+if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own path for wildcards
+    ENVIRONMENT = str(SOURCE.parent / "envs/handloom.yaml").replace("{", "{{").replace("}", "}}")
 FIGURES = [
     *(
         f"results/figures/s2d_{name}.png"
@@ -57,19 +62,25 @@ wildcard_constraints:
     ablation="|_ablation",
 
 
-def gpus(wildcards):
-    """A resource: the GPU of a job that computes on the device; the run ends where this machine is to have it and lacks it."""
-    if RUN.device == "cpu":
-        return 0
-    elsewhere = workflow.non_local_exec or workflow.resource_settings.nodes is not None  # a cluster's nodes
-    if workflow.is_main_process and not elsewhere:
-        or_end(require_gpu, RUN.device)
-    return 1
-
-
 def needs(mem_mb=2000, runtime=60, gpu=0):
     """A job's resources: memory of the host, minutes, and GPUs where the device is one."""
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu and gpus}
+    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu and GPUS}
+
+
+def on_device(result):
+    """An input function without a file: ends the run where a result is to be computed on a GPU that is not there.
+
+    A cluster's nodes may have what the machine that submits to them lacks.
+    """
+
+    def nothing(wildcards):
+        elsewhere = workflow.non_local_exec or workflow.resource_settings.nodes is not None
+        if GPUS and workflow.is_main_process and not elsewhere:
+            if not Path(result.format(**dict(wildcards.items()))).exists():
+                or_end(require_gpu, RUN.device)
+        return []
+
+    return nothing
 
 
 def shown(path, caption, category, labels):

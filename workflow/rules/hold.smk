@@ -89,6 +89,7 @@ use rule stage as object_poses with:
 use rule stage as hand_estimates with:
     """The hand of every frame, by a network."""
     input:
+        on_device(f"{OF_SEQUENCE}/hand_estimates.npz"),
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
@@ -169,6 +170,7 @@ use rule stage as build_sequence with:
 use rule stage as refine_poses with:
     """Phase 2: poses moved so that silhouettes fit the masks and the hand touches the object."""
     input:
+        on_device(f"{OF_SEQUENCE}/phase2/poses.npz"),
         build=build_of,
         first_poses=f"{OF_SEQUENCE}/phase1/poses.npz",
         mesh=f"{OF_SEQUENCE}/phase1/object.npz",

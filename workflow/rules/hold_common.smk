@@ -118,6 +118,8 @@ def mask_stage(wildcards):
 def mask_input(wildcards):
     """The user's file or folder that masks are read from, if they are."""
     ready(wildcards, "masks")
+    if mask_source(wildcards).on_device:
+        on_device(f"{OF_SEQUENCE}/masks.png")(wildcards)
     given = mask_source(wildcards).given(sequence_of(wildcards))
     return [] if given is None else given[1]
 

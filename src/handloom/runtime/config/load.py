@@ -75,7 +75,11 @@ def _without(config: Mapping[str, Any], places: Sequence[tuple[Any, ...]]) -> di
 
 
 def _problems(error: ValidationError, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for each in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    within = {each["loc"][:-1] for each in errors}
+    for each in errors:
+        if each["type"] == "too_short" and each["loc"] in within:  # its parts are wrong and told
+            continue
         path = ".".join(_written(each["loc"], config, each["type"] == "missing"))
         cause = each.get("ctx", {}).get("error")
         if isinstance(cause, Faults):

@@ -1,11 +1,14 @@
 """The package beside the workflow, and the first look at the configuration files."""
 
+import shlex
 import sys
 from pathlib import Path
 
 # The workflow runs the code that lies beside it, installed or not.
 SOURCE = Path(workflow.current_basedir).parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
+# Snakemake writes the interpreter into jobs' commands as it is; one with a space in its path would end each of them.
+sys.executable = shlex.quote(sys.executable)
 
 from handloom.runtime.config.load import read_all
 from handloom.runtime.errors import InputError

@@ -47,6 +47,7 @@ use rule stage as extract_frames with:
 use rule stage as sequence_masks with:
     """Which pixels show the object and which the hand."""
     input:
+        masks_ready,
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         given=mask_input,
@@ -64,11 +65,11 @@ use rule stage as sequence_masks with:
 use rule stage as object_poses with:
     """The object's pose in every frame and points of its surface, by structure from motion or as annotated."""
     input:
-        [] if SFM.of_masks else rendered_model,
+        rendered_model_of_poses,
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks" if SFM.of_masks else [],
-        source=object_source,
+        source=[] if SFM.of_masks else sequence_source,
     output:
         poses=f"{OF_SEQUENCE}/object_poses.npz",
         picture=f"{OF_SEQUENCE}/object_poses.png",

@@ -62,16 +62,16 @@ def sequence_source(wildcards):
     return sequence_of(wildcards).path
 
 
-def object_source(wildcards):
-    """The sequence's own files where its object poses are annotated; none for structure from motion."""
-    ready(wildcards, "object_poses")
-    return [] if SFM.of_masks else sequence_of(wildcards).path
-
-
 def rendered_model(wildcards):
     """The model of the object in a sequence that the demo renders."""
     rendered = RENDERED.get(wildcards.sequence)
     return [] if rendered is None else f"{HOLD_DEMO_ROOT}/models/{rendered}"
+
+
+def rendered_model_of_poses(wildcards):
+    """The same where the object's poses are the annotated ones, which are told of the model."""
+    ready(wildcards, "object_poses")
+    return [] if SFM.of_masks else rendered_model(wildcards)
 
 
 def annotated_source(wildcards):
@@ -115,11 +115,14 @@ def mask_stage(wildcards):
     return mask_source(wildcards).stage
 
 
+def masks_ready(wildcards):
+    """An input function without a file: ends the run where the masks of a sequence cannot be."""
+    ready(wildcards, "masks")
+    return on_device(f"{OF_SEQUENCE}/masks.png")(wildcards) if mask_source(wildcards).on_device else []
+
+
 def mask_input(wildcards):
     """The user's file or folder that masks are read from, if they are."""
-    ready(wildcards, "masks")
-    if mask_source(wildcards).on_device:
-        on_device(f"{OF_SEQUENCE}/masks.png")(wildcards)
     given = mask_source(wildcards).given(sequence_of(wildcards))
     return [] if given is None else given[1]
 

@@ -83,7 +83,7 @@ def _problems(error: ValidationError, config: Mapping[str, Any]) -> Iterator[tup
         path = ".".join(_written(each["loc"], config, each["type"] == "missing"))
         cause = each.get("ctx", {}).get("error")
         if isinstance(cause, Faults):
-            yield from ((f"{path}.{below}".strip("."), words) for below, words in cause.faults)
+            yield from ((f"{path}.{below}" if path else below, words) for below, words in cause.faults)
         else:
             yield path or "configuration", _words(each)
 

@@ -127,6 +127,12 @@ class RunSettings(Settings):
                     f"is {source.ray_share}, but fidelity is faithful, and the released code turns no pose by its "
                     "viewing ray; set it to 0, or fidelity to fixed",
                 )
+            learning = [known for known, row in NETWORKS.items() if row.learner is not None]
+            if source.network not in learning:
+                yield (
+                    f"sources.{name}.network",
+                    f"is {source.network}; expected a network that learns: {' or '.join(learning)}",
+                )
         if "assembly_hands" in self.sources.cross.datasets:
             yield "sources.cross.datasets", "has assembly_hands; cross-dataset means not trained on the target"
         if "assembly_hands" not in self.sources.in_.datasets:

@@ -24,6 +24,7 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.user_files import Wanted, unfit
 
 _FILES = ("sources.", "hold.interchange.", "hold.hand.", "hold.holdnet.", "footage.checkpoint", "mano")
+LISTED = "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
 PRESET_RECORD = Path("results/preset.txt")
 """Tells which preset ran last."""
 RENDERED = "the demo renders its own in the same layout"
@@ -174,8 +175,9 @@ def refuse_stopped(settings: RunSettings, folder: Path, section: str, name: str,
     others = settings.hold.chosen if section == "sequences" else settings.footage.chosen
     found += [each for other in others if other != name for each in of(settings, other, folder)]
     rows = {row.setting: row for row in assets(settings) if row.package is None}
-    lines = dict.fromkeys(f"{each}{_from(rows.get(each.setting))}" for each in found)
-    raise InputError("refused before anything runs:\n" + "\n".join(f"  {line}" for line in lines))
+    lines = dict.fromkeys(f"  {each}{_from(rows.get(each.setting))}" for each in found)
+    fetched = [f"  {LISTED}"] if any(each.setting in rows for each in found) else []
+    raise InputError("\n".join(["refused before anything runs:", *lines, *fetched]))
 
 
 def _from(asset: Asset | None) -> str:
@@ -257,5 +259,5 @@ def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[s
         f"{setting}: {words}{more}; fetch {asset.name} (licence: {asset.licence}) from "
         f"{asset.home}, or correct {setting}. Without it: {asset.without}. "
         + ("The published test split has no labels: set datasets.assembly_hands.split to val. " if unlabelled else "")
-        + "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
+        + LISTED
     )

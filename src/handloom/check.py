@@ -191,8 +191,8 @@ def notices(settings: RunSettings, folder: Path) -> list[str]:
     before = record.read_text(encoding="utf-8").strip() if record.is_file() else settings.preset
     if before != settings.preset:
         lines.append(
-            f"results/ holds those of preset {before}; what this run, of preset {settings.preset}, makes again replaces "
-            f"them. To keep them, move the folder away first: mv results results_{before}"
+            f"results/ holds those of preset {before}; what this run, of preset {settings.preset}, makes again "
+            f"replaces them. To keep them, move the folder away first: mv results results_{before}"
         )
     return lines
 
@@ -238,7 +238,7 @@ def handoccnet_lacks(settings: RunSettings, folder: Path) -> str:
 
 
 def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[str]) -> None:
-    """Raise InputError when files that `setting` leads to are missing or unfit: which, what they belong to, where to get it.
+    """Raise InputError when files that `setting` leads to are missing or unfit: which, whose, where to get it.
 
     What the demo renders by itself is never missing.
     """

@@ -63,8 +63,8 @@ def require_gpu(device: str) -> None:
             else f"the driver finds {found or 0} CUDA devices here"
         )
         raise InputError(
-            f"device: is {device}, but {reason}; set device: cpu, install the driver and a build of PyTorch for CUDA, or "
-            "run on a machine that has one"
+            f"device: is {device}, but {reason}; set device: cpu, install the driver and a build of PyTorch for CUDA, "
+            "or run on a machine that has one"
         )
 
 

@@ -54,8 +54,8 @@ class Settings(BaseModel):
         logical = bool in _plain_types(field.annotation)
         if not logical and _has_truth(value):
             raise ValueError(
-                f"expected no truth value, found {value!r} (YAML reads yes, no, on and off as one, too); write a number, "
-                "or put a text in quotes"
+                f"expected no truth value, found {value!r} (YAML reads yes, no, on and off as one, too); write a "
+                "number, or put a text in quotes"
             )
         if logical and isinstance(value, int | float) and not isinstance(value, bool):
             raise ValueError(f"expected true or false, found {value!r}")

@@ -86,8 +86,8 @@ def rising_times(stamps_s: Sequence[float | None], step_s: float) -> tuple[list[
     """Times from 0 that rise, of pictures in their order, and how many differ from the stamps (less the first time).
 
     Stamps are sorted where neighbours are out of order. After a fall of more than `_REORDERED_FRAMES` steps the clock
-    began anew, and goes on after the time before. What is missing, alone in the past, or equal to the one before is put evenly between
-    its neighbours; at the ends `step_s` apart.
+    began anew, and goes on after the time before. What is missing, alone in the past, or equal to the one before is put
+    evenly between its neighbours; at the ends `step_s` apart.
     """
     times = np.array([np.nan if stamp is None else stamp for stamp in stamps_s], float)
     given = np.flatnonzero(np.isfinite(times))
@@ -110,7 +110,7 @@ def rising_times(stamps_s: Sequence[float | None], step_s: float) -> tuple[list[
     anchors = [-1, *given, len(times)]
     ends = times[first] - step_s * (first + 1), times[last] + step_s * (len(times) - last)
     times = np.interp(np.arange(len(times)), anchors, [ends[0], *times[given], ends[1]])
-    mended = sum(stamp is None or abs(stamp - time) > 1e-9 for stamp, time in zip(stamps_s, times, strict=True))
+    mended = sum(stamp is None or bool(abs(stamp - time) > 1e-9) for stamp, time in zip(stamps_s, times, strict=True))
     return (times - times[0]).tolist(), mended
 
 
@@ -156,7 +156,9 @@ def _film(path: Path, container: InputContainer) -> VideoStream:
     ]
     if not films:
         found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise InputError(f"{path}: has no moving pictures, only {found}; expected a video")
+        raise InputError(
+            f"{path}: has no moving pictures, only {found}; expected a video, or one that is not cut short or damaged"
+        )
     best = container.streams.best("video")
     stream = next((film for film in films if best is not None and film.index == best.index), films[0])
     if stream.codec_context is None:
@@ -181,10 +183,10 @@ def _codec_name(container: Any, stream: VideoStream) -> str:
     return "its codec" if named is None else f"the codec {named[2] if named[1] == 'none' else named[1]}"
 
 
-def _require_size(path: Path, width: float, height: float) -> None:
+def _require_size(path: Path, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise InputError(
-            f"{path}: has pictures of {width:.0f} x {height:.0f} pixels; expected at most {MOST_PIXELS} pixels, make "
+            f"{path}: has pictures of {width} x {height} pixels; expected at most {MOST_PIXELS} pixels, make "
             "them smaller"
         )
 
@@ -226,7 +228,7 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream, rate_hz
             f"{_CONVERT}"
         ) from error
     if count == 0:
-        raise InputError(f"{path}: no frame can be decoded; expected a video that FFmpeg reads")
+        raise _damaged(path, "no frame can be decoded")
     promised_s = _promised_s(container, stream, rate_hz)
     if end_s < promised_s * (1 - _LOST_FRACTION) - _LOST_FRAMES / rate_hz:
         raise _damaged(path, f"ends after {count} frames at {end_s:.2f} s, but promises {promised_s:.2f} s")

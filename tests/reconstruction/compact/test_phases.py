@@ -22,7 +22,7 @@ from handloom.reconstruction.compact.hand_template import template_of_build
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.object_mesh import ObjectMesh, read_object_mesh
 from handloom.reconstruction.observations import read_scene
-from handloom.reconstruction.phase_run import TILES
+from handloom.reconstruction.phase_run import TILES, write_preview
 from handloom.reconstruction.predictions import write_predictions
 from handloom.reconstruction.refinement import refine_poses
 from handloom.reconstruction.scene_poses import ScenePoses
@@ -174,7 +174,7 @@ def test_preview_shows_photographs_renderings_and_classes(tmp_path: Path) -> Non
     training = small_training(small_settings())
     before = {name: value.clone() for name, value in training.field_state().items()}
     for name in ("one.png", "two.png"):
-        phases.write_preview(tmp_path / name, training)
+        write_preview(tmp_path / name, training, WIDTH)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     torch.testing.assert_close(training.field_state(), before, atol=0, rtol=0)
     picture = cv2.imread(str(tmp_path / "one.png"))[..., ::-1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +18,7 @@ from handloom.reconstruction.compact.visual_hull import object_hull, within_poin
 from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
 from handloom.reconstruction.memory_chunks import halved, within_memory
 from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch
+from handloom.reconstruction.phase_run import Preview
 from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
@@ -36,6 +37,8 @@ LAST_RATE_SHARE = 0.1
 """Learning rates fall to this share along half a cosine."""
 COARSE_SHARE = 0.67
 """Of the steps: what the grids before the last one have together."""
+_VIEWED_AT_ONCE = 4096
+"""Rays, in one chunk."""
 _MOVE_HANDS_STEPS = 25
 """Between two snapshots of the posed hands: poses move by at most about a tenth of a millimetre a step."""
 
@@ -228,6 +231,23 @@ class CompactTraining:
         """Add a row to the history."""
         row = {"step": float(self.step), "total": float(terms.total.detach()), "beta_m": self.beta_m}
         self.history.append(row | {name: float(value.detach()) for name, value in vars(terms).items()})
+
+    @property
+    def video_size(self) -> torch.Size:
+        """Frames, height and width."""
+        return self.observations.class_u8.shape
+
+    @torch.no_grad()
+    def view(self, frame: int, pixels: Int[Tensor, "pixels 2"]) -> Preview:
+        """What pixels (column, row) of a frame show, and what the fields, without random samples, render there."""
+        observations, scene = self.observations, self.scene
+        pixels = pixels.to(observations.image_u8.device)
+        batch = observations.rays(torch.full((len(pixels),), frame, device=pixels.device), pixels)
+        plate = observations.plate_u8[pixels[:, 1], pixels[:, 0]].float() / 255
+        rays = max(1, _VIEWED_AT_ONCE // scene.chunks)
+        parts = zip(batch.directions.split(rays), batch.frame.split(rays), plate.split(rays), strict=True)
+        found = [scene.render(*part, self.beta_m) for part in parts]
+        return Preview(batch.colour, torch.cat([f.colour for f in found]), torch.cat([f.semantics for f in found]))
 
     def field_state(self) -> dict[str, Tensor]:
         """The fields' tensors under the names object.* and hand.*."""

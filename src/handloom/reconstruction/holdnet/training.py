@@ -148,13 +148,21 @@ class HoldNetTraining:
             row[f"{name}_beta"] = float(node.density.scale().detach())
         self.history.append(row | {"dropped_rays": terms.dropped_rays, "skipped_steps": self.skipped})
 
+    @property
+    def video_size(self) -> torch.Size:
+        """Frames, height and width."""
+        return self.video.label_u8.shape
+
+    @torch.no_grad()
     def view(self, frame: int, pixels: Int[Tensor, "pixels 2"]) -> Preview:
         """What pixels (column, row) of a frame show, and what the net, in evaluation mode, renders there."""
+        self.net.eval()
         own = torch.tensor([frame], device=self.device)
         pixels = pixels.to(self.device)
         seen = []
         for some in pixels.float()[None].split(max(1, self.settings.rays_per_step // self.net.chunks), dim=1):
             seen.append(self.net(self._rays(own, some)).composite)
+        self.net.train()
         photograph = self.video.image_u8[frame, pixels[:, 1], pixels[:, 0]].float() / 255
         return Preview(photograph, *(torch.cat(values) for values in zip(*seen, strict=True)))
 

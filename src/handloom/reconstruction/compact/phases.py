@@ -8,7 +8,7 @@ from handloom.hand.models import configured_hand
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.object_mesh import ObjectMesh, surface
-from handloom.reconstruction.observations import HAND, OBJECT, read_scene
+from handloom.reconstruction.observations import read_scene
 from handloom.reconstruction.phase_run import PhaseLength, require_frames, run_phase
 from handloom.reconstruction.tracks import read_poses
 from handloom.runtime.artifacts import Header, write_weights
@@ -52,9 +52,7 @@ def train_phase(
     model = configured_hand(hand)
     with computing_on(device, threads):
         scene = read_scene(build, model)
-        classes = scene.observations.class_u8
-        seen = {what: (classes == label).flatten(1).any(1) for label, what in ((OBJECT, "object"), (HAND, "hand"))}
-        require_frames(build, scene.names, seen)
+        require_frames(build, scene.names, scene.observations.seen)
         pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
         given = [build / "data.npy", *pictures, template, *([] if first_poses is None else [first_poses])]
         folder = CheckpointFolder(work, fingerprint(settings, length, phase, seed, code, given))

@@ -16,7 +16,7 @@ from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.compact.visual_hull import object_hull, within_points
 from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
-from handloom.reconstruction.memory_chunks import halved, within_memory
+from handloom.reconstruction.field_evaluation import halved, within_memory
 from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch
 from handloom.reconstruction.phase_run import Preview
 from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
@@ -140,16 +140,8 @@ class CompactTraining:
         hull = object_hull(observations, scene_poses, hands)
         if points_unit is not None and settings.points_reach is not None:
             hull = within_points(hull, scene_poses, points_unit, settings.points_reach)
-        generator = torch_generator(seed, "fields")
-        sizes: dict[str, Any] = {
-            "feature_cells": settings.feature_cells,
-            "features": settings.features,
-            "hidden": settings.hidden,
-            "frames": len(observations.image_u8),
-            "code_size": settings.code_size,
-            "generator": generator,
-        }
-        fields = VoxelField(refined(hull, phase.cells[0]), **sizes), VoxelField(template.distance_m, **sizes)
+        sizes = settings, len(observations.image_u8), torch_generator(seed, "fields")
+        fields = VoxelField(refined(hull, phase.cells[0]), *sizes), VoxelField(template.distance_m, *sizes)
         template = template.to(device)
         scene = CompactScene(
             ScenePoses(model, poses, cube, device),

@@ -17,8 +17,7 @@ from torch import Tensor
 from handloom.geometry.voxels import look_up
 from handloom.reconstruction.compact.fields import FieldValues, VoxelField
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.laplace_density import laplace_density
-from handloom.reconstruction.memory_chunks import in_chunks
+from handloom.reconstruction.field_evaluation import in_chunks, laplace_density
 from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, HAND, OBJECT
 from handloom.reconstruction.scene_poses import ScenePoses, frame_rows
 from handloom.runtime.config.fields import CompactSettings
@@ -139,7 +138,7 @@ class CompactScene:
             depth = resampled(depth[hit], coarse[hit], beta, length, s.hand_samples, generator)
             points = (depth[..., None] * directions[ray, None]).view(-1, 3)
             owner = frame[ray, None].expand(depth.shape).reshape(-1)
-            weights = hands.skinning_weights(hands.near(points, owner, s.hand_neighbours))
+            weights = hands.skinning_weights(*hands.near(points, owner, s.hand_neighbours))
         motions = self.poses.hand().posed_from_rest[..., :3, :].flatten(2)
         volume = field.distances(self.hand_radius_m)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from handloom.geometry.neighbours import NeighbourSearch
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
+from handloom.reconstruction.field_evaluation import in_chunks
 from handloom.reconstruction.holdnet.canonical_space import (
     Deformer,
     HandDeformer,
@@ -35,11 +36,8 @@ from handloom.reconstruction.holdnet.networks import (
     hand_shape_network,
     start_as_sphere,
 )
-from handloom.reconstruction.holdnet.rays import sphere_exit
+from handloom.reconstruction.holdnet.rays import LEFT, OBJECT, RIGHT, sphere_exit
 from handloom.reconstruction.holdnet.rendering import (
-    LEFT_CLASS,
-    OBJECT_CLASS,
-    RIGHT_CLASS,
     Background,
     Composite,
     RaySamples,
@@ -52,7 +50,6 @@ from handloom.reconstruction.holdnet.rendering import (
     render_samples,
 )
 from handloom.reconstruction.holdnet.sampler import LaplaceDensity, error_bounded_depths
-from handloom.reconstruction.memory_chunks import in_chunks
 from handloom.runtime.config.fields import HoldNetSettings
 
 POSE_FREE_EPOCHS = 20
@@ -98,9 +95,6 @@ class Node(nn.Module, ABC):
         self, frame: Int[Tensor, " image"], *, with_pose: bool
     ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
         """Pose and frame code of each image for the colour network, where the node has them."""
-
-    def advance(self) -> None:
-        """Count one training step."""
 
     def sampled(
         self,
@@ -185,7 +179,7 @@ class HandNode(Node):
                 settings.colour, features=settings.sdf.features, pose_width=POSE_WIDTH, generator=generator
             ),
         )
-        self.semantic_class = RIGHT_CLASS if model.side == "right" else LEFT_CLASS
+        self.semantic_class = RIGHT if model.side == "right" else LEFT
         self.server = HandServer(model)
         self.params = nn.ModuleDict(
             {
@@ -237,7 +231,7 @@ class HandNode(Node):
 class ObjectNode(Node):
     """The object: field in the unit sphere of its SfM points, learnable rigid pose and colour code per frame."""
 
-    semantic_class = OBJECT_CLASS
+    semantic_class = OBJECT
 
     def __init__(
         self,
@@ -286,10 +280,6 @@ class ObjectNode(Node):
     ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
         """No pose; the code of the frame."""
         return None, self.frame_latent_encoder(frame)
-
-    def advance(self) -> None:
-        """See `Node.advance`."""
-        self.encoding.advance()
 
 
 class SceneRendering(NamedTuple):
@@ -363,6 +353,8 @@ class HoldNet(nn.Module):
         """
         if self.training != (generator is not None):
             raise ValueError("a generator goes with training mode, and no generator with evaluation mode")
+        if self.training:
+            self.object_node.encoding.advance()
         with_pose = not self.training or epoch is None or epoch >= POSE_FREE_EPOCHS
         count = rays.directions.shape[1]
         origins = rays.origins[:, None].expand(-1, count, -1)
@@ -370,8 +362,6 @@ class HoldNet(nn.Module):
         nodes: dict[str, NodeSamples] = {}
         for name, node in self.nodes.items():
             assert isinstance(node, Node)
-            if self.training:
-                node.advance()
             nodes[name] = node.sampled(
                 rays, far, generator, with_pose=with_pose, chunks=self.chunks, half_colours=self.half_precision
             )

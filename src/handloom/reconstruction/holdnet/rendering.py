@@ -10,20 +10,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handloom.reconstruction.field_evaluation import in_chunks
 from handloom.reconstruction.holdnet.networks import (
     BackgroundRenderingNetwork,
     FourierEncoding,
     ImplicitNetwork,
     half_precision,
 )
-from handloom.reconstruction.holdnet.rays import sphere_exit
+from handloom.reconstruction.holdnet.rays import BACKGROUND, sphere_exit
 from handloom.reconstruction.holdnet.sampler import uniform_depths, weights_of
-from handloom.reconstruction.memory_chunks import in_chunks
 from handloom.reconstruction.scene_placement import BOUNDING_SPHERE
 from handloom.runtime.config.fields import BackgroundSettings
 
 CLASSES = 4
-BACKGROUND_CLASS, OBJECT_CLASS, RIGHT_CLASS, LEFT_CLASS = range(CLASSES)
 _FARTHEST = 1e10  # the last sample reaches to infinity
 
 
@@ -114,7 +113,7 @@ def render_alone(samples: RaySamples) -> Rendering:
 def compose(foreground: Rendering, background_colour: Float[Tensor, "ray 3"]) -> Composite:
     """The foreground in front of the background: C = sum w c + T_end c_bg, the same for the classes."""
     left = foreground.background_weight[:, None]
-    semantics = foreground.semantics + left * one_hot_class(BACKGROUND_CLASS, foreground.background_weight)
+    semantics = foreground.semantics + left * one_hot_class(BACKGROUND, foreground.background_weight)
     return Composite(foreground.colour + left * background_colour, semantics)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.reconstruction.laplace_density import laplace_density
+from handloom.reconstruction.field_evaluation import laplace_density
 from handloom.runtime.config.fields import SamplerSettings
 
 INITIAL_BETA, SMALLEST_BETA = 0.1, 1e-4

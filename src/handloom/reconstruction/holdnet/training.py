@@ -15,6 +15,7 @@ from handloom.datasets.masks import MASK_LABELS
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.build_folder import BuildScene, read_pictures
+from handloom.reconstruction.field_evaluation import halved, within_memory
 from handloom.reconstruction.holdnet.canonical_targets import MESH_MARGIN, CanonicalTargets, object_mesh
 from handloom.reconstruction.holdnet.losses import HoldLoss, NodeRays, hold_loss
 from handloom.reconstruction.holdnet.model import HoldNet, SceneRays
@@ -29,7 +30,7 @@ from handloom.reconstruction.holdnet.rays import (
     sample_classes_nearest,
     sample_pixels,
 )
-from handloom.reconstruction.memory_chunks import halved, within_memory
+from handloom.reconstruction.observations import require_seen
 from handloom.reconstruction.phase_run import Preview
 from handloom.runtime.config.fields import HoldNetTrainingSettings
 from handloom.runtime.errors import InputError
@@ -55,12 +56,7 @@ class Video:
         """Read the pictures; raises InputError when the object or the hand is in no frame."""
         images, labels = (torch.from_numpy(pictures) for pictures in read_pictures(scene))
         video = cls(images, labels, scene.cameras.intrinsics.float(), scene.cameras.world_from_cam.float())
-        for what, there in video.seen(side).items():
-            if not bool(there.any()):
-                raise InputError(
-                    f"masks: no pixel of any of the {len(labels)} frames is labelled {what}; "
-                    "look at the masks' picture and correct the prompt or the label convention"
-                )
+        require_seen(video.seen(side))
         return video
 
     def seen(self, side: Side) -> dict[str, Bool[Tensor, " frames"]]:

@@ -273,10 +273,12 @@ class CompactTraining:
 
     def _move_hands(self) -> None:
         # Seen here, since the search for neighbours takes numbers only.
-        bad = [name for name, value in self.scene.poses.named_parameters() if not bool(value.isfinite().all())]
+        poses = self.scene.poses
+        bad = [name for name, value in poses.named_parameters() if not bool(value.isfinite().all())]
         if bad:
             raise self._diverged(f"{', '.join(bad)} hold NaN")
-        self.scene.move_hands()
+        with torch.no_grad():
+            self.scene.hands = PosedHands(poses.model, poses.hand().vertices_m)
 
     def _diverged(self, found: str) -> InputError:
         return InputError(f"{found} at step {self.step}: the training diverged; lower hold.compact.*_rate")

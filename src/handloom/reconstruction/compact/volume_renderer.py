@@ -40,7 +40,6 @@ class FieldSamples(NamedTuple):
     colour: Float[Tensor, "hit samples 3"]
     gradient: Float[Tensor, "hit samples 3"]
     """Of the signed distance, metres per metre."""
-    distance_m: Float[Tensor, "hit samples"]
 
 
 class Rendered(NamedTuple):
@@ -69,11 +68,6 @@ class CompactScene:
     settings: CompactSettings
     chunks: int = 1
     """In how many chunks fields are evaluated; more than one need less memory and more time, for the same result."""
-
-    def move_hands(self) -> None:
-        """Take the snapshot of the posed hands again."""
-        with torch.no_grad():
-            self.hands = PosedHands(self.poses.model, self.poses.hand().vertices_m)
 
     def render(
         self,
@@ -157,11 +151,10 @@ def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues
     edges = torch.cat(
         [1.5 * depth[:, :1] - 0.5 * depth[:, 1:2], middle, 1.5 * depth[:, -1:] - 0.5 * depth[:, -2:-1]], -1
     )
-    distance_m = found.distance_m.view(depth.shape)
-    density = laplace_density(distance_m, beta)
+    density = laplace_density(found.distance_m.view(depth.shape), beta)
     optical = density * (edges[:, 1:] - edges[:, :-1]) * length[:, None]
     shape = (*depth.shape, 3)
-    return FieldSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape), distance_m)
+    return FieldSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape))
 
 
 def _without_derivatives(node: FieldSamples, rays: Bool[Tensor, " rays"]) -> FieldSamples:

@@ -18,12 +18,11 @@ from handloom.reconstruction.holdnet.networks import (
     half_precision,
 )
 from handloom.reconstruction.holdnet.rays import BACKGROUND, sphere_exit
-from handloom.reconstruction.holdnet.sampler import uniform_depths, weights_of
+from handloom.reconstruction.holdnet.sampler import uniform_depths, weights_of, with_last
 from handloom.reconstruction.scene_placement import BOUNDING_SPHERE
 from handloom.runtime.config.fields import BackgroundSettings
 
 CLASSES = 4
-_FARTHEST = 1e10  # the last sample reaches to infinity
 
 
 class RaySamples(NamedTuple):
@@ -190,8 +189,7 @@ def background_weights(
     output: Float[Tensor, "ray sample"], inverse_radius: Float[Tensor, "ray sample"]
 ) -> Float[Tensor, "ray sample"]:
     """Weights of samples by descending inverse radius, of which |output| is the density."""
-    lengths = functional.pad(-inverse_radius.diff(dim=1), (0, 1), value=_FARTHEST)
-    return weights_of(output.abs(), lengths)[0]
+    return weights_of(output.abs(), with_last(-inverse_radius.diff(dim=1)))[0]
 
 
 def frame_codes(frames: int, width: int, generator: torch.Generator | None) -> nn.Embedding:

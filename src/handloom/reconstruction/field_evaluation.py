@@ -1,6 +1,7 @@
 """How fields are evaluated, whichever model holds their distances: their density, and chunks that fit into memory.
 
-A step for which a device has no memory is done again with fields evaluated in smaller chunks, for the same result.
+A step for which a device has no memory is done again with fields evaluated in twice as many chunks, for the same
+result; so are all steps after it.
 """
 
 import sys

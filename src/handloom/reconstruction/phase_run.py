@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,12 +16,12 @@ from torch import Tensor
 from handloom.runtime.checkpoints import CheckpointFolder
 from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import atomic_path
+from handloom.runtime.progress import progress
 
 NOTE_STEPS = 25
 """Steps between two rows of the history."""
 TILES = 4
 """Frames in a preview."""
-_SECONDS_BETWEEN_LINES = 10.0
 _CLASS_RGB = np.array([[40, 40, 40], [86, 150, 200], [229, 178, 140], [150, 200, 120]])
 """Of background, object, right and left hand in previews."""
 
@@ -92,7 +92,8 @@ def run_phase(training: PhaseTraining, length: PhaseLength, folder: CheckpointFo
 
     if not length.steps:
         write_step()
-    for _ in _told(range(training.step, length.steps), length):
+    label = f"{length.label}, {length.rays} rays a step"
+    for _ in progress(range(training.step, length.steps), label):
         terms = training.run_step()
         if training.step % NOTE_STEPS == 0 or training.step == length.steps:
             training.note(terms)
@@ -106,6 +107,12 @@ def run_phase(training: PhaseTraining, length: PhaseLength, folder: CheckpointFo
     print(f"{length.label}: {trained * length.rays / max(seconds, 1e-9):.0f} rays/s", file=sys.stderr, flush=True)
 
 
+def given_files(build: Path, *others: Path | None) -> list[Path]:
+    """The build folder's files and others, where given: a run goes on only from a checkpoint of the same ones."""
+    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
+    return [build / "data.npy", *pictures, *(path for path in others if path is not None)]
+
+
 def require_frames(build: Path, names: tuple[str, ...], seen: Mapping[str, Bool[Tensor, " frames"]]) -> None:
     """Two frames at least; those in which object or hand are hidden are told. Raises InputError for a single frame."""
     if len(names) < 2:
@@ -117,28 +124,6 @@ def require_frames(build: Path, names: tuple[str, ...], seen: Mapping[str, Bool[
         if absent:
             found = f"masks: no {what} in {len(absent)} of {len(names)} frames: {listed(absent)}"
             print(found, file=sys.stderr, flush=True)
-
-
-def _told(steps: range, length: PhaseLength) -> Iterator[int]:
-    """The steps, with a bar on a terminal or a line now and then in a log: how far, rays per second, how long still."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(steps, desc=length.label, unit=" rays", unit_scale=length.rays)
-        return
-    began = last = time.monotonic()
-    for step in steps:
-        yield step
-        now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES:
-            last = now
-            pace = (step + 1 - steps.start) / (now - began)
-            print(
-                f"{length.label}: step {step + 1} of {length.steps}, {pace * length.rays:.0f} rays/s, "
-                f"about {(length.steps - step - 1) / pace:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
 
 
 def write_preview(path: Path, training: PhaseTraining, width_px: int) -> None:

@@ -32,6 +32,7 @@ from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.errors import InputError
 
 from ..held_box import FRAMES, HEIGHT, MODEL, WIDTH, arrays, held_box  # noqa: TID252 (the tests are no package)
+from ..holdnet.scene import tiny_settings, trained  # noqa: TID252
 from .scene import PhaseFiles, small_settings, small_training, train_small
 
 STEPS = 9
@@ -214,7 +215,7 @@ def test_masks_empty_in_some_frames_are_counted(
     assert (np.ptp(read_object_mesh(outputs.mesh).vertices, axis=0) > 0.05).all()
 
 
-def test_one_frame_is_no_sequence(own: Path, template: Path, tmp_path: Path) -> None:
+def test_one_frame_is_no_sequence(own: Path, template: Path, prior: Path, tmp_path: Path) -> None:
     """Protects users of a build folder, which no extraction has counted: one view has no shape."""
     for kind in ("image", "mask"):
         for path in sorted((own / kind).glob("*.png"))[1:]:
@@ -228,8 +229,9 @@ def test_one_frame_is_no_sequence(own: Path, template: Path, tmp_path: Path) -> 
         thing.update(object_poses=thing["object_poses"][:1])
 
     change_data(own, shorten)
-    with pytest.raises(InputError, match=r"build: has 1 frame; a shape needs at least two"):
-        train(own, template, tmp_path / "out")
+    for run in (lambda: train(own, template, tmp_path), lambda: trained(own, prior, tmp_path, tiny_settings())):
+        with pytest.raises(InputError, match=r"build: has 1 frame; a shape needs at least two"):
+            run()
 
 
 def test_foreign_keys_are_told_and_change_nothing(

@@ -9,7 +9,7 @@ from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.object_mesh import ObjectMesh, surface
 from handloom.reconstruction.observations import read_scene
-from handloom.reconstruction.phase_run import PhaseLength, require_frames, run_phase
+from handloom.reconstruction.phase_run import PhaseLength, given_files, require_frames, run_phase
 from handloom.reconstruction.tracks import read_poses
 from handloom.runtime.artifacts import Header, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
@@ -53,21 +53,11 @@ def train_phase(
     with computing_on(device, threads):
         scene = read_scene(build, model)
         require_frames(build, scene.names, scene.observations.seen)
-        pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-        given = [build / "data.npy", *pictures, template, *([] if first_poses is None else [first_poses])]
+        given = given_files(build, template, first_poses)
         folder = CheckpointFolder(work, fingerprint(settings, length, phase, seed, code, given))
-        training = CompactTraining.start(
-            scene.observations,
-            model,
-            scene.poses if first_poses is None else read_poses(first_poses, len(scene.names), model),
-            scene.cube,
-            settings,
-            length,
-            template=HandTemplate.load(template),
-            seed=seed,
-            points_unit=scene.points_unit,
-            device=device,
-        )
+        if first_poses is not None:
+            scene = scene._replace(poses=read_poses(first_poses, len(scene.names), model))
+        training = CompactTraining.start(scene, model, HandTemplate.load(template), settings, length, seed, device)
         long = PhaseLength(phase, length.steps, settings.rays, PREVIEW_STEPS, PREVIEW_WIDTH_PX, checkpoint_seconds)
         run_phase(training, long, folder, previews)
     found = surface(training.scene.object_field.distance)

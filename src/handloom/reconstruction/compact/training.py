@@ -17,10 +17,9 @@ from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.compact.visual_hull import object_hull, within_points
 from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
 from handloom.reconstruction.field_evaluation import halved, within_memory
-from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch
+from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch, SceneInput
 from handloom.reconstruction.phase_run import Preview
-from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
-from handloom.reconstruction.tracks import SequencePoses
+from handloom.reconstruction.scene_poses import ScenePoses
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
@@ -117,34 +116,30 @@ class CompactTraining:
     @classmethod
     def start(
         cls,
-        observations: Observations,
+        given: SceneInput,
         model: HandModel,
-        poses: SequencePoses,
-        cube: ObjectCube,
+        template: HandTemplate,
         settings: CompactSettings,
         phase: CompactPhaseSettings,
-        *,
-        template: HandTemplate,
         seed: int,
-        points_unit: Float[Tensor, "points 3"] | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str,
     ) -> "CompactTraining":
         """A new phase on `device`: the object starts as its visual hull, the hand as its template.
 
         Whatever is random or done once is done on the CPU, so that all devices start alike.
         """
-        scene_poses = ScenePoses(model, poses, cube)
+        observations, scene_poses = given.observations, ScenePoses(model, given.poses, given.cube)
         with torch.no_grad():
             vertices = scene_poses.hand().vertices_m
         hands = PosedHands(model, vertices)
         hull = object_hull(observations, scene_poses, hands)
-        if points_unit is not None and settings.points_reach is not None:
-            hull = within_points(hull, scene_poses, points_unit, settings.points_reach)
+        if settings.points_reach is not None:
+            hull = within_points(hull, scene_poses, given.points_unit, settings.points_reach)
         sizes = settings, len(observations.image_u8), torch_generator(seed, "fields")
         fields = VoxelField(refined(hull, phase.cells[0]), *sizes), VoxelField(template.distance_m, *sizes)
         template = template.to(device)
         scene = CompactScene(
-            ScenePoses(model, poses, cube, device),
+            ScenePoses(model, given.poses, given.cube, device),
             fields[0].to(device),
             fields[1].to(device),
             template.centre_m,
@@ -168,9 +163,8 @@ class CompactTraining:
     def run_step(self) -> Losses:
         """One optimiser step on new random rays.
 
-        A step for which the device has no memory is done again with the fields evaluated in twice as many chunks, for
-        the same result; so are all steps after it. Raises InputError when the loss is no number any more, and when
-        memory does not suffice for the smallest chunk.
+        In smaller chunks where memory does not suffice. Raises InputError when the loss is no number any more, or the
+        device has no memory for the smallest chunk.
         """
         self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:

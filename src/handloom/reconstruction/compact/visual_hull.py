@@ -53,13 +53,8 @@ def object_hull(
     with torch.no_grad():
         cam = poses.object_to_cam(points)
         seen_cam, class_u8 = cam[shown], observations.class_u8[shown]
-        counts = torch.cat(
-            [
-                label_counts(seen_cam[:, first : first + _POINTS_AT_ONCE], class_u8, observations.intrinsics)
-                for first in range(0, len(points), _POINTS_AT_ONCE)
-            ]
-        )
-        nodes = hull_nodes(counts)
+        parts = seen_cam.split(_POINTS_AT_ONCE, dim=1)
+        nodes = hull_nodes(torch.cat([label_counts(part, class_u8, observations.intrinsics) for part in parts]))
         chosen = nodes.nonzero()[:, 0]
         for frame in every.tolist():
             owner = torch.full((len(chosen),), frame)

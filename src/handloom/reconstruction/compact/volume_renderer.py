@@ -1,8 +1,7 @@
 """Volume rendering of hand and object together, rays in the OpenCV camera's frame.
 
 A ray is a direction with z = 1, so a depth along it is the depth in the image. A coarse look without derivatives finds
-where along it to evaluate the fields; then samples lie where the weight is. (The reference reaches the same by up to
-five rounds of bounding the opacity's error; a look-up in a voxel grid is cheap enough to see the whole ray at once.)
+where along it to evaluate the fields; then samples lie where the weight is (HOLD bounds the opacity's error in rounds).
 Every node keeps its own sampling intervals when samples are merged: an empty gap between hand and object then belongs
 to nobody. Random numbers come from the CPU, the same everywhere.
 """

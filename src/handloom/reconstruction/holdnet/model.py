@@ -76,6 +76,10 @@ class NodeSamples(NamedTuple):
     points_canonical: Float[Tensor, "ray sample 3"]
 
 
+Conditions = tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]
+"""What the colours of an image depend on, where a node has it: the pose, a frame's code."""
+
+
 class Node(nn.Module, ABC):
     """What hand and object share; subclasses say how points reach canonical space and what colours depend on."""
 
@@ -91,10 +95,8 @@ class Node(nn.Module, ABC):
         """The node's maps between canonical space and the scaled world in the poses of these frames."""
 
     @abstractmethod
-    def colour_conditions(
-        self, frame: Int[Tensor, " image"], *, with_pose: bool
-    ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
-        """Pose and frame code of each image for the colour network, where the node has them."""
+    def colour_conditions(self, frame: Int[Tensor, " image"], *, with_pose: bool) -> Conditions:
+        """The conditions of each image for the colour network."""
 
     def sampled(
         self,
@@ -108,10 +110,8 @@ class Node(nn.Module, ABC):
     ) -> NodeSamples:
         """Sample the rays where the node needs it and evaluate its field there.
 
-        Normals, in the scaled world, are normalise(grad sdf J^-1) with the Jacobian J of canonical to world; the field
-        is evaluated once for value and gradient. With a generator for training: random samples, and everything can
-        be differentiated again. More than one part of an image's rays at a time needs less memory and more time, for
-        the same result. Colours may be computed in bfloat16.
+        Normals, in the scaled world, are normalise(grad sdf J^-1) with the Jacobian J of canonical to world. With a
+        generator for training: random samples, and everything can be differentiated again.
         """
         images, count = rays.directions.shape[:2]
         deformer = self.deformer(rays.frame, rays.scene_scale)
@@ -213,9 +213,7 @@ class HandNode(Node):
             self._canonical = NeighbourSearch(rest_vertices_m(model, self.canonical_shape)[None])
         return HandDeformer(self._canonical, model.weights, self.posed(frame, scene_scale))
 
-    def colour_conditions(
-        self, frame: Int[Tensor, " image"], *, with_pose: bool
-    ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
+    def colour_conditions(self, frame: Int[Tensor, " image"], *, with_pose: bool) -> Conditions:
         """Finger pose relative to the mean, over pi; zeros without pose."""
         pose = self.params["pose"](frame) / math.pi
         return (pose if with_pose else torch.zeros_like(pose)), None
@@ -275,9 +273,7 @@ class ObjectNode(Node):
             )
         )
 
-    def colour_conditions(
-        self, frame: Int[Tensor, " image"], *, with_pose: bool
-    ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
+    def colour_conditions(self, frame: Int[Tensor, " image"], *, with_pose: bool) -> Conditions:
         """No pose; the code of the frame."""
         return None, self.frame_latent_encoder(frame)
 

@@ -16,7 +16,7 @@ from handloom.reconstruction.holdnet.hand_prior import read_hand_prior
 from handloom.reconstruction.holdnet.model import HoldNet
 from handloom.reconstruction.holdnet.training import HoldNetTraining, Video
 from handloom.reconstruction.object_mesh import ObjectMesh
-from handloom.reconstruction.phase_run import PhaseLength, require_frames, run_phase
+from handloom.reconstruction.phase_run import PhaseLength, given_files, require_frames, run_phase
 from handloom.reconstruction.scene_placement import ScenePlacement
 from handloom.reconstruction.scene_poses import object_cube
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses, read_poses
@@ -61,9 +61,7 @@ def train_holdnet(
     be used, a training that diverged, an object without surface, or a device that is not there or too small.
     """
     model = configured_hand(hand)
-    starts = [path for path in (first_poses, checkpoint) if path is not None]
-    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-    given = [build / "data.npy", *pictures, prior, *starts]
+    given = given_files(build, prior, first_poses, checkpoint)
     folder = CheckpointFolder(work, fingerprint(settings, epochs, phase, seed, code, given))
     scene = read_build(build, {model.side: model})
     video = Video.of(scene, model.side)

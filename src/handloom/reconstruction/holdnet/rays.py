@@ -27,13 +27,9 @@ _WHOLE_SHARE, _HAND_SHARE = 0.1, 0.45  # HOLD's code/src/datasets/utils.py: weig
 def frame_pairs(frames: int, *, items: int, batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, " image"]]:
     """Frame numbers of one epoch's steps: `batch` pairs of neighbours each, (i, i + 1, j, j + 1, ...).
 
-    Every pair comes once before one comes again. Raises InputError when there are too few frames for a pair.
+    Every pair comes once before one comes again.
     """
     pairs = frames - PAIR_OFFSET
-    if pairs < 1:
-        raise InputError(
-            f"sequence: has {frames} frames, expected more than {PAIR_OFFSET} to form pairs; give a longer video"
-        )
     rounds = -(-items // pairs)
     first = torch.cat([torch.randperm(pairs, generator=generator) for _ in range(rounds)])[:items]
     for chosen in first.split(batch):

@@ -148,10 +148,7 @@ class Background(nn.Module):
         chunks: int = 1,
         half: bool = False,
     ) -> Float[Tensor, "ray 3"]:
-        """Colour of the rays as if nothing were inside the sphere; with a generator for training.
-
-        More than one part of the rays at a time needs less memory and more time. `half` computes in bfloat16.
-        """
+        """Colour of the rays as if nothing were inside the sphere; with a generator for training."""
         inverse_radius = self.inverse_radii(directions[:, 0], generator).flip(1)
 
         def seen(origins: Tensor, directions: Tensor, frame: Tensor, inverse_radius: Tensor) -> tuple[Tensor]:

@@ -111,9 +111,8 @@ class HoldNetTraining:
     def run_step(self) -> HoldLoss:
         """One optimiser step on new random rays.
 
-        A step for which the device has no memory is done again in twice as many chunks, for the same result; so are all
-        steps after it. Raises InputError when ten gradients in a row are no numbers, and when memory does not suffice
-        for the smallest part.
+        In smaller chunks where memory does not suffice. Raises InputError when ten gradients in a row are no numbers,
+        or the device has no memory for the smallest chunk.
         """
         settings = self.settings
         # The released code lets the first steps pass without one.

@@ -86,10 +86,10 @@ class TestNetworks:
         assert len(counters) >= 3
         for counter in counters:
             network.embedder_obj.alpha_iter.fill_(counter)  # type: ignore[union-attr, operator]
-            field = network(c01["object_x"])
+            sdf, feature = network(c01["object_x"])
             wanted = c01[f"object_sdf_feature_barf{counter}"]
-            close(field.sdf, wanted[:, 0], atol=1e-4)
-            close(field.feature, wanted[:, 1:], atol=1e-4)
+            close(sdf, wanted[:, 0], atol=1e-4)
+            close(feature, wanted[:, 1:], atol=1e-4)
         network.embedder_obj.alpha_iter.fill_(9999)  # type: ignore[union-attr, operator]
         gradient = network.with_gradient(c01["object_x"], differentiable=True).gradient
         close(gradient, c01["object_sdf_grad_x"], atol=1e-5, rtol=1e-3)

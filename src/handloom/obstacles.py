@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from handloom.datasets.picture_size import frame_size, source_size
+from handloom.datasets.picture_size import frame_size, source_size, video_fault
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS
@@ -94,6 +94,11 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         for key, what in wanted.items()
         if (path := getattr(pair, key)) is not None and (words := unfit(path, what, folder))
     ]
+    stopped = {each.setting for each in found}
+    for view in ("left", "right"):
+        path, setting = folder / getattr(pair, view), f"footage.pairs.{name}.{view}"
+        if setting not in stopped and path.is_file() and (words := video_fault(path)):
+            found.append(Obstacle(setting, words, "frames"))
     advice = "give it, or choose the other backend"
     return found + network_obstacles(run, "footage", footage.backend, footage.checkpoint, advice, folder)
 
@@ -131,6 +136,8 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
             words += f", as kind is {kind}; a video is kind: video"
         yield Obstacle("path", words, "frames")
         return
+    if kind == "video" and (words := video_fault(path)):
+        yield Obstacle("path", words, "frames")
     for inside in _INSIDE.get(kind, ()):
         if not (path / inside).exists():
             yield Obstacle(

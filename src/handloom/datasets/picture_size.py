@@ -1,15 +1,16 @@
-"""The size of a sequence's pictures, from headers only, before any is decoded."""
+"""The size of a sequence's pictures, from the first one, before any other is decoded."""
 
 from functools import cache
 from pathlib import Path
 
 from handloom.runtime.config.sequences import FrameSettings, SequenceKind
+from handloom.runtime.errors import InputError
 
-_FIRST_BYTES = 64
+# The readers are imported where they are asked: most runs are planned without them.
 
 
 def frame_size(path: Path, settings: FrameSettings) -> tuple[int, int] | None:
-    """Width and height of the extracted frames, in pixels; None where headers do not tell."""
+    """Width and height of the extracted frames, in pixels; None where the first picture does not tell."""
     size = source_size(path, settings.kind)
     if size is None:
         return None
@@ -19,11 +20,11 @@ def frame_size(path: Path, settings: FrameSettings) -> tuple[int, int] | None:
 
 @cache
 def source_size(path: Path, kind: SequenceKind) -> tuple[int, int] | None:
-    """Width and height of the frames as they come, upright; None where headers do not tell."""
+    """Width and height of the frames as players show them; None where the first picture does not tell."""
     if kind == "video":
-        return _video_size(path)
+        return None if video_fault(path) else _video_size(path)
     folder = path / {"ho3d": "rgb", "build": "image", "frames": "."}[kind]
-    from PIL import Image  # planning a run without marks needs no pictures
+    from PIL import Image
 
     for picture in sorted(folder.glob("*"))[:20]:
         if picture.suffix.lower() in (".jpg", ".jpeg", ".png") and not picture.name.startswith("."):
@@ -35,21 +36,20 @@ def source_size(path: Path, kind: SequenceKind) -> tuple[int, int] | None:
     return None
 
 
-def _video_size(path: Path) -> tuple[int, int] | None:
-    import cv2
-
-    with path.open("rb") as file:
-        if file.read(_FIRST_BYTES).isascii():  # a list that would make the decoder open other files
-            return None
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+@cache
+def video_fault(path: Path) -> str | None:
+    """Why not even the first picture of a video can be had; None if it can."""
     try:
-        if not capture.isOpened():
-            return None
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-        size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        turned = capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90
-    finally:
-        capture.release()
-    if min(size) <= 0:
-        return None
-    return size[::-1] if turned else size
+        _video_size(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+@cache
+def _video_size(path: Path) -> tuple[int, int]:
+    from handloom.datasets.decoded_video import DecodedVideo
+
+    for _, picture in DecodedVideo(path, slice(0, 1, 1)):
+        return picture.shape[1], picture.shape[0]
+    raise InputError(f"{path}: has no pictures; expected a video")

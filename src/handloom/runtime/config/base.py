@@ -1,12 +1,15 @@
 """The base of every configuration model: frozen, closed to unknown keys, and with defaults that belong to a place."""
 
+import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
 Fidelity = Literal["faithful", "fixed"]
 """The released code number for number, or with its known errors repaired."""
+OwnPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A file or folder of the user's, whose `~` is the home folder."""
 MOST_SEED = 2**32 - 1
 """Of what numpy takes as a seed."""
 

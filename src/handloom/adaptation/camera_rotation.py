@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handloom.adaptation.learner import Poses
-from handloom.adaptation.pair_predictions import SourcePredictions
+from handloom.adaptation.pair_predictions import SourcePredictions, rotation_in
 from handloom.adaptation.pairs import ray_turned
 from handloom.adaptation.pseudo_labels import AlignedPoses, align_poses
 from handloom.adaptation.rotation_guided_refinement import LEAST_COMMON_JOINTS
-from handloom.datasets.assembly_hands import headset_number
+from handloom.datasets.assembly_hands import camera_numbers, headset_number, views_of
 from handloom.datasets.views import OWN_PAIR, FramePairs, HandCrops, HandLabels, pair_rows
 from handloom.estimators.hands.found import FoundHands
 from handloom.geometry.camera import turns_to_rays
@@ -44,15 +44,13 @@ from handloom.hand.joints import BONE, JOINT_COUNT, WRIST
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Fidelity
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import read_json, write_json
+from handloom.runtime.files import write_json
 
 HeadsetRotation = Literal["published", "single", "synchronised"]
 ROTATION_PAIRS = 512
 """R(0) is estimated from at most so many pairs of hands."""
 LEAST_SPREAD_DEG = 1.0
 """Pairs that agree better than this weigh no more: their errors are common ones."""
-_NOT_ORTHOGONAL = 1e-3
-"""Rotations are written with more digits than this."""
 
 
 class PairRotation(NamedTuple):
@@ -127,7 +125,7 @@ def synchronise_pairs(singles: Mapping[str, PairRotation], cameras: int) -> dict
     """All pairs' rotations made consistent, pair estimates weighted by their inverse squared spread."""
     if not singles:
         raise InputError("no two cameras of the headset share a hand; expected frames that several annotate")
-    edges = torch.tensor([_cameras_of(pair) for pair in singles])
+    edges = torch.tensor([camera_numbers(pair) for pair in singles])
     rotations = torch.stack([single.rotation_12 for single in singles.values()])
     spreads = torch.tensor([single.spread_deg for single in singles.values()], dtype=rotations.dtype)
     camera_rotations = synchronise_rotations(
@@ -256,19 +254,6 @@ def disagreement(aligned: AlignedPoses, rotation_12: Float[Tensor, "3 3"]) -> fl
     return float((apart / bone[:, None]).mean())
 
 
-def read_rotation(path: Path, pair: str, kind: str) -> Float[Tensor, "3 3"]:
-    """A pair's R(0) in float64; raises InputError when the file lacks it or it is no rotation."""
-    try:
-        values = read_json(path)["estimates"][pair][kind]
-        rotation = torch.tensor(values, dtype=torch.float64).reshape(3, 3)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: has no {kind} 3x3 rotation of pair {pair} ({error}); run the rule that makes it again"
-        ) from error
-    _require_orthogonal(rotation, f"{path}: {kind} rotation of pair {pair}")
-    return rotation
-
-
 def calibrated_rotation(
     view_1: HandLabels, view_2: HandLabels, index_1: Int[np.ndarray, " pairs"], index_2: Int[np.ndarray, " pairs"]
 ) -> Float[Tensor, "3 3"]:
@@ -281,8 +266,8 @@ def calibrated_rotation(
 
 def rotation_errors(samples: Sequence[HandLabels], pair: str, estimate: Mapping[str, Any]) -> dict[str, Any]:
     """Angles between a pair's estimates and its calibrated rotation."""
-    view_1, view_2 = (samples[camera] for camera in _cameras_of(pair))
-    truth = calibrated_rotation(view_1, view_2, *pair_rows(view_1, view_2))
+    views = views_of(samples, pair)
+    truth = calibrated_rotation(*views, *pair_rows(*views))
     return {
         "calibrated": truth.tolist(),
         **{
@@ -292,29 +277,10 @@ def rotation_errors(samples: Sequence[HandLabels], pair: str, estimate: Mapping[
     }
 
 
-def _cameras_of(pair: str) -> tuple[int, int]:
-    first, second = pair.split("-")
-    return int(first) - 1, int(second) - 1
-
-
 def _released_rotations(path: Path, headset: str, pairs: Sequence[str]) -> dict[str, Tensor]:
     """R_pred of every pair from a file in R_config.json's layout: keys `set{0,1}-{a,b}` with 0-based cameras."""
-    document, found = read_json(path), {}
+    remedy, found = "name a file in R_config.json's layout in adaptation.rotations, or set it to null", {}
     for pair in pairs:
-        a, b = _cameras_of(pair)
-        key = f"set{headset_number(headset)}-{a},{b}"
-        try:
-            found[pair] = torch.tensor(document[key]["R_pred"], dtype=torch.float64).reshape(3, 3)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{path}: has no 3x3 matrix {key}.R_pred ({error}); name a file in R_config.json's layout in "
-                "adaptation.rotations, or set it to null"
-            ) from error
-        _require_orthogonal(found[pair], f"{path}: {key}.R_pred")
+        key = f"set{headset_number(headset)}-{','.join(map(str, camera_numbers(pair)))}"
+        found[pair] = torch.from_numpy(rotation_in(path, key, "R_pred", what=f"3x3 matrix {key}.R_pred", remedy=remedy))
     return found
-
-
-def _require_orthogonal(rotation: Tensor, what: str) -> None:
-    error = float((rotation.T @ rotation - torch.eye(3, dtype=rotation.dtype)).abs().max())
-    if not (error < _NOT_ORTHOGONAL and float(torch.linalg.det(rotation)) > 0):
-        raise InputError(f"{what} is not a rotation (orthogonal up to {error:.2g}); expected one; make the file again")

@@ -14,21 +14,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from handloom.adaptation.adapt import adaptation_stage
-from handloom.adaptation.learner import Asked, Learner
+from handloom.adaptation.learner import Asked, Learner, Lesson
 from handloom.adaptation.s2dhand import S2DHand
 from handloom.adaptation.source_prediction import source_prediction
-from handloom.adaptation.student_augmentation import (
-    StudentAugmentation,
-    augment_images,
-    augment_joints,
-    augment_keypoints,
-)
+from handloom.adaptation.student_augmentation import augment_images, augment_joints, augment_keypoints
 from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork
 from handloom.estimators.mediapipe.tflite_network import network_input
 from handloom.hand.joints import BONE, JOINT_COUNT, WRIST
 from handloom.runtime.artifacts import Header, read_weights, write_weights
-from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.base import Fidelity
 from handloom.runtime.errors import InputError
 
 KIND = "mediapipe_hand_landmarks"
@@ -62,9 +55,6 @@ class JointLearner(Learner):
 
     root_joint, metric = WRIST, True
 
-    def __init__(self, settings: AdaptationSettings, fidelity: Fidelity) -> None:
-        """It has no settings of its own."""
-
     def load(self, path: Path, source: Path | None = None) -> LandmarkNetwork:
         """A .tflite file, or adapted weights for the network of one; raises InputError for others'."""
         if source is None:
@@ -89,24 +79,15 @@ class JointLearner(Learner):
         confidence = seen.presence[:, None].expand(-1, JOINT_COUNT)
         return Asked(relative_to_wrist(seen.joints_m), confidence, seen.keypoints_crop_px[..., :2])
 
-    def losses(
-        self,
-        network: nn.Module,
-        image_u8: UInt8[Tensor, "crops px px channels"],
-        asked: Asked,
-        taught: Float[Tensor, "crops 21 3"],
-        augmentation: StudentAugmentation | None,
-        generator: torch.Generator,
-        veil: Float[Tensor, "crops 21"] | None = None,
-    ) -> dict[str, Tensor]:
+    def losses(self, network: nn.Module, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
         """The loss of joints, and of key points, which are taught to stay the teacher's."""
-        images, keypoints = network_input(image_u8), asked.kept
-        if augmentation is not None:
-            images = augment_images(images - 0.5, augmentation, generator) + 0.5
-            taught = augment_joints(taught, augmentation)
-            keypoints = augment_keypoints(keypoints, augmentation, images.shape[-1])
-        answer = network(images)
-        bone = torch.linalg.vector_norm(asked.joints[:, BONE[1]] - asked.joints[:, BONE[0]], dim=-1)
+        images, taught, keypoints = network_input(lesson.image_u8), lesson.taught, lesson.asked.kept
+        if lesson.augmentation is not None:
+            images = augment_images(images - 0.5, lesson.augmentation, generator) + 0.5
+            taught = augment_joints(taught, lesson.augmentation)
+            keypoints = augment_keypoints(keypoints, lesson.augmentation, images.shape[-1])
+        answer, teacher = network(images), lesson.asked.joints
+        bone = torch.linalg.vector_norm(teacher[:, BONE[1]] - teacher[:, BONE[0]], dim=-1)
         joints = joint_loss(answer.joints_m, taught, bone)
         points = keypoint_loss(answer.keypoints_crop_px[..., :2], keypoints, images.shape[-1])
         return {"total": joints + points, "joint": joints, "keypoint": points}

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from handloom.adaptation.student_augmentation import StudentAugmentation
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.base import Fidelity
 
 _AT_ONCE = 64
 
@@ -20,6 +22,19 @@ class Asked(NamedTuple):
     confidence: Float[Tensor, "crops 21"]
     kept: Tensor
     """What it is taught to keep, since no label speaks of it: heat maps, or key points."""
+
+
+class Lesson(NamedTuple):
+    """Crops, and what a student is to answer to them."""
+
+    image_u8: UInt8[Tensor, "crops px px channels"]
+    asked: Asked
+    """What the teacher answered."""
+    taught: Float[Tensor, "crops 21 3"]
+    """The poses that they should have, in the crops' axes."""
+    augmentation: StudentAugmentation | None = None
+    veil: Float[Tensor, "crops 21"] | None = None
+    """What the released code leaves out of the heat maps' loss, by annotations: faithful mode only."""
 
 
 class Poses(NamedTuple):
@@ -41,6 +56,9 @@ class Learner(ABC):
     metric: ClassVar[bool]
     """Whether its joints are in metres; in bones 0-9 otherwise."""
 
+    def __init__(self, settings: AdaptationSettings, fidelity: Fidelity) -> None:
+        self.settings, self.fidelity = settings, fidelity
+
     @abstractmethod
     def load(self, path: Path, source: Path | None = None) -> nn.Module:
         """The network of a file, in evaluation mode; an adapted one's structure may have to come from its source."""
@@ -54,20 +72,8 @@ class Learner(ABC):
         """The network's answer to crops, without gradient."""
 
     @abstractmethod
-    def losses(
-        self,
-        network: nn.Module,
-        image_u8: UInt8[Tensor, "crops px px channels"],
-        asked: Asked,
-        taught: Float[Tensor, "crops 21 3"],
-        augmentation: StudentAugmentation | None,
-        generator: torch.Generator,
-        veil: Float[Tensor, "crops 21"] | None = None,
-    ) -> dict[str, Tensor]:
-        """The loss `total` and its terms for crops whose poses, in the crops' axes, should be `taught`.
-
-        `veil` is what the released code leaves out of the heat maps' loss, by annotations: faithful mode only.
-        """
+    def losses(self, network: nn.Module, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss `total` and its terms; the generator draws what an augmentation's noise needs."""
 
     def poses(
         self,

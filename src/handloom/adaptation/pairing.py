@@ -9,7 +9,7 @@ mismatch of an offset is what the best rotation leaves of the poses' sum of squa
 and needs no calibration: 0 for equal motion, about 1 for poses that have nothing to do with each other.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,19 +119,12 @@ def estimate_offset(
     )
     best = int(np.nanargmin(mismatches))
     others = np.where(np.abs(offsets - offsets[best]) >= DISTINCT_S, mismatches, np.nan)
-    if np.isnan(others).all():
-        return OffsetEstimate(float(offsets[best]), float(mismatches[best]), None, None, 0.0, offsets, mismatches)
-    second = int(np.nanargmin(others))
-    certainty = 1 - mismatches[best] / max(float(mismatches[second]), 1e-12)
-    return OffsetEstimate(
-        float(offsets[best]),
-        float(mismatches[best]),
-        float(offsets[second]),
-        float(mismatches[second]),
-        float(certainty),
-        offsets,
-        mismatches,
-    )
+    second: tuple[float | None, float | None, float] = (None, None, 0.0)
+    if not np.isnan(others).all():
+        row = int(np.nanargmin(others))
+        certainty = 1 - mismatches[best] / max(float(mismatches[row]), 1e-12)
+        second = float(offsets[row]), float(mismatches[row]), float(certainty)
+    return OffsetEstimate(float(offsets[best]), float(mismatches[best]), *second, offsets, mismatches)
 
 
 @dataclass(frozen=True)
@@ -224,7 +217,15 @@ def pair_views(
     none = np.zeros(0)
     tried = (none, none) if offset.estimate is None else (offset.estimate.offsets_s, offset.estimate.mismatches)
     moments = FramePairs(left, right, found[0].found[left] & found[1].found[right], *tried)
-    _require_common(settings, rig, moments, found, offset)
+    common, count = int(moments.common.sum()), len(moments.common)
+    if common < 2 or common < settings.least_common * count:
+        seen = " and ".join(f"{int(hand.found.sum())} of {len(hand.found)}" for hand in found)
+        raise InputError(
+            f"footage.pairs.{rig}: {common} of {count} pairs of frames show the hand in both views (offset "
+            f"{offset.offset_s:+.3f} s, {offset.source}); expected at least 2 and a share of {settings.least_common} "
+            f"(footage.pairing.least_common). The views have a hand in {seen} frames; check the pictures hands.jpg of "
+            "both views, offset_s, and that both cameras film the same hand"
+        )
     moments.save(pairs, code=code)
     write_json(pairing, pairing_report(moments, found, times, offset))
 
@@ -237,20 +238,14 @@ def pairing_report(
 ) -> dict[str, Any]:
     """Counts, the offset and its certainty, as JSON values."""
     gaps = times[1][pairs.index_right] - times[0][pairs.index_left] - offset.offset_s
-    estimate = offset.estimate
+    estimate = None
+    if offset.estimate is not None:
+        single = {name: value for name, value in asdict(offset.estimate).items() if not isinstance(value, np.ndarray)}
+        estimate = {**single, "ambiguous": offset.source.startswith("zero")}
     return {
         "offset_s": offset.offset_s,
         "offset_is": offset.source,
-        "estimate": None
-        if estimate is None
-        else {
-            "offset_s": estimate.offset_s,
-            "mismatch": estimate.mismatch,
-            "second_offset_s": estimate.second_offset_s,
-            "second_mismatch": estimate.second_mismatch,
-            "certainty": estimate.certainty,
-            "ambiguous": offset.source.startswith("zero"),
-        },
+        "estimate": estimate,
         "clock_left_s": times[0].round(6).tolist(),
         "clock_right_s": times[1].round(6).tolist(),
         "frames": [len(hand.found) for hand in hands],
@@ -263,22 +258,3 @@ def pairing_report(
         "pairs_with_common_hand": int(pairs.common.sum()),
         "largest_gap_ms": float(1000 * np.abs(gaps).max()) if len(gaps) else 0.0,
     }
-
-
-def _require_common(
-    settings: FootagePairingSettings,
-    name: str,
-    pairs: FramePairs,
-    hands: tuple[FoundHands, FoundHands],
-    offset: Offset,
-) -> None:
-    common, count = int(pairs.common.sum()), len(pairs.common)
-    if common >= 2 and common >= settings.least_common * count:
-        return
-    seen = " and ".join(f"{int(hand.found.sum())} of {len(hand.found)}" for hand in hands)
-    raise InputError(
-        f"footage.pairs.{name}: {common} of {count} pairs of frames show the hand in both views (offset "
-        f"{offset.offset_s:+.3f} s, {offset.source}); expected at least 2 and a share of {settings.least_common} "
-        f"(footage.pairing.least_common). The views have a hand in {seen} frames; check the pictures hands.jpg of both "
-        "views, offset_s, and that both cameras film the same hand"
-    )

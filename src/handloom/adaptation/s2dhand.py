@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from handloom.adaptation.camera_rotation import consensus_rotation, disagreement
-from handloom.adaptation.learner import Asked
+from handloom.adaptation.learner import Asked, Lesson
 from handloom.adaptation.method import Method, Surroundings
 from handloom.adaptation.pairs import PairBatch, ray_turned
 from handloom.adaptation.pseudo_labels import AlignedPoses, PseudoLabels, label_rotation, make_pseudo_labels
@@ -81,7 +81,8 @@ class S2DHand(Method):
         if settings.augmentation is not None:
             drawn = draw_augmentation(len(taught), settings.augmentation, surroundings.generator)
         veil = None if self.leak is None else self.leak.veil[:, batch.rows].flatten(0, 1).to(taught.device)
-        losses = self.learner.losses(self.student, batch.image_u8, asked, taught, drawn, surroundings.generator, veil)
+        lesson = Lesson(batch.image_u8, asked, taught, drawn, veil)
+        losses = self.learner.losses(self.student, lesson, surroundings.generator)
         self.optimisers["student"].zero_grad()
         losses["total"].backward()
         self.optimisers["student"].step()

@@ -11,11 +11,10 @@ from handloom.adaptation.pair_predictions import SourcePredictions
 from handloom.datasets.views import HandCrops
 from handloom.geometry.camera import turns_to_rays
 from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.base import Fidelity
 from handloom.runtime.devices import computing_on
 
 
-def source_prediction(make_learner: Callable[[AdaptationSettings, Fidelity], Learner]) -> Callable[..., None]:
+def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
     """The stage `predict_source` of a network that `make_learner` knows how to ask."""
 
     def predict_source(

@@ -22,10 +22,16 @@ from torch import Tensor
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings, descend
-from handloom.adaptation.methods.detnet_method import DetNetMethod, NetworkAnswer, answer, at_cells, peak_cells
+from handloom.adaptation.methods.detnet_method import (
+    DetNetMethod,
+    NetworkAnswer,
+    answer,
+    at_cells,
+    peak_cells,
+    supervised_loss,
+)
 from handloom.adaptation.pairs import PairBatch
 from handloom.estimators.detnet.network import read_out
-from handloom.estimators.detnet.targets import detnet_loss
 from handloom.runtime.config.methods import DagenSettings
 from handloom.runtime.seeds import torch_generator
 
@@ -129,12 +135,7 @@ class Dagen(DetNetMethod):
             )
             for rows in (slice(size), slice(size, None))
         )
-        supervised = detnet_loss(
-            of_source.maps,
-            *(source.heat, source.delta, source.location),
-            flag_3d=source.images.new_ones(size),
-            veil=source.veil,
-        ).total
+        supervised = supervised_loss(of_source.maps, source).total
         target = self._embedded(of_target, read_out(of_target.maps).joints)
         neighbours = self._neighbours(target.poses.detach(), update)
         embedding = embedding_loss(target, self.bank, neighbours)

@@ -9,6 +9,28 @@ from torch import Tensor
 from handloom.adaptation.method import Method, Surroundings
 from handloom.adaptation.pairs import PairBatch
 from handloom.estimators.detnet.network import DetNet, DetNetMaps, network_input
+from handloom.estimators.detnet.targets import DetNetLoss, detnet_loss
+from handloom.estimators.detnet.training_batches import TrainingBatch
+
+
+class TargetLabels(NamedTuple):
+    """What the three heads should show for target images, in the frame that the network sees (left hands mirrored)."""
+
+    heat: Float[Tensor, "batch 21 rows cols"]
+    veil: Float[Tensor, "batch 21"]
+    """1 where the joint is annotated as valid and its heat map touches the map."""
+    delta: Float[Tensor, "batch 21 3"]
+    location: Float[Tensor, "batch 21 3"]
+
+    def at(self, rows: Tensor, device: str) -> "TargetLabels":
+        """The labels of some of the images."""
+        return TargetLabels(*(values[rows].to(device) for values in self))
+
+
+def supervised_loss(maps: DetNetMaps, labels: TrainingBatch | TargetLabels) -> DetNetLoss:
+    """DetNet's loss of labelled images, all of which have joints in 3D."""
+    flag_3d = maps.heat.new_ones(len(maps.heat))
+    return detnet_loss(maps, labels.heat, labels.delta, labels.location, flag_3d=flag_3d, veil=labels.veil)
 
 
 class NetworkAnswer(NamedTuple):

@@ -33,9 +33,9 @@ from torch.nn import functional
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings, descend
-from handloom.adaptation.methods.detnet_method import DetNetMethod, answer_from, head_input, peak_cells
+from handloom.adaptation.methods.detnet_method import DetNetMethod, answer_from, head_input, peak_cells, supervised_loss
 from handloom.adaptation.pairs import PairBatch
-from handloom.estimators.detnet.targets import detnet_loss, heat_map_target
+from handloom.estimators.detnet.targets import heat_map_target
 from handloom.runtime.config.methods import RegdaSettings
 
 EPSILON = 1e-7
@@ -126,12 +126,8 @@ class Regda(DetNetMethod):
         with self._precision(source.images):
             features = self.network.resnet50(source.images)
             found = answer_from(self.network, features)
-        flag_3d = source.images.new_ones(size)
-        supervised = detnet_loss(
-            found.maps, source.heat, source.delta, source.location, flag_3d=flag_3d, veil=source.veil
-        )
         calibration = (source.veil * heat_map_kl(source.heat, found.heat_logits)).mean()
-        source_loss = supervised.total + calibration
+        source_loss = supervised_loss(found.maps, source).total + calibration
         true = true_maps(peak_cells(found.heat_logits.detach()), self.network.settings.map_cells)
         second = (source.veil * heat_map_kl(true, self._second(features, share))).mean()
         loss = source_loss + MARGIN * second
@@ -148,8 +144,7 @@ class Regda(DetNetMethod):
             return self.second_head(head_input(self.network, scaled_gradient(features, share))).float()
 
     def _precision(self, tensor: Tensor) -> torch.autocast:
-        enabled = self.precision == "bfloat16"
-        return torch.autocast(tensor.device.type, torch.bfloat16, enabled=enabled)
+        return torch.autocast(tensor.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 adapt = adaptation_stage(MapLearner, Regda, RegdaSettings)

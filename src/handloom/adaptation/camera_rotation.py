@@ -1,8 +1,8 @@
 """The rotation between two cameras from what their views show of hands: by poses, or by key points' viewing rays.
 
 `faithful` averages the poses' rotations as the code behind the released R_config.json must have, or reads that file.
-`fixed` takes a robust mean of proper rotations, of the poses as they are (`published`) and after the turn by their
-viewing rays that they lack (`single`); `synchronised` lets the rotations of a headset's pairs correct each other.
+`fixed` takes a robust mean of proper rotations, of the poses as they are (`published`) and after the turn by a share of
+their viewing rays that they lack (`single`); `synchronised` lets the rotations of a headset's pairs correct each other.
 A user's pair has the rotation of its poses, and a better one of its key points. Calibration enters only
 `rotation_errors`, whose figures are for logs and plots.
 """
@@ -151,8 +151,7 @@ def start_rotations(
 ) -> None:
     """Stage: estimate R(0) of all pairs of a headset and write them as JSON.
 
-    `estimates` is what adaptation and scores read: `published`, from the poses as they are; `single`, from poses turned
-    by `ray_share` of their viewing rays; `synchronised`, from the single ones. `diagnostics` compares them with the
+    `estimates`, of the module's three kinds, is what adaptation and scores read; `diagnostics` compares them with the
     calibration, for plots and logs only. Rotations of `adaptation.rotations` replace published and single ones.
     Pairs that share no hand are named on stderr and left out: other pairs do without them, and whoever asks for them
     gets the error. Raises InputError when the remaining pairs do not connect all cameras.
@@ -162,10 +161,11 @@ def start_rotations(
     published: dict[str, PairRotation] = {}
     singles: dict[str, PairRotation] = {}
     for a, b in combinations(range(len(views)), 2):
+        pair = f"{a + 1}-{b + 1}"
         try:
             rows = tuple(index[:ROTATION_PAIRS] for index in pair_rows(views[a], views[b]))
         except InputError as error:
-            print(f"pair {a + 1}-{b + 1} has no rotation: {error}", file=sys.stderr)
+            print(f"pair {pair} has no rotation: {error}", file=sys.stderr)
             continue
         both, leak = list(zip((a, b), rows, strict=True)), None
         if fidelity == "faithful":
@@ -178,7 +178,6 @@ def start_rotations(
             fidelity=fidelity,
             true_common=leak,
         )
-        pair = f"{a + 1}-{b + 1}"
         published[pair] = singles[pair] = estimate()
         if ray_share > 0 and not source.turned:
             rays = (torch.from_numpy(views[view].rays[index]) for view, index in both)

@@ -133,14 +133,13 @@ def fused(before: ViewPoses, after: ViewPoses, sharpness: float, *, metric: bool
     for poses, ending in ((before, "_before"), (after, "")):
         own = [joints * (bone_m / np.median(bone_lengths(joints.numpy()))) for joints in poses.joints]
         arrays[f"joints_left{ending}_m"], arrays[f"joints_right{ending}_m"] = (joints.numpy() for joints in own)
-        every = torch.ones_like(poses.confidence[0], dtype=torch.bool)
-        left, right = poses.confidence
-        weights = merge_weights(every, every, left, right, "soft", sharpness=sharpness)
+        every = torch.ones_like(poses.confidence, dtype=torch.bool)
+        weights = merge_weights(every, poses.confidence, "soft", sharpness=sharpness)
         in_left = own[0], own[1] @ poses.rotation_12.T
         merged = sum((w[..., None] * joints for w, joints in zip(weights, in_left, strict=True)), torch.zeros(1))
         arrays[f"joints{ending}_m"] = merged.numpy()
         if not ending:
-            arrays["confidence"] = torch.maximum(*poses.confidence).numpy()
+            arrays["confidence"] = poses.confidence.amax(0).numpy()
         arrays[f"right_from_left{ending}"] = poses.rotation_12.T.numpy()
     return arrays
 

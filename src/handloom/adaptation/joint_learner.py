@@ -14,9 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from handloom.adaptation.adapt import adaptation_stage
-from handloom.adaptation.learner import Asked, Learner, Lesson
+from handloom.adaptation.learner import Asked, Learner, Lesson, source_prediction
 from handloom.adaptation.s2dhand import S2DHand
-from handloom.adaptation.source_prediction import source_prediction
 from handloom.adaptation.student_augmentation import augment_images, augment_joints, augment_keypoints
 from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork
 from handloom.estimators.mediapipe.tflite_network import network_input
@@ -60,8 +59,7 @@ class JointLearner(Learner):
         if source is None:
             return LandmarkNetwork.of(path)
         network, (state, _) = LandmarkNetwork.of(source), read_weights(path, KIND)
-        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        found = {name: tuple(value.shape) for name, value in state.items()}
+        expected, found = ({name: v.shape for name, v in each.items()} for each in (network.state_dict(), state))
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if wrong:
             raise InputError(f"{path}: does not fit the network of {source} ({', '.join(wrong[:4])}); adapt again")

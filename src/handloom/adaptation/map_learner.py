@@ -7,8 +7,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from handloom.adaptation.learner import Asked, Learner, Lesson
-from handloom.adaptation.source_prediction import source_prediction
+from handloom.adaptation.learner import Asked, Learner, Lesson, source_prediction
 from handloom.adaptation.student_augmentation import augment_images, augment_joints, augment_maps
 from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
 from handloom.estimators.detnet.network import DetNet, DetNetMaps, network_input, read_out

@@ -226,24 +226,20 @@ def _nearest_edge(
     candidates = edge[owner[torch.from_numpy(nearest).to(owner.device)]]
     known = frame[owner[torch.from_numpy(nearest[:, 0]).to(owner.device)]] == of_frame
     # Of the edges with the nearest samples, the nearest one.
-    distance = torch.stack(
-        [_to_edge(vertices_px, of_frame, edges.vertices[candidates[:, k]], position) for k in range(count)], dim=1
-    )
+    away = [_from_edge(vertices_px, of_frame, edges.vertices[each], position)[1] for each in candidates.unbind(1)]
+    distance = torch.stack([each.square().sum(1) for each in away], dim=1)
     return candidates.gather(1, distance.argmin(1, keepdim=True))[:, 0], known
 
 
-def _to_edge(vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor) -> Float[Tensor, " band"]:
-    """Squared distance of pixels from their edges."""
+def _from_edge(
+    vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor
+) -> tuple[Float[Tensor, " band"], Float[Tensor, "band 2"], Float[Tensor, "band 2"]]:
+    """Where on its edge (0..1) the point nearest to each pixel lies, the way from there to it, and the edge."""
     a, b = vertices_px[frame[:, None], ends].unbind(1)
-    along = _along(a, b, position)
-    return (position - (a + along[:, None] * (b - a))).square().sum(1)
-
-
-def _along(a: Tensor, b: Tensor, position: Tensor) -> Float[Tensor, " band"]:
-    """Where between a and b the point nearest to a position lies, in 0..1."""
     edge = b - a
     along = ((position - a) * edge).sum(1) / edge.square().sum(1).clamp(min=1e-12)
-    return along.clamp(0, 1)
+    along = along.clamp(0, 1)
+    return along, position - (a + along[:, None] * edge), edge
 
 
 def _with_frame(points: Tensor, frame: Tensor) -> np.ndarray:
@@ -254,9 +250,7 @@ def _foot(
     vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor, covered: Tensor
 ) -> tuple[Float[Tensor, " band"], Float[Tensor, "band 2"]]:
     """Where on its edge each pixel's nearest point lies, and the outward direction there."""
-    a, b = vertices_px[frame[:, None], ends].unbind(1)
-    edge, along = b - a, _along(a, b, position)
-    away = position - (a + along[:, None] * edge)
+    along, away, edge = _from_edge(vertices_px, frame, ends, position)
     distance = torch.linalg.vector_norm(away, dim=1, keepdim=True)
     outward = torch.where(covered[:, None], -away, away) / distance.clamp(min=1e-6)
     # On the outline itself the direction is that across the edge, either way: the value is 1/2.

@@ -33,11 +33,6 @@ from handloom.runtime.files import write_text
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 
-
-class NoOptions(Settings):
-    """Of a method that has no settings of its own."""
-
-
 Make = Callable[[Surroundings], Method]
 MakeWithLabels = Callable[[Surroundings, PairLabels], Method]
 
@@ -45,7 +40,7 @@ MakeWithLabels = Callable[[Surroundings, PairLabels], Method]
 def adaptation_stage(
     make_learner: type[Learner],
     make: Make | None = None,
-    options_type: type[Settings] = NoOptions,
+    options_type: type[Settings] = Settings,
     *,
     with_labels: MakeWithLabels | None = None,
 ) -> Callable[..., None]:

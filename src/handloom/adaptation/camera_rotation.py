@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ from handloom.runtime.config.base import Fidelity
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 
-HeadsetRotation = Literal["published", "single", "synchronised"]
+HEADSET_ROTATIONS = ("published", "single", "synchronised")
 ROTATION_PAIRS = 512
 """R(0) is estimated from at most so many pairs of hands."""
 LEAST_SPREAD_DEG = 1.0
@@ -216,10 +216,11 @@ def own_pair_rotations(
     every = moments.rows("left"), moments.rows("right")
     chosen = chosen_pairs(len(every[0]), adaptation)
     views = [(view, index[chosen]) for view, index in zip(found, every, strict=True)]
-    joints = [torch.from_numpy(view.joints_cam[index]).double() for view, index in views]
-    confidence = [torch.from_numpy(view.confidence[index]).double() for view, index in views]
-    aligned = align_poses(joints[0], joints[1], WRIST)
-    of_poses = consensus_rotation(aligned.view_1, aligned.view_2, confidence[0] * confidence[1])
+    poses = (
+        Poses(*(torch.from_numpy(values[index]).double() for values in (view.joints_cam, view.confidence)))
+        for view, index in views
+    )
+    of_poses = estimate_rotation(*poses, root_joint=WRIST, fidelity="fixed")
     rays = [view.rays[index].reshape(-1, 3) for view, index in views]
     by_rays = epipolar_rotation(rays[0], rays[1], of_poses.rotation_12.numpy().T, together=JOINT_COUNT)
     of_keypoints = torch.from_numpy(by_rays.second_from_first.T.copy())
@@ -228,12 +229,11 @@ def own_pair_rotations(
         f"poses, standard deviation {by_rays.deviation_deg:.1f}",
         file=sys.stderr,
     )
-    deviation = by_rays.deviation_deg
     estimate = {
         "poses": of_poses.rotation_12.tolist(),
         "keypoints": of_keypoints.tolist(),
         "spread_deg": of_poses.spread_deg,
-        "keypoints_deviation_deg": deviation if math.isfinite(deviation) else None,
+        "keypoints_deviation_deg": by_rays.deviation_deg if math.isfinite(by_rays.deviation_deg) else None,
         "samples": len(chosen),
     }
     write_json(rotations, {"estimates": {OWN_PAIR: estimate}})
@@ -271,7 +271,7 @@ def rotation_errors(samples: Sequence[HandLabels], pair: str, estimate: Mapping[
         "calibrated": truth.tolist(),
         **{
             f"{name}_error_deg": float(angle_deg(torch.tensor(estimate[name], dtype=truth.dtype), truth))
-            for name in get_args(HeadsetRotation)
+            for name in HEADSET_ROTATIONS
         },
     }
 

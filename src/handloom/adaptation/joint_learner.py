@@ -24,16 +24,16 @@ from handloom.runtime.artifacts import Header, read_weights, write_weights
 from handloom.runtime.errors import InputError
 
 KIND = "mediapipe_hand_landmarks"
+Joints = Float[Tensor, "batch 21 3"]
+KeyPoints = Float[Tensor, "batch 21 2"]
 
 
-def relative_to_wrist(joints: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 21 3"]:
+def relative_to_wrist(joints: Joints) -> Joints:
     """Joints from the wrist on."""
     return joints - joints[:, WRIST, None]
 
 
-def joint_loss(
-    joints: Float[Tensor, "batch 21 3"], taught: Float[Tensor, "batch 21 3"], bone: Float[Tensor, " batch"]
-) -> Float[Tensor, ""]:
+def joint_loss(joints: Joints, taught: Joints, bone: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Mean over hands and joints of |(p_j - p_wrist) - (y_j - y_wrist)|^2 / bone^2.
 
     `bone` is the length of the teacher's bone 0-9: dividing by the student's own would leave its size untaught.
@@ -42,9 +42,7 @@ def joint_loss(
     return error.square().sum(-1).mean()
 
 
-def keypoint_loss(
-    keypoints_px: Float[Tensor, "batch 21 2"], taught_px: Float[Tensor, "batch 21 2"], side_px: int
-) -> Float[Tensor, ""]:
+def keypoint_loss(keypoints_px: KeyPoints, taught_px: KeyPoints, side_px: int) -> Float[Tensor, ""]:
     """Mean over hands and key points of the squared distance, in squares of a quarter of the crop's side."""
     return ((keypoints_px - taught_px) * (4 / side_px)).square().sum(-1).mean()
 

@@ -24,6 +24,9 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 
 OffsetSource = Literal["given", "estimated", "zero, as the estimate is ambiguous"]
+Clocks = tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]]
+"""Times of both views' frames, each from its first one."""
+Hands = tuple[FoundHands, FoundHands]
 LEAST_POSES = 8
 DISTINCT_S = 0.25
 """Offsets nearer than this to the best one are taken for the same."""
@@ -152,9 +155,7 @@ def pair_times(
     return left[chosen], to_right[chosen]
 
 
-def clocks(
-    settings: FootagePairingSettings, left: Frames, right: Frames
-) -> tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]]:
+def clocks(settings: FootagePairingSettings, left: Frames, right: Frames) -> Clocks:
     """Times of the frames from each view's first one; frame numbers at the first view's rate if `clock` is index."""
     times = [np.array(frames.times_s) - frames.times_s[0] for frames in (left, right)]
     if settings.clock == "time":
@@ -164,11 +165,7 @@ def clocks(
 
 
 def choose_offset(
-    settings: FootagePairingSettings,
-    times: tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]],
-    hands: tuple[FoundHands, FoundHands],
-    given_s: float | None,
-    name: str,
+    settings: FootagePairingSettings, times: Clocks, hands: Hands, given_s: float | None, name: str
 ) -> Offset:
     """The given offset, or the estimated one; raises InputError for an ambiguous one, if so configured."""
     if given_s is not None:
@@ -230,12 +227,7 @@ def pair_views(
     write_json(pairing, pairing_report(moments, found, times, offset))
 
 
-def pairing_report(
-    pairs: FramePairs,
-    hands: tuple[FoundHands, FoundHands],
-    times: tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]],
-    offset: Offset,
-) -> dict[str, Any]:
+def pairing_report(pairs: FramePairs, hands: Hands, times: Clocks, offset: Offset) -> dict[str, Any]:
     """Counts, the offset and its certainty, as JSON values."""
     gaps = times[1][pairs.index_right] - times[0][pairs.index_left] - offset.offset_s
     estimate = None

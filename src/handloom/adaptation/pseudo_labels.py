@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.adaptation.rotation_guided_refinement import RefinedPoses, refine_bfgs, refine_least_norm
+from handloom.adaptation.rotation_guided_refinement import Poses, RefinedPoses, refine_bfgs, refine_least_norm
 from handloom.geometry.rotations import mean_rotation_unsigned, rotation_between
 from handloom.hand.joints import BONE
 from handloom.runtime.config.base import Fidelity
@@ -17,8 +17,8 @@ MergeMode = Literal["max", "soft", "average"]
 class AlignedPoses(NamedTuple):
     """Root-relative poses of both views at the scale of view 1, and what undoes the alignment."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
     anchor_1: Float[Tensor, "batch 1 3"]
     anchor_2: Float[Tensor, "batch 1 3"]
     scale_2: Float[Tensor, "batch 1 1"]
@@ -27,15 +27,15 @@ class AlignedPoses(NamedTuple):
 class MergedPoses(NamedTuple):
     """The consensus pose in the frame of each view; `view_2 = view_1 @ rotation_12` joint by joint."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
 
 
 class PseudoLabels(NamedTuple):
     """The poses that both views are taught, in network units of each view and the true (un-mirrored) frame."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
     aligned: AlignedPoses
     merged: MergedPoses
     refined: RefinedPoses
@@ -43,9 +43,7 @@ class PseudoLabels(NamedTuple):
     """Joints valid in both views."""
 
 
-def align_poses(
-    poses_1: Float[Tensor, "batch 21 3"], poses_2: Float[Tensor, "batch 21 3"], root_joint: int
-) -> AlignedPoses:
+def align_poses(poses_1: Poses, poses_2: Poses, root_joint: int) -> AlignedPoses:
     """q1 = e1 - e1[root]; q2 = s (e2 - e2[root]), with s the ratio of the views' bones 0-9."""
     anchor_1, anchor_2 = poses_1[:, root_joint, None], poses_2[:, root_joint, None]
     bone_1, bone_2 = (torch.linalg.vector_norm(e[:, BONE[1]] - e[:, BONE[0]], dim=-1) for e in (poses_1, poses_2))
@@ -81,10 +79,7 @@ def merge_weights(
 
 
 def merge_poses(
-    poses_1: Float[Tensor, "batch 21 3"],
-    poses_2: Float[Tensor, "batch 21 3"],
-    rotation_12: Float[Tensor, "3 3"],
-    weights: Float[Tensor, "2 batch 21"],
+    poses_1: Poses, poses_2: Poses, rotation_12: Float[Tensor, "3 3"], weights: Float[Tensor, "2 batch 21"]
 ) -> MergedPoses:
     """w1 q1 + w2 q2 R12^T in the frame of view 1, and w1 q1 R12 + w2 q2 in the frame of view 2."""
     part_1, part_2 = weights[0].unsqueeze(-1) * poses_1, weights[1].unsqueeze(-1) * poses_2

@@ -14,6 +14,9 @@ from torch.nn import functional
 
 from handloom.runtime.config.adaptation import AugmentationSettings
 
+Images = Float[Tensor, "batch channels rows cols"]
+"""Or heat maps, whose channels are joints."""
+
 
 class StudentAugmentation(NamedTuple):
     """One draw per image."""
@@ -39,9 +42,7 @@ def draw_augmentation(count: int, settings: AugmentationSettings, generator: tor
     )
 
 
-def augment_images(
-    images: Float[Tensor, "batch channels px px"], augmentation: StudentAugmentation, generator: torch.Generator
-) -> Float[Tensor, "batch channels px px"]:
+def augment_images(images: Images, augmentation: StudentAugmentation, generator: torch.Generator) -> Images:
     """Turned and zoomed images (black outside the crop) with gain, offset and grey noise, in [-0.5, 0.5]."""
     warped = augment_maps(images + 0.5, augmentation) - 0.5
     noise = torch.randn(len(images), 1, *images.shape[2:], generator=generator).to(images)
@@ -49,9 +50,7 @@ def augment_images(
     return (gain * warped + offset + deviation * noise).clamp(-0.5, 0.5)
 
 
-def augment_maps(
-    maps: Float[Tensor, "batch maps rows cols"], augmentation: StudentAugmentation
-) -> Float[Tensor, "batch maps rows cols"]:
+def augment_maps(maps: Images, augmentation: StudentAugmentation) -> Images:
     """Heat maps, or channels, of the turned and zoomed images; 0 beyond their edges."""
     # grid_sample asks for the map from output to input: the inverse of "turn by angle, then zoom by scale".
     angle, scale = augmentation.angle_rad.to(maps), augmentation.scale.to(maps)

@@ -13,6 +13,7 @@ z the trunk's feature in the cell where the joint is seen, and k = 4 or 5 spans 
 come from a bank of source samples, embedded anew every epoch.
 """
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -129,12 +130,7 @@ class Dagen(DetNetMethod):
         size, precision = len(images), self.precision
         source = self.surroundings.labelled_source().batch(size, "dagen", update)
         found = answer(self.network, torch.cat([source.images, images]), precision)
-        of_source, of_target = (
-            NetworkAnswer(
-                found.features[rows], found.heat_logits[rows], type(found.maps)(*(m[rows] for m in found.maps))
-            )
-            for rows in (slice(size), slice(size, None))
-        )
+        of_source, of_target = (found.mapped(itemgetter(rows)) for rows in (slice(size), slice(size, None)))
         supervised = supervised_loss(of_source.maps, source).total
         target = self._embedded(of_target, read_out(of_target.maps).joints)
         neighbours = self._neighbours(target.poses.detach(), update)

@@ -1,5 +1,6 @@
 """What the methods beside S2DHand have in common: DetNet from inside, its features and the heat maps' logits."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from handloom.adaptation.pairs import PairBatch
 from handloom.estimators.detnet.network import DetNet, DetNetMaps, network_input
 from handloom.estimators.detnet.targets import DetNetLoss, detnet_loss
 from handloom.estimators.detnet.training_batches import TrainingBatch
+
+Features = Float[Tensor, "batch features rows cols"]
 
 
 class TargetLabels(NamedTuple):
@@ -36,15 +39,13 @@ def supervised_loss(maps: DetNetMaps, labels: TrainingBatch | TargetLabels) -> D
 class NetworkAnswer(NamedTuple):
     """What one forward pass gives, in single precision."""
 
-    features: Float[Tensor, "batch features rows cols"]
+    features: Features
     heat_logits: Float[Tensor, "batch 21 rows cols"]
     maps: DetNetMaps
 
-    def detached(self) -> "NetworkAnswer":
-        """The same numbers as constants."""
-        return NetworkAnswer(
-            self.features.detach(), self.heat_logits.detach(), DetNetMaps(*(m.detach() for m in self.maps))
-        )
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "NetworkAnswer":
+        """All of it changed alike."""
+        return NetworkAnswer(change(self.features), change(self.heat_logits), DetNetMaps(*map(change, self.maps)))
 
 
 def answer(network: DetNet, images: Float[Tensor, "batch 3 px px"], precision: str = "float32") -> NetworkAnswer:
@@ -53,7 +54,7 @@ def answer(network: DetNet, images: Float[Tensor, "batch 3 px px"], precision: s
         return answer_from(network, network.resnet50(images))
 
 
-def answer_from(network: DetNet, features: Float[Tensor, "batch features rows cols"]) -> NetworkAnswer:
+def answer_from(network: DetNet, features: Features) -> NetworkAnswer:
     """The heads' answer to given features, in the precision of the surrounding block."""
     seen = head_input(network, features)
     logits = network.hmap_0(seen)
@@ -65,9 +66,7 @@ def answer_from(network: DetNet, features: Float[Tensor, "batch features rows co
     return NetworkAnswer(features.float(), logits.float(), maps)
 
 
-def head_input(
-    network: DetNet, features: Float[Tensor, "batch features rows cols"]
-) -> Float[Tensor, "batch inputs rows cols"]:
+def head_input(network: DetNet, features: Features) -> Float[Tensor, "batch inputs rows cols"]:
     """What the heat-map head sees: features and the cells' positions."""
     return torch.cat([features, network.cell_positions.expand(len(features), -1, -1, -1)], dim=1)
 
@@ -77,9 +76,7 @@ def peak_cells(heat: Float[Tensor, "batch 21 rows cols"]) -> Int64[Tensor, "batc
     return heat.flatten(2).max(dim=2).indices
 
 
-def at_cells(
-    features: Float[Tensor, "batch features rows cols"], cells: Int64[Tensor, "batch 21"]
-) -> Float[Tensor, "batch 21 features"]:
+def at_cells(features: Features, cells: Int64[Tensor, "batch 21"]) -> Float[Tensor, "batch 21 features"]:
     """The features at one cell per joint."""
     index = cells[:, None].expand(-1, features.shape[1], -1)
     return features.flatten(2).gather(2, index).transpose(1, 2)

@@ -38,6 +38,9 @@ from handloom.adaptation.pairs import PairBatch
 from handloom.estimators.detnet.targets import heat_map_target
 from handloom.runtime.config.methods import RegdaSettings
 
+Maps = Float[Tensor, "batch 21 rows cols"]
+"""Heat maps of all joints, or their logits."""
+
 EPSILON = 1e-7
 """Added to targets before they are normalised."""
 MARGIN = 4.0
@@ -67,21 +70,19 @@ def gradient_share(update: int, largest: float, ramp_updates: float) -> float:
     return 2 * largest / (1 + math.exp(-update / ramp_updates)) - largest
 
 
-def heat_map_kl(
-    target: Float[Tensor, "batch 21 rows cols"], logits: Float[Tensor, "batch 21 rows cols"]
-) -> Float[Tensor, "batch 21"]:
+def heat_map_kl(target: Maps, logits: Maps) -> Float[Tensor, "batch 21"]:
     """KL(p, softmax(logits)) over the cells, p = (target + eps) / sum."""
     p = target.flatten(2) + EPSILON
     p = p / p.sum(-1, keepdim=True)
     return functional.kl_div(functional.log_softmax(logits.flatten(2), -1), p, reduction="none").sum(-1)
 
 
-def true_maps(cells: Int64[Tensor, "batch 21"], map_cells: int) -> Float[Tensor, "batch 21 rows cols"]:
+def true_maps(cells: Int64[Tensor, "batch 21"], map_cells: int) -> Maps:
     """A Gaussian of one cell's deviation at each joint's cell."""
     return heat_map_target(torch.stack([cells % map_cells, cells // map_cells], -1), map_cells)[0]
 
 
-def false_maps(true: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, "batch 21 rows cols"]:
+def false_maps(true: Maps) -> Maps:
     """Where each joint is not: the other joints' Gaussians, added and clipped to [0, 1]."""
     return (true.sum(1, keepdim=True) - true).clamp(0, 1)
 
@@ -138,7 +139,7 @@ class Regda(DetNetMethod):
             optimiser.step()
         return source_loss, second
 
-    def _second(self, features: Tensor, share: float) -> Float[Tensor, "batch 21 rows cols"]:
+    def _second(self, features: Tensor, share: float) -> Maps:
         """The second head's logits; what they ask of the features arrives there by the share lambda."""
         with self._precision(features):
             return self.second_head(head_input(self.network, scaled_gradient(features, share))).float()

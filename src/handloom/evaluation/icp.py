@@ -19,10 +19,6 @@ from handloom.evaluation.mesh_metrics import FramePoints, surface_scores
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import numpy_generator
 
-Points = Float[np.ndarray, "points 3"]
-Vertices = Float[np.ndarray, "vertices 3"]
-Faces = Int[np.ndarray, "faces 3"]
-
 THRESHOLD_M = 0.010
 """Pairs of points farther apart do not count."""
 SAMPLES = 1000
@@ -44,7 +40,7 @@ class Similarity(NamedTuple):
     rotation: Float[np.ndarray, "starts 3 3"]
     translation_m: Float[np.ndarray, "starts 3"]
 
-    def apply(self, points_m: Points) -> Float[np.ndarray, "starts points 3"]:
+    def apply(self, points_m: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "starts points 3"]:
         """The points moved by each of the similarities."""
         linear = self.scale[:, None, None] * self.rotation
         return points_m @ linear.swapaxes(1, 2) + self.translation_m[:, None]
@@ -69,10 +65,10 @@ class Aligned(NamedTuple):
 
 
 def align_meshes(
-    source_m: Vertices,
-    source_faces: Faces,
-    target_m: Vertices,
-    target_faces: Faces,
+    source_m: Float[np.ndarray, "source 3"],
+    source_faces: Int[np.ndarray, "source_faces 3"],
+    target_m: Float[np.ndarray, "target 3"],
+    target_faces: Int[np.ndarray, "target_faces 3"],
     *,
     seed: int,
     restarts: int = RESTARTS,
@@ -105,7 +101,9 @@ def align_meshes(
     return _best(identity.followed_by(refined), source, target)
 
 
-def similarity_icp(source_m: Points, target_m: Points, starts: Similarity) -> Similarity:
+def similarity_icp(
+    source_m: Float[np.ndarray, "source 3"], target_m: Float[np.ndarray, "target 3"], starts: Similarity
+) -> Similarity:
     """Point-to-point ICP with scale from every start at once; pairs are nearest points within the threshold.
 
     A start stops when neither its share of pairs nor their root mean square distance changes any more, or when fewer
@@ -161,7 +159,12 @@ def fit_similarity(
     return Similarity(scale, rotation, translation)
 
 
-def surface_samples(vertices: Vertices, faces: Faces, count: int, random: np.random.Generator) -> Points:
+def surface_samples(
+    vertices: Float[np.ndarray, "vertices 3"],
+    faces: Int[np.ndarray, "faces 3"],
+    count: int,
+    random: np.random.Generator,
+) -> Float[np.ndarray, "count 3"]:
     """Points spread evenly at random over a surface; raises InputError when it has no area."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
@@ -174,7 +177,9 @@ def surface_samples(vertices: Vertices, faces: Faces, count: int, random: np.ran
     return samples + root * second[:, None] * c[face]
 
 
-def principal_rotations(source: Points, target: Points) -> Float[np.ndarray, "4 3 3"]:
+def principal_rotations(
+    source: Float[np.ndarray, "source 3"], target: Float[np.ndarray, "target 3"]
+) -> Float[np.ndarray, "4 3 3"]:
     """The four rotations that lay the principal axes of one point set on those of another."""
     axes = [np.linalg.eigh(np.cov(points.T))[1] for points in (source, target)]
     signs = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=float)

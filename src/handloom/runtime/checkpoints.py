@@ -9,16 +9,27 @@ import io
 import json
 import pickle
 import shutil
+import signal
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, StoppedError
 from handloom.runtime.files import atomic_path
+from handloom.runtime.outputs import when_in_place
 
 _KEPT = 2
+_FIRST_SECONDS = 2.0
+STOPPING = (signal.SIGTERM, signal.SIGURG)
+"""What asks a training to stop. SIGURG, which programs that do not know it ignore, is profiles/slurm's early warning."""
+
+Save = Callable[[int, Callable[[], dict[str, Any]]], None]
 
 
 def fingerprint(*parts: object) -> str:
@@ -65,6 +76,36 @@ class CheckpointFolder:
         for old in self._files()[:-_KEPT]:
             old.unlink(missing_ok=True)
 
+    @contextmanager
+    def kept(self, seconds: float) -> Iterator[Save]:
+        """Yield what to call after a step, with its number and the state's function; it saves now and then.
+
+        First after two seconds, then at times twice as far apart, until they are `seconds` apart: a job with little
+        time gets on too. A signal to stop saves at the next call, which raises StoppedError.
+        """
+        asked: list[int] = []
+        wait, last = min(seconds, _FIRST_SECONDS), time.monotonic()
+
+        def save(step: int, state: Callable[[], dict[str, Any]]) -> None:
+            nonlocal wait, last
+            if not asked and time.monotonic() - last < wait:
+                return
+            self.save(step, state())
+            if asked:
+                name = signal.Signals(asked[0]).name
+                raise StoppedError(f"stopped by {name}, saved at step {step}; run the same again to go on from there")
+            wait, last = min(seconds, 2 * wait), time.monotonic()
+
+        handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # the only one that may ask for signals
+            handlers = {each: signal.signal(each, lambda number, _: asked.append(number)) for each in STOPPING}
+        try:
+            yield save
+        finally:
+            for each, handler in handlers.items():
+                # What was stopped is about to end: a second signal must not cut its last words short.
+                signal.signal(each, signal.SIG_IGN if asked else handler)
+
     def load(self) -> dict[str, Any] | None:
         """The newest state that is whole, or None; a damaged file is named on stderr and passed over."""
         import torch
@@ -84,8 +125,8 @@ class CheckpointFolder:
         return None
 
     def remove(self) -> None:
-        """Delete the folder, once the training's result is written."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder, once the training's results lie in their places."""
+        when_in_place(lambda: shutil.rmtree(self.path, ignore_errors=True))
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("step-*.pt"))

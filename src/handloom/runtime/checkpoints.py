@@ -11,7 +11,6 @@ import pickle
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +25,6 @@ from handloom.runtime.outputs import when_in_place
 
 _KEPT = 2
 _FIRST_SECONDS = 2.0
-STOPPING = (signal.SIGTERM, signal.SIGURG)
-"""What asks a training to stop. SIGURG, which programs that do not know it ignore, is profiles/slurm's early warning."""
 
 Save = Callable[[int, Callable[[], dict[str, Any]]], None]
 
@@ -77,11 +74,12 @@ class CheckpointFolder:
             old.unlink(missing_ok=True)
 
     @contextmanager
-    def kept(self, seconds: float) -> Iterator[Save]:
+    def kept(self, seconds: int | float) -> Iterator[Save]:
         """Yield what to call after a step, with its number and the state's function; it saves now and then.
 
         First after two seconds, then at times twice as far apart, until they are `seconds` apart: a job with little
-        time gets on too. A signal to stop saves at the next call, which raises StoppedError.
+        time gets on too. SIGTERM, which SLURM sends half a minute before it kills, saves at the next call, which raises
+        StoppedError.
         """
         asked: list[int] = []
         wait, last = min(seconds, _FIRST_SECONDS), time.monotonic()
@@ -92,19 +90,15 @@ class CheckpointFolder:
                 return
             self.save(step, state())
             if asked:
-                name = signal.Signals(asked[0]).name
-                raise StoppedError(f"stopped by {name}, saved at step {step}; run the same again to go on from there")
+                raise StoppedError(f"asked to stop, saved at step {step}; the same command goes on from there")
             wait, last = min(seconds, 2 * wait), time.monotonic()
 
-        handlers: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # the only one that may ask for signals
-            handlers = {each: signal.signal(each, lambda number, _: asked.append(number)) for each in STOPPING}
+        before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
         try:
             yield save
         finally:
-            for each, handler in handlers.items():
-                # What was stopped is about to end: a second signal must not cut its last words short.
-                signal.signal(each, signal.SIG_IGN if asked else handler)
+            # What was stopped is about to end: a second signal must not cut its last words short.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if asked else before)
 
     def load(self) -> dict[str, Any] | None:
         """The newest state that is whole, or None; a damaged file is named on stderr and passed over."""

@@ -67,7 +67,7 @@ def told_when_killed(rule: str, mem_mb: object) -> Iterator[None]:
         _end_with(parent)
         yield
         return
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGURG):
+    for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda number, _: os.kill(child, number))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)

@@ -1,6 +1,7 @@
 """The SLURM profile on a real slurmctld with one node, this machine: a job that runs out of time and is pre-empted."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -138,7 +139,7 @@ def suspend(project: Project) -> None:
 def test_a_job_out_of_time_or_pre_empted_goes_on_and_ends_bit_equal(
     slurm: Path, fresh: Callable[[str], Project]
 ) -> None:
-    stopped, whole = (with_phase(fresh(name), 500) for name in ("stopped", "whole"))
+    stopped, whole = (with_phase(fresh(name), 200) for name in ("stopped", "whole"))
     target = f"{PHASE}/object.npz"
     quick = ["--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "5"]
     short = ["--set-resources", "train_phase:runtime=attempt"]
@@ -159,7 +160,7 @@ def test_a_job_out_of_time_or_pre_empted_goes_on_and_ends_bit_equal(
     assert "SLURM status is: 'TIMEOUT'" in told
     assert "Auto-selected partition 'cpu' for job train_phase" in told
     assert told.count("Trying to restart job") == 2
-    assert told.count("asked to stop, saved at step") == 2
+    assert len(set(re.findall(r"asked to stop, saved at step (\d+); the same command goes on", told))) == 2
     assert [f"runtime={attempt}," in told for attempt in (1, 2, 3)] == [True, True, True]
     assert going_on(stopped)
     whole.snakemake(target)

@@ -16,6 +16,8 @@ from handloom.runtime.job import hand_down_source
 from handloom.runtime.stages import plain, stage
 
 hand_down_source(SOURCE)
+# The shell around a job waits for it when both are asked to stop: a training saves its state first.
+shell.prefix("set -euo pipefail; trap : TERM; ")
 
 RUN = or_end(settings_from, config, more=lambda run: missing(run, Path()))
 for line in notices(RUN, Path()) if workflow.is_main_process else ():
@@ -62,9 +64,14 @@ wildcard_constraints:
     ablation="|_ablation",
 
 
-def needs(mem_mb=2000, runtime=60, gpu=0):
-    """A job's resources: memory of the host, minutes, and GPUs where the device is one."""
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu and GPUS}
+def needs(mem_mb=2000, runtime=60, gpu=0, with_gpu=()):
+    """A job's resources: memory of the host, minutes, and GPUs where the device is one.
+
+    `with_gpu` is what it asks for then instead, for the papers' sizes. A job that starts again after its time ran out
+    gets more of it every time.
+    """
+    asked = {"mem_mb": mem_mb, "runtime": runtime, **(dict(with_gpu) if GPUS else {})}
+    return {**asked, "runtime": lambda wildcards, attempt: attempt * asked["runtime"], "gpu": gpu and GPUS}
 
 
 def on_device(result):

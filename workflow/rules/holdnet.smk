@@ -72,7 +72,7 @@ use rule stage as train_holdnet with:
     threads: 2
     resources:
         # Of the host; a step needs about 20 MB a ray over the number of chunks where it computes.
-        **needs(mem_mb=8000, runtime=2880, gpu=1),
+        **needs(mem_mb=8000, runtime=2880, gpu=1, with_gpu={"mem_mb": 32000}),
         # Resources, since they only change what a training costs: no job runs again for them.
         chunks=HOLD.holdnet.chunks,
         checkpoint_seconds=HOLD.holdnet.checkpoint_seconds,

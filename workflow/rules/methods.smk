@@ -17,7 +17,7 @@ use rule stage as adapt_method with:
     pathvars:
         job="adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}",
     resources:
-        **needs(mem_mb=3000, runtime=720, gpu=1),
+        **needs(mem_mb=3000, runtime=720, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 1440}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
         **stage(

@@ -49,7 +49,7 @@ use rule stage as predict_source with:
     pathvars:
         job="predict_source/{setting}/{headset}",
     resources:
-        **needs(runtime=120, gpu=1),
+        **needs(runtime=120, gpu=1, with_gpu={"mem_mb": 16000, "runtime": 240}),
     params:
         **stage(
             lambda wildcards: f"adaptation.{network_of(wildcards).learner}:predict_source",
@@ -95,7 +95,7 @@ use rule stage as adapt with:
     pathvars:
         job="adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}",
     resources:
-        **needs(runtime=120, gpu=1),
+        **needs(runtime=120, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 1440}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
         **stage(

@@ -38,7 +38,7 @@ use rule stage as pretrain_source with:
         setting="|".join(TRAINED) or "none",
     threads: 8
     resources:
-        **needs(mem_mb=4000, runtime=1440, gpu=1),
+        **needs(mem_mb=4000, runtime=1440, gpu=1, with_gpu={"mem_mb": 32000, "runtime": 5760}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
         **stage(

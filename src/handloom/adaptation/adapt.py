@@ -7,7 +7,6 @@ this method and no other.
 import csv
 import io
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -230,12 +229,11 @@ def run_epochs(job: Job, folder: CheckpointFolder, checkpoint_seconds: int, labe
     if saved is not None:
         job.restore(saved)
         print(f"going on at epoch {job.epoch}", file=sys.stderr)
-    last_save = time.monotonic()
-    for _ in progress(range(job.epoch, epochs), label):
-        job.run_epoch()
-        if time.monotonic() - last_save >= checkpoint_seconds and job.epoch < epochs:
-            folder.save(job.epoch, job.state())
-            last_save = time.monotonic()
+    with folder.kept(checkpoint_seconds) as save:
+        for _ in progress(range(job.epoch, epochs), label):
+            job.run_epoch()
+            if job.epoch < epochs:
+                save(job.epoch, job.state)
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -19,6 +19,20 @@ _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 """Flags of processors that multiply bfloat16 in hardware; others emulate it, nine times slower than float32."""
 
 
+def require_device(device: str) -> "torch.device":
+    """A device by its name; raises InputError for one that this machine does not have."""
+    import torch
+
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device: is {device}, but PyTorch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices; "
+            "set device: cpu, or install the driver and a build of PyTorch for CUDA, or, on a cluster, name a "
+            "partition with GPUs in profiles/slurm"
+        )
+    return wanted
+
+
 @contextmanager
 def computing_on(device: str, threads: int | None = None) -> "Iterator[torch.device]":
     """A block that computes on a device; on the CPU with so many threads, and equal runs give equal bits.
@@ -28,12 +42,7 @@ def computing_on(device: str, threads: int | None = None) -> "Iterator[torch.dev
     """
     import torch
 
-    wanted = torch.device(device)
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device: is {device}, but PyTorch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices; "
-            "set device: cpu, or install the driver and a build of PyTorch for CUDA"
-        )
+    wanted = require_device(device)
     memory: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     if threads is not None:

@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float
 from handloom.geometry.bounds import length_fault
 from handloom.hand.joints import BONE, SNAP_BONES
 
+NOMINAL_BONE_M = 0.095
+"""Bone 0-9 of the embedded hand's mean shape: the size given to poses of networks that know none."""
 _MEAN_BONE_M = (0.010, 0.150)
 """Of all 20 bones: a grown hand's measure 42 mm on average."""
 _SCALE_BONE_M = (0.005, 0.400)

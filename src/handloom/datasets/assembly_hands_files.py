@@ -8,12 +8,12 @@ every hand has joints and validity.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NotRequired, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict  # pydantic needs this one below Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from handloom.geometry.bounds import are_rotations, intrinsics_fault, rotation_fault
 from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
@@ -159,7 +159,10 @@ def _images_by_id(path: Path, images: Sequence[_Image]) -> dict[int, _Image]:
         moment = image["seq_name"], image["camera"], image["frame_idx"]
         for what, first in (
             (f"id {image['id']}", image_of_id.setdefault(image["id"], image)),
-            (f"frame {image['frame_idx']} of {image['camera']} in {image['seq_name']}", of_moment.setdefault(moment, image)),
+            (
+                f"frame {image['frame_idx']} of {image['camera']} in {image['seq_name']}",
+                of_moment.setdefault(moment, image),
+            ),
         ):
             if first is not image:
                 raise InputError(
@@ -197,8 +200,8 @@ def labels_of(
         if broken.any():
             row = int(np.argmax(broken))
             raise InputError(
-                f"{path}: {name} of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN, infinite "
-                f"or null ({int(broken.sum())} hands in all), but other hands of the sequence have labels; fetch the "
+                f"{path}: {name} of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN, "
+                f"infinite or null ({int(broken.sum())} hands in all), but other hands of the sequence have labels; fetch the "
                 "file again, or set the boxes of these hands to null"
             )
     valid[unlabelled], joints_mm[unlabelled] = 0.0, np.nan
@@ -213,9 +216,7 @@ def _own_joints(
     return of_sides[np.arange(len(values)), is_left.astype(np.int64)][:, SNAP_FROM_ASSEMBLY_HANDS]
 
 
-def _joints_of(
-    hands: Mapping[str, np.ndarray], path: Path
-) -> tuple[Float[np.ndarray, "hands 21 3"], dict[str, str]]:
+def _joints_of(hands: Mapping[str, np.ndarray], path: Path) -> tuple[Float[np.ndarray, "hands 21 3"], dict[str, str]]:
     """The joints of every hand in the world frame, millimetres, NaN for none; and which sequences have none at all."""
     annotations = _read(path, _Joints)["annotations"] if path.is_file() else {}
     why = f"{path.name} has none of it" if path.is_file() else f"there is no {path.name}"
@@ -263,7 +264,10 @@ def cameras_of_hands(
                 )
         both.append((found["intrinsics"][name], at_frame[name]))
     intrinsics, extrinsics = (np.array(matrices, dtype=np.float64) for matrices in zip(*both, strict=True))
-    faults = {int(view): rotation_fault(extrinsics[view, :, :3]) for view in np.flatnonzero(~are_rotations(extrinsics[..., :3]))}
+    faults = {
+        int(view): rotation_fault(extrinsics[view, :, :3])
+        for view in np.flatnonzero(~are_rotations(extrinsics[..., :3]))
+    }
     faults |= {int(view): "is not finite" for view in np.flatnonzero(~np.isfinite(extrinsics).all(axis=(1, 2)))}
     for hand in np.unique(_distinct(hands["sequence"], hands["camera"])[1], return_index=True)[1].tolist():
         size_px = hands["picture_px"][hand]

@@ -48,10 +48,8 @@ def rotation_fault(matrix: Float[np.ndarray, "3 3"]) -> str:
     return f"is not a rotation: it is off orthonormal by {off:.2g}, but {wanted}"
 
 
-def intrinsics_fault(
-    matrix: Float[np.ndarray, "3 3"], size_px: Float[np.ndarray, "2"] | None = None
-) -> str:
-    """Why a matrix is none of a camera's, in pixels of a picture of (width, height); without it, of twice its centre."""
+def intrinsics_fault(matrix: Float[np.ndarray, "3 3"], size_px: Float[np.ndarray, "2"] | None = None) -> str:
+    """Why a matrix is no camera's, in pixels of a picture of (width, height); without one, of twice its centre."""
     focal, centre = matrix[[0, 1], [0, 1]], matrix[:2, 2]
     if not np.isfinite(matrix).all():
         return "is no camera matrix: it is not finite"

@@ -206,6 +206,6 @@ def _require_hands_in_boxes(hands: HandAnnotations, files: AnnotationFiles) -> N
         raise InputError(
             f"{files.calibration}: {int(lost.sum())} of {int(judged.sum())} hands are not where their boxes are, "
             f"such as that of {hands.file_name[row]}, whose joints are {depth_m:.3g} m in front of the camera; "
-            "expected the cameras and joints of these images, cameras from the world, translations in millimetres; correct the "
-            "files, or fetch them again"
+            "expected the cameras and joints of these images, cameras from the world, translations in millimetres; "
+            "correct the files, or fetch them again"
         )

@@ -201,8 +201,8 @@ def labels_of(
             row = int(np.argmax(broken))
             raise InputError(
                 f"{path}: {name} of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN, "
-                f"infinite or null ({int(broken.sum())} hands in all), but other hands of the sequence have labels; fetch the "
-                "file again, or set the boxes of these hands to null"
+                f"infinite or null ({int(broken.sum())} hands in all), but other hands of the sequence have labels; "
+                "fetch the file again, or set the boxes of these hands to null"
             )
     valid[unlabelled], joints_mm[unlabelled] = 0.0, np.nan
     return valid, joints_mm, {sequence: f"{sequence} has no labels: {why}" for sequence, why in absent.items()}

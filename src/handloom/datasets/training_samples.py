@@ -142,8 +142,8 @@ def write_samples(
                     reasons.append(f"hand {row}: {error}")
                     if len(reasons) > hands.bad_fraction * len(hands):
                         raise InputError(
-                            f"{folder or dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of its "
-                            f"{len(hands)} hands cannot be used; fetch these again, or raise bad_fraction: "
+                            f"{folder or dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of "
+                            f"its {len(hands)} hands cannot be used; fetch these again, or raise bad_fraction: "
                             f"{listed(reasons, 3)}"
                         ) from error
                     file.write(bytes(crop_px * crop_px * hands.channels))

@@ -11,7 +11,7 @@ NOT_ORTHOGONAL = 1e-3
 OBJECT_SIZE_M = (0.005, 2.0)
 """What a hand can hold, with room."""
 DISTANCE_M = (0.02, 20.0)
-"""Of a hand that a camera sees."""
+"""Of a hand or an object that a camera sees."""
 _LEAST_FOCAL_PX = 10.0
 _FOCAL_PER_SIDE = (0.1, 50.0)
 """Focal length over the picture's longer side: from 157 degrees of view to one."""

@@ -27,8 +27,9 @@ _MISTAKEN = {
 
 def are_rotations(matrices: Float[np.ndarray, "n 3 3"]) -> Bool[np.ndarray, " n"]:
     """Which matrices are finite, orthonormal and of determinant 1."""
-    off = np.abs(np.swapaxes(matrices, -1, -2) @ matrices - np.eye(3)).max(axis=(-2, -1))
-    proper: np.ndarray = (off < NOT_ORTHOGONAL) & (np.linalg.det(matrices) > 0)
+    numbers = np.where(np.isfinite(matrices), matrices, 0.0)  # a row of zeros is none of a rotation's
+    off = np.abs(np.swapaxes(numbers, -1, -2) @ numbers - np.eye(3)).max(axis=(-2, -1))
+    proper: np.ndarray = (off < NOT_ORTHOGONAL) & (np.linalg.det(numbers) > 0)
     return proper
 
 

@@ -112,7 +112,12 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
         set's `bad_fraction`, or when its annotations cannot be used.
         """
         write_samples(
-            samples, hands_of(settings), dataset=dataset, crop_px=crop_side(input_px), folder=settings.root, code=code
+            samples,
+            hands_of(settings),
+            dataset=dataset,
+            crop_px=crop_side(input_px),
+            folder=getattr(settings, "root", ""),
+            code=code,
         )
 
     return prepare_samples

@@ -184,7 +184,7 @@ def test_a_rule_says_what_is_its_own(rule: str) -> None:
     assert "**stage(" in body
     outputs = re.search(r"^ +output:\n((?: {8,}.*\n)+)", body, flags=re.M)
     assert outputs is not None
-    assert re.match(r" +\w+=", outputs[1]), "outputs are named"
+    assert re.match(r" +(\w+=|\*\*dict\(zip\()", outputs[1]), "outputs are named"
 
 
 def test_the_environment_has_the_versions_of_the_package() -> None:

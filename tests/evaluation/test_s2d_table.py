@@ -35,6 +35,7 @@ def scores(
             rows.append(
                 {"setting": "cross", "headset": headset, "pair": pair, "variant": variant, "seed": seed}
                 | {"samples": 100 * (number + 1), "mono_m_mm": value, "dual_m_mm": dual}
+                | {"unlabelled": "", "views_apart_mm": value / 2}
             )
     return pd.DataFrame(rows)
 

@@ -112,12 +112,10 @@ def draw_qualitative(
         cases += cases_of(headset, of, known, adapted, *files, seed=seed, others=others)
     height = _ROW_IN * len(cases) + _ABOVE_AND_BELOW_IN
     if any(TRUTH not in case.columns for case in cases):
-        note = f"{note}. Without labels: how far the views are apart; skeletons are placed by the hands' boxes".lstrip(
-            ". "
-        )
+        note += "\nWithout labels: how far the two views are apart; skeletons are placed by the hands' boxes"
     with drawn(picture, _COLUMN_IN * (2 * _columns(cases) + _GAP), height) as figure:
         _draw_grid(figure, cases)
-        figure.text(0.01, 1 - 0.31 / height, note, ha="left", va="top", fontsize=7)
+        figure.text(0.01, 1 - 0.31 / height, note.strip(), ha="left", va="top", fontsize=7)
         text = f"S2DHand, {SETTING_NAMES[setting]}: worst, typical and most improved hand of each headset"
         heading(figure, text, y=1 - 0.08 / height, va="top")
 
@@ -275,6 +273,8 @@ def _draw_grid(figure: Figure, cases: Sequence[CaseViews]) -> None:
         Line2D([], [], color="#BBBBBB", lw=1, label="ground truth, to compare with (white)"),
         Line2D([], [], **hollow, label="joint not valid, so not scored"),
     ]
+    if not any(TRUTH in case.columns for case in cases):
+        handles = handles[: len(FINGER_COLOURS)]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0.0))
 
 

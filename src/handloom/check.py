@@ -254,10 +254,8 @@ def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[s
         raise InputError(f"{setting}: {words}; correct it")
     asset = next((row for row in rows if row.expected == lacking[0]), rows[0])
     more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
-    unlabelled = setting == "datasets.assembly_hands.root" and settings.datasets.assembly_hands.split == "test"
     raise InputError(
         f"{setting}: {words}{more}; fetch {asset.name} (licence: {asset.licence}) from "
         f"{asset.home}, or correct {setting}. Without it: {asset.without}. "
-        + ("The published test split has no labels: set datasets.assembly_hands.split to val. " if unlabelled else "")
-        + LISTED
+        f"{LISTED}"
     )

@@ -25,7 +25,7 @@ from handloom.datasets.invalid_list import FEWEST_VALID_JOINTS
 from handloom.datasets.labelled_hands import FIELD_MARGIN, LabelledHand, LabelledHands, training_crop
 from handloom.runtime.artifacts import Header
 from handloom.runtime.config.base import Settings
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_grey
 from handloom.runtime.progress import progress
@@ -70,6 +70,8 @@ class AssemblyHandsTraining:
 
     def __init__(self, settings: AssemblyHandsSettings, split: str = "train") -> None:
         hands = read_assembly_hands(settings, split)
+        if hands.unlabelled:
+            raise InputError(f"{settings.root}: {'; '.join(hands.unlabelled.values())}; training needs labels of all")
         self._hands: HandAnnotations = hands[hands.joint_valid.sum(axis=1) >= FEWEST_VALID_JOINTS]
         self._keypoints_px = self._hands.keypoints_px
         self._joints_cam_m = self._hands.joints_cam_m
@@ -109,7 +111,14 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
         Hands that cannot be read are counted and listed on stderr. Raises InputError when their share exceeds the data
         set's `bad_fraction`, or when its annotations cannot be used.
         """
-        write_samples(samples, hands_of(settings), dataset=dataset, crop_px=crop_side(input_px), code=code)
+        write_samples(
+            samples,
+            hands_of(settings),
+            dataset=dataset,
+            crop_px=crop_side(input_px),
+            folder=getattr(settings, "root", ""),
+            code=code,
+        )
 
     return prepare_samples
 
@@ -117,7 +126,9 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
 prepare_assembly_hands = sample_preparation(AssemblyHandsTraining, AssemblyHandsSettings)
 
 
-def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, code: str = "") -> None:
+def write_samples(
+    output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, folder: str = "", code: str = ""
+) -> None:
     """Write the crops of all hands, image by image; see `sample_preparation`."""
     labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     readable: list[int] = []
@@ -135,11 +146,10 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 except InputError as error:
                     reasons.append(f"hand {row}: {error}")
                     if len(reasons) > hands.bad_fraction * len(hands):
-                        listed = "\n  ".join(reasons)
                         raise InputError(
-                            f"{dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of its "
-                            f"{len(hands)} hands cannot be used; fetch these images again, or raise bad_fraction:\n"
-                            f"  {listed}"
+                            f"{folder or dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of "
+                            f"its {len(hands)} hands cannot be used; fetch these again, or raise bad_fraction: "
+                            f"{listed(reasons, 3)}"
                         ) from error
                     file.write(bytes(crop_px * crop_px * hands.channels))
                     continue
@@ -147,7 +157,9 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 readable.append(row)
                 labels.append((crop.keypoints_px, crop.joints_m, hand.joint_valid))
         if not labels:
-            raise InputError(f"{dataset}: none of its {len(hands)} hands can be used; check the data set's folder")
+            raise InputError(
+                f"{folder or dataset}: none of its {len(hands)} hands can be used; check the data set's folder"
+            )
         keypoints_px, joints_m, joint_valid = (np.stack(column) for column in zip(*labels, strict=True))
         arrays = {"keypoints_px": keypoints_px, "joints_m": joints_m, "joint_valid": joint_valid}
         for name, array in {**arrays, "row": np.array(readable), "header": np.array(header.to_json())}.items():

@@ -22,6 +22,7 @@ from handloom.datasets.hand_and_object import HoldTruth
 from handloom.evaluation.hold_scores import FrameMeshes, Protocol, matched, score_sequence, write_scores
 from handloom.evaluation.icp import RESTARTS
 from handloom.evaluation.mesh_metrics import FramePoints, mpjpe_mm
+from handloom.geometry.bounds import OBJECT_SIZE_M
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel
 from handloom.hand.mano_files import MANO_VERTEX_COUNT, fits
@@ -41,8 +42,6 @@ _ARRAYS = {
 """The arrays besides `fnames`, and the kinds of NumPy types that each may be of."""
 _HAND_SIZE_M = (0.05, 0.4)
 """Diagonal of a hand's bounding box, from a fist of a child to a spread hand of a man, with room."""
-_OBJECT_SIZE_M = (0.005, 2.0)
-"""What a hand can hold, with room."""
 _WRIST_AT_ORIGIN_M = 0.02
 """Hand models differ by less in where the wrist is."""
 _TYPICAL_SIZE_M = 0.2
@@ -217,7 +216,7 @@ def _frame_problems(meshes: FrameMeshes, hands: Float[np.ndarray, "frames vertic
         "hand_verts is NaN in part; a failed frame is all NaN": broken.any(1) & ~broken.all(1),
         "hand_verts is infinite; a failed frame is NaN": np.isinf(hands).any((1, 2)),
         _size_text("hand", hand_m, _HAND_SIZE_M): (hand_m < _HAND_SIZE_M[0]) | (hand_m > _HAND_SIZE_M[1]),
-        _size_text("object", object_m, _OBJECT_SIZE_M): (object_m < _OBJECT_SIZE_M[0]) | (object_m > _OBJECT_SIZE_M[1]),
+        _size_text("object", object_m, OBJECT_SIZE_M): (object_m < OBJECT_SIZE_M[0]) | (object_m > OBJECT_SIZE_M[1]),
         "obj_faces names a vertex that the frame does not have": np.array(beyond),
         "has vertices of the object but no faces": np.array([len(v) > 0 and not len(f) for v, f in objects]),
         "the hand is behind the camera (z <= 0): OpenCV axes look along +z; or is the frame wrist_relative_camera?": (

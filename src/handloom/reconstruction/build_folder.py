@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handloom.datasets.masks import MASK_LABELS
+from handloom.geometry.bounds import DISTANCE_M, intrinsics_fault, length_fault
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.data_npy import pickled_npy, read_data
@@ -245,7 +246,12 @@ def _cameras(path: Path, content: dict[str, Any], frames: int) -> tuple[ScenePla
         float(_array(path, key, content[key], ())) for key in ("scene_bounding_sphere", "max_radius_ratio")
     )
     placement = ScenePlacement((x, y, z), 1.0 / float(scale[0, 0, 0]), sphere, ratio)
+    if fault := length_fault(float(np.linalg.norm((x, y, z))), DISTANCE_M, "the camera's distance"):
+        raise InputError(f"{path}: normalize_shift: {fault}; {_FETCH}")
     cameras = decompose((world @ scale)[:, :3])
+    for frame, intrinsics in enumerate(cameras.intrinsics.double().numpy()):
+        if fault := intrinsics_fault(intrinsics):
+            raise InputError(f"{path}: the camera of frame {frame} {fault}; {_FETCH}")
     return placement, Cameras(cameras.intrinsics.float(), cameras.world_from_cam.float())
 
 

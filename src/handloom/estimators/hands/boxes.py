@@ -1,7 +1,6 @@
 """A view's boxes of the hand, from a CSV file that the user writes: frame,x0,y0,x1,y1."""
 
 import csv
-import math
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handloom.datasets.frames import Frames
+from handloom.geometry.bounds import box_fault
 from handloom.runtime.errors import InputError
 
 COLUMNS = ("frame", "x0", "y0", "x1", "y1")
@@ -30,14 +30,12 @@ def read_boxes(path: Path, frames: Frames) -> Float[np.ndarray, "frames 4"]:
         if key in seen:
             raise InputError(f"{path}: line {line} is a second box of frame {frame}; expected one a frame")
         seen.add(key)
-        box = _box(path, line, numbers)
+        box = _numbers(path, line, numbers)
+        if fault := box_fault(box, np.array([frames.width_px, frames.height_px], dtype=np.float64)):
+            raise InputError(f"{path}: line {line} {fault}")
         if key not in index_of:
             unused += 1
             continue
-        if box[0] >= frames.width_px or box[1] >= frames.height_px or box[2] <= 0 or box[3] <= 0:
-            raise InputError(
-                f"{path}: line {line} is outside of the picture, of {frames.width_px} x {frames.height_px} pixels"
-            )
         boxes[index_of[key]] = box
     found = int(np.isfinite(boxes[:, 0]).sum())
     if not found:
@@ -65,14 +63,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _box(path: Path, line: int, numbers: list[str]) -> Float[np.ndarray, "4"]:
+def _numbers(path: Path, line: int, numbers: list[str]) -> Float[np.ndarray, "4"]:
     try:
-        box = [float(number) for number in numbers]
+        return np.array([float(number) for number in numbers])
     except ValueError as error:
         raise InputError(f"{path}: line {line}: {error}; expected four numbers, in pixels") from error
-    if not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
-        raise InputError(f"{path}: line {line} is {box}; expected x0 < x1 and y0 < y1, in pixels")
-    return np.array(box)
 
 
 def _key(frame: str) -> str:

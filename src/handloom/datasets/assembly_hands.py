@@ -21,6 +21,8 @@ from typing_extensions import TypedDict  # pydantic needs this one below Python 
 from handloom.datasets import AssemblyHandsSettings
 from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import read_json
+from handloom.runtime.reading import MEGABYTE
 
 HEADSET_CAMERAS: Mapping[str, tuple[str, str, str, str]] = {
     "headset1": ("HMC_21176875", "HMC_21176623", "HMC_21110305", "HMC_21179183"),
@@ -28,6 +30,7 @@ HEADSET_CAMERAS: Mapping[str, tuple[str, str, str, str]] = {
 }
 """The four cameras of each headset; the papers' camera 1 comes first."""
 
+_MOST_BYTES = 4000 * MEGABYTE
 HEADSETS = tuple(HEADSET_CAMERAS)
 
 
@@ -210,15 +213,15 @@ Document = TypeVar("Document")
 
 def _read(path: Path, layout: type[Document]) -> Document:
     """A JSON file checked against the layout; keys that are not named there are ignored."""
+    absent = (
+        "set datasets.assembly_hands.root to the folder that holds annotations/ and images/, and .version to the "
+        "suffix of the files"
+    )
+    content = read_json(
+        path, "JSON file of AssemblyHands", "fetch the file again", absent=absent, most_bytes=_MOST_BYTES
+    )
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such file; set datasets.assembly_hands.root to the folder that holds annotations/ and "
-            "images/, and .version to the suffix of the files"
-        ) from error
-    try:
-        return TypeAdapter(layout).validate_json(content)
+        return TypeAdapter(layout).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"

@@ -22,7 +22,7 @@ from handloom.reconstruction.data_npy import pickled_npy, read_data
 from handloom.reconstruction.scene_placement import Cameras, ScenePlacement, decompose, scale_matrix, world_matrices
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import whole_folder
+from handloom.runtime.files import read_text, whole_folder
 from handloom.runtime.images import read_grey, read_rgb
 
 _SIDES: tuple[Side, ...] = ("right", "left")
@@ -78,7 +78,7 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     path = folder / "data.npy"
     content = read_data(path)
     foreign = _checked_keys(path, "", content, _TOP_KEYS)
-    names = tuple(_text(folder / "corres.txt").split())
+    names = tuple(read_text(folder / "corres.txt", "list of the frames' names, one a line", _FETCH).split())
     images, masks = (_pictures(folder / kind, len(names)) for kind in ("image", "mask"))
 
     placement, cameras = _cameras(path, content, len(names))
@@ -270,12 +270,3 @@ def _pictures(folder: Path, count: int) -> tuple[Path, ...]:
     if len(paths) != count:
         raise InputError(f"{folder}: holds {len(paths)} PNG files, but corres.txt names {count} frames; {_FETCH}")
     return paths
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected the frames' names, one a line; {_FETCH}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text in UTF-8 ({error}); {_FETCH}") from error

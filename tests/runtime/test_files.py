@@ -104,7 +104,7 @@ def test_json_is_refused_when_cut_short_and_when_nan(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": None})
     assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, 2.5]}
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text()[:-6])
-    with pytest.raises(InputError, match=r"a\.json: not whole"):
+    with pytest.raises(InputError, match=r"a\.json: cannot be read as JSON"):
         read_json(tmp_path / "a.json")
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", float("nan"))
@@ -174,9 +174,9 @@ def test_a_table_may_have_more_columns_than_are_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "cannot be read"),
-        (b"", "cannot be read"),
-        (b'epoch,loss\n1,"2', "cannot be read"),
+        (None, "no such file; expected a table"),
+        (b"", "is empty"),
+        (b'epoch,loss\n1,"2', "cannot be read as a table"),
         (b"\x89PNG\xff\x00", "cannot be read"),
         (b"epoch,total\n1,2\n", r"lacks the columns \['loss'\]"),
         (b"epoch,loss\n", "has no rows"),

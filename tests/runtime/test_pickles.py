@@ -42,7 +42,7 @@ def test_nothing_else_is_called(tmp_path, call):
     if call is os.system:
         attack = _Malicious(call, f"touch {trace}")
     (tmp_path / "a.pickle").write_bytes(pickle.dumps({0: {"xyz": attack}}))
-    with pytest.raises(InputError, match=rf"a\.pickle: is no pickle of numbers.*{call.__name__}"):
+    with pytest.raises(InputError, match=rf"a\.pickle: .* a pickle of numbers.*{call.__name__}"):
         load_pickle(tmp_path / "a.pickle")
     assert not trace.exists()
 
@@ -64,7 +64,7 @@ def test_further_callables_can_be_allowed(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(np.zeros(1000))[:500]])
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "a.pickle").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.pickle: is no pickle"):
+    with pytest.raises(InputError, match=r"a\.pickle: .* a pickle of numbers"):
         load_pickle(tmp_path / "a.pickle")
 
 

@@ -218,7 +218,7 @@ def _read(path: Path, layout: type[Document]) -> Document:
         "suffix of the files"
     )
     content = read_json(
-        path, "JSON file of AssemblyHands", "fetch the file again", absent=absent, most_bytes=_MOST_BYTES
+        path, "a JSON file of AssemblyHands", "fetch the file again", absent=absent, most_bytes=_MOST_BYTES
     )
     try:
         return TypeAdapter(layout).validate_python(content)

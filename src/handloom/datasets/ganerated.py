@@ -50,7 +50,7 @@ class GaneratedHands:
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:
-    with reading(path, "file of comma-separated numbers", "fetch it again", most_bytes=MEGABYTE) as file:
+    with reading(path, "a file of comma-separated numbers", "fetch it again", most_bytes=MEGABYTE) as file:
         values = np.array(file.read().decode("utf-8").strip().strip(",").split(","), dtype=np.float64)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise InputError(

@@ -195,7 +195,7 @@ def read_object_model(folder: Path, name: str) -> ObjectModel:
     path = folder / name / "textured_simple.obj"
     absent = "fetch the YCB-Video models and name their folder as `models`"
     with reading(
-        path, "triangle mesh in OBJ format", "fetch it again", absent=absent, most_bytes=_MOST_OBJ_BYTES
+        path, "a triangle mesh in OBJ format", "fetch it again", absent=absent, most_bytes=_MOST_OBJ_BYTES
     ) as file:
         rows = file.read().decode("utf-8", errors="replace").splitlines()
         vertices = np.array([row.split()[1:4] for row in rows if row.startswith("v ")], dtype=np.float64)

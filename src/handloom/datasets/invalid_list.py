@@ -45,7 +45,7 @@ def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: Assembl
 
 def read_invalid(path: Path) -> frozenset[tuple[str, bool]]:
     """The listed hands as (file_name, is_left); InputError for a missing file or a line that is not `file_name,0|1`."""
-    lines = read_text(path, "list of invalid hands", "run the rule that makes it").splitlines()
+    lines = read_text(path, "a list of invalid hands", "run the rule that makes it").splitlines()
     listed = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -167,7 +167,7 @@ def load_samples(path: Path) -> TrainingSamples:
     lacking = sorted({*_COLUMNS} - columns.keys())
     if lacking or not isinstance(header.extra.get("dataset"), str):
         raise InputError(f"{path}: lacks {lacking or 'the name of its data set'}; {again}")
-    images = mapped_array(path, "image_u8", f"'{KIND}' artifact", again)
+    images = mapped_array(path, "image_u8", f"a '{KIND}' artifact", again)
     return TrainingSamples(images, dataset=header.extra["dataset"], **columns)
 
 

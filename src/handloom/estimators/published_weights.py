@@ -59,7 +59,7 @@ def read_state(path: Path, published: PublishedWeights) -> dict[str, Tensor]:
     path = Path(path)
     advice = f"fetch {published.file} again ({published.home})"
     absent = f"put {published.file} there ({published.home}), or choose another network or file"
-    expected = f"checkpoint of {published.owner}"
+    expected = f"{published.owner}'s checkpoint"
     with reading(path, expected, advice, absent=absent, most_bytes=_MOST_BYTES) as file:
         _require_weights_archive(file)
         content = _loaded(file)
@@ -132,7 +132,13 @@ def _state_dict(path: Path, content: Any, published: PublishedWeights) -> dict[s
     if place and place != published.entry:
         print(f"{path}: the weights are taken from its entry {place}", file=sys.stderr)
     if published.prefix is not None:
-        state = {name: value for name, value in state.items() if name.startswith(published.prefix)} or state
+        own = {name: value for name, value in state.items() if name.startswith(published.prefix)}
+        if not own:
+            raise InputError(
+                f"{path}: none of its {len(state)} entries begins with `{published.prefix}`, as those of "
+                f"{published.owner} do; expected {published.file} from {published.home}"
+            )
+        state = own
     while prefix := next((each for each in _PREFIXES if all(name.startswith(each) for name in state)), None):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return dict(state)

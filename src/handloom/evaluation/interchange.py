@@ -140,7 +140,7 @@ def read_interchange(path: Path, hand: HandModel) -> Interchange:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     advice = f"write it with numpy.savez and plain arrays, as {_PAGE} says"
-    return read_npz(path, "interchange npz file without pickles", advice, wanted=("fnames", *_ARRAYS, *_TEXTS))
+    return read_npz(path, "an interchange file, an npz without pickles", advice, wanted=("fnames", *_ARRAYS, *_TEXTS))
 
 
 def _refuse(path: Path, problems: Iterable[str]) -> None:

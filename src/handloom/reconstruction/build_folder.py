@@ -78,7 +78,7 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     path = folder / "data.npy"
     content = read_data(path)
     foreign = _checked_keys(path, "", content, _TOP_KEYS)
-    names = tuple(read_text(folder / "corres.txt", "list of the frames' names, one a line", _FETCH).split())
+    names = tuple(read_text(folder / "corres.txt", "the list of the frames' names, one a line", _FETCH).split())
     images, masks = (_pictures(folder / kind, len(names)) for kind in ("image", "mask"))
 
     placement, cameras = _cameras(path, content, len(names))

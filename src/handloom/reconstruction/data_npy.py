@@ -29,7 +29,7 @@ def read_data(path: Path) -> dict[str, Any]:
 
     Raises InputError when the file is missing, damaged, no pickled dictionary, or asks for anything else.
     """
-    expected = "pickled dictionary of numbers and arrays, the data.npy of a build folder"
+    expected = "a pickled dictionary of numbers and arrays, the data.npy of a build folder"
     with reading(path, expected, "fetch it again") as file:
         np.lib.format.read_magic(file)
         shape, _, kind = np.lib.format.read_array_header_1_0(file)

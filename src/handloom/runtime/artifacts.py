@@ -197,7 +197,7 @@ def read_arrays(path: Path, kind: str, wanted: Collection[str] | None = None) ->
     Raises InputError as `read_npz` does, and when the file is of another kind or of a newer version.
     """
     names = None if wanted is None else {*wanted, _HEADER}
-    arrays = read_npz(path, f"'{kind}' artifact", _AGAIN, wanted=names, absent="run the rule that makes it")
+    arrays = read_npz(path, f"a '{kind}' artifact", _AGAIN, wanted=names, absent="run the rule that makes it")
     if _HEADER not in arrays:
         raise InputError(f"{path}: has no header; expected a '{kind}' artifact written by handloom")
     return arrays, checked_header(path, str(arrays.pop(_HEADER)), kind)
@@ -219,7 +219,7 @@ def read_weights(path: Path, kind: str) -> "tuple[dict[str, torch.Tensor], Heade
     """
     from safetensors import safe_open
 
-    expected = f"safetensors file of '{kind}' weights"
+    expected = f"a safetensors file of '{kind}' weights"
     with (
         reading(path, expected, _AGAIN, absent="run the rule that makes it", most_bytes=_MOST_WEIGHTS_BYTES),
         safe_open(path, framework="pt", device="cpu") as file,

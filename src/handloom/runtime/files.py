@@ -122,7 +122,7 @@ def _writing(path: Path, temporary: Path) -> Iterator[None]:
             raise OutputError(
                 number or errno.ENOSPC,
                 f"no room to write {path}: {why}; {_size_bytes(temporary) / MEGABYTE:.1f} MB of it were written and "
-                f"more is needed, {free / MEGABYTE:.1f} MB are free; free some space there and run again",
+                f"more is needed, {free / MEGABYTE:.1f} MB are free; free some space and run again",
             ) from error
         elsewhere = isinstance(error, OSError) and error.filename is not None
         elsewhere = elsewhere and not path.is_relative_to(Path(error.filename).parent)  # type: ignore[attr-defined]
@@ -196,7 +196,7 @@ def read_table(path: Path, columns: Iterable[str]) -> "pd.DataFrame":
     """A table with at least the given columns and one row; raises InputError when the file holds no such table."""
     import pandas as pd
 
-    with reading(path, "table", _AGAIN, most_bytes=_TEXT_BYTES) as file:
+    with reading(path, "a table", _AGAIN, most_bytes=_TEXT_BYTES) as file:
         table = pd.read_csv(file)
     missing = set(columns) - set(table)
     if missing:

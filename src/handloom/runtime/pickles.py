@@ -112,5 +112,5 @@ def load_pickle(
     harmless. Raises InputError when the file is missing, damaged or asks for anything else; nothing of it is run then.
     """
     absent = "check the folder that the configuration names"
-    with reading(path, "pickle of numbers and arrays", advice, absent=absent, most_bytes=most_bytes) as file:
+    with reading(path, "a pickle of numbers and arrays", advice, absent=absent, most_bytes=most_bytes) as file:
         return AllowListUnpickler(file.read(), allowed or {}).load()

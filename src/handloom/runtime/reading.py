@@ -47,7 +47,7 @@ def reading(
     most_bytes: int = 1000 * MEGABYTE,
     may_be_empty: bool = False,
 ) -> Iterator[BinaryIO]:
-    """Open a plain file of at most so many bytes; `expected` says what it should be, `advice` what to do if it is not.
+    """Open a plain file of at most so many bytes; `expected` says what it should be (a table), `advice` what to do.
 
     Raises InputError when it is missing (with the advice `absent`), a pipe, a device or a folder, empty or too large,
     and for whatever its parser raises within the block; an InputError passes unchanged.
@@ -63,7 +63,9 @@ def reading(
         raise InputError(f"{path}: no such file; expected {expected}; {absent or advice}") from error
     except Exception as error:
         form = form_of(path)
-        found = f"is {form}, but {expected} was expected" if form else f"is no {expected} ({reason_of(error)})"
+        found = (
+            f"is {form}, but {expected} was expected" if form else f"cannot be read as {expected} ({reason_of(error)})"
+        )
         raise InputError(f"{path}: {found}; {advice}") from error
 
 

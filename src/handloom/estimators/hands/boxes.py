@@ -76,7 +76,7 @@ def _require_pixels(path: Path, boxes: Float[np.ndarray, "found 4"], frames: Fra
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    expected = f"CSV file of {','.join(COLUMNS)}"
+    expected = f"a CSV file of {','.join(COLUMNS)}"
     (_, first), *rows = read_rows(path, expected, "correct the file that the view's `boxes` name") or [(1, [])]
     if tuple(name.strip() for name in first) != COLUMNS:
         raise InputError(

@@ -108,7 +108,7 @@ def network_input(images_u8: UInt8[Tensor, "batch px px 3"]) -> Float[Tensor, "b
 def _read(path: Path) -> tuple[Shapes, Shapes, list["Layer"]]:
     """A file's inputs and outputs, and the operators between them."""
     absent = "the rule fetch_mediapipe fetches two"
-    with reading(path, ".tflite network of hands", "fetch it again", absent=absent) as file:
+    with reading(path, "a .tflite network of hands", "fetch it again", absent=absent) as file:
         content = file.read()
         if content[4:8] != b"TFL3":
             raise ValueError(f"its bytes 4 to 8 are {content[4:8]!r}, expected b'TFL3'")

@@ -178,7 +178,7 @@ def test_damaged_object_models_are_refused(tmp_path: Path, content: str, message
 
 
 def test_a_missing_model_and_a_name_that_leaves_the_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file.*YCB-Video models"):
+    with pytest.raises(InputError, match=r"no such file.*YCB-Video models"):
         read_object_model(tmp_path, "025_mug")
     with pytest.raises(InputError, match="is no plain name"):
         read_object_model(tmp_path, "../025_mug")

@@ -12,7 +12,7 @@ from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.errors import InputError, OutputError
 from handloom.runtime.stages import plain, run_stage
 
-JOINTS = np.random.default_rng(1).standard_normal((21, 3))
+JOINTS = 0.05 * np.random.default_rng(1).standard_normal((21, 3))
 
 
 def hand_with_dots(side_px=40.0, is_left=False, channels=3, scale=4):

@@ -123,6 +123,8 @@ def adaptation_stage(
                 else None,
             )
             known = PairLabels.of(labels, (rows[0][chosen], rows[1][chosen])) if labels else None
+            if known is not None and not bool((known.valid > 0).any()):
+                known = None  # the labels are withheld
             method = _made(make, with_labels, surroundings, known)
             curves = None if known is None else Curves(known, learner.root_joint, adaptation.diagnostic_pairs, start_12)
             job = Job(method, curves)
@@ -159,9 +161,9 @@ def _made(
     make: Make | None, with_labels: MakeWithLabels | None, surroundings: Surroundings, known: PairLabels | None
 ) -> Method:
     if with_labels is not None and (make is None or surroundings.fidelity == "faithful"):
-        if known is None:
+        if known is None or not bool(known.joints_m.isfinite().all()):
             raise InputError(
-                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair has none; "
+                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair lacks some; "
                 "choose another method, or fidelity: fixed"
             )
         print("annotations enter this adaptation, not only its curves", file=sys.stderr)

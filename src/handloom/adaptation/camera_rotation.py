@@ -28,6 +28,7 @@ from handloom.adaptation.rotation_guided_refinement import LEAST_COMMON_JOINTS
 from handloom.datasets.assembly_hands import headset_number
 from handloom.datasets.views import OWN_PAIR, FramePairs, HandCrops, HandLabels, pair_rows
 from handloom.estimators.hands.found import FoundHands
+from handloom.geometry.bounds import rotation_fault
 from handloom.geometry.camera import turns_to_rays
 from handloom.geometry.epipolar import epipolar_rotation
 from handloom.geometry.rotations import (
@@ -51,8 +52,6 @@ ROTATION_PAIRS = 512
 """R(0) is estimated from at most so many pairs of hands."""
 LEAST_SPREAD_DEG = 1.0
 """Pairs that agree better than this weigh no more: their errors are common ones."""
-_NOT_ORTHOGONAL = 1e-3
-"""Rotations are written with more digits than this."""
 
 
 class PairRotation(NamedTuple):
@@ -118,7 +117,10 @@ def _released_estimate(aligned: AlignedPoses, common: Tensor) -> PairRotation:
     each = rotation_between(aligned.view_1, aligned.view_2, common.double(), proper=False)
     each = each[common.sum(-1) >= LEAST_COMMON_JOINTS]
     if len(each) == 0:
-        raise InputError("rotation of a camera pair: no pair has 3 joints annotated as valid in both views")
+        raise InputError(
+            "rotation of a camera pair: no pair has 3 joints annotated as valid in both views; "
+            "without labels set fidelity: fixed"
+        )
     rotation = mean_rotation_unsigned(each)
     return PairRotation(rotation, float(angle_deg(each, rotation).median()), len(each))
 
@@ -315,6 +317,5 @@ def _released_rotations(path: Path, headset: str, pairs: Sequence[str]) -> dict[
 
 
 def _require_orthogonal(rotation: Tensor, what: str) -> None:
-    error = float((rotation.T @ rotation - torch.eye(3, dtype=rotation.dtype)).abs().max())
-    if not (error < _NOT_ORTHOGONAL and float(torch.linalg.det(rotation)) > 0):
-        raise InputError(f"{what} is not a rotation (orthogonal up to {error:.2g}); expected one; make the file again")
+    if fault := rotation_fault(rotation.numpy()):
+        raise InputError(f"{what} {fault}; make the file again")

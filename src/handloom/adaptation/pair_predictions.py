@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from handloom.geometry.bounds import rotation_fault
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json
-
-_NOT_ORTHOGONAL = 1e-3
-"""Rotations are written with more digits than this."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,6 @@ def first_rotation(path: Path, pair: str, kind: str) -> Float[np.ndarray, "3 3"]
         raise InputError(
             f"{path}: has no {kind} 3x3 rotation of pair {pair} ({error}); run the rule that makes it again"
         ) from error
-    error_norm = np.abs(rotation.T @ rotation - np.eye(3)).max()
-    if not (error_norm < _NOT_ORTHOGONAL and np.linalg.det(rotation) > 0):
-        raise InputError(
-            f"{path}: the {kind} rotation of pair {pair} is not a rotation (orthogonal up to {error_norm:.2g}); run "
-            "the rule that makes it again"
-        )
+    if fault := rotation_fault(rotation):
+        raise InputError(f"{path}: the {kind} rotation of pair {pair} {fault}; run the rule that makes it again")
     return rotation

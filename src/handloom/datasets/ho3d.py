@@ -19,15 +19,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from handloom.geometry.plausible_sizes import OBJECT_M, require_size
+from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
+from handloom.hand.proportions import hand_fault
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import load_pickle
 from handloom.runtime.reading import MEGABYTE, reading
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _MOST_OBJ_BYTES = 512 * MEGABYTE
+_MOST_ROTVEC_RAD = 4 * np.pi
+"""Length of a rotation vector; a turn in degrees is longer."""
 _PICTURES = (".jpg", ".png")
 _SIZES = {"handPose": 48, "handBeta": 10, "handTrans": 3, "handJoints3D": 63, "objRot": 3, "objTrans": 3}
 """Numbers of an annotation by its names."""
@@ -123,6 +126,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
     for index in np.flatnonzero(valid):
         for key, size in _SIZES.items():
             columns[key][index] = _numbers(paths[index], labels[index], key, size)
+        _require_plausible(paths[index], {key: column[index] for key, column in columns.items()})
     cam_from_object = np.full((len(labels), 4, 4), np.nan)
     cam_from_object[valid] = np.eye(4)
     rotation = Rotation.from_rotvec(columns["objRot"][valid]).as_matrix()
@@ -167,6 +171,22 @@ def _numbers(path: Path, labels: Mapping[str, Any], key: str, size: int) -> np.n
     return numbers
 
 
+def _require_plausible(path: Path, label: Mapping[str, np.ndarray]) -> None:
+    """Raise InputError for joints of no hand, a hand or an object that no camera sees, and turns in degrees."""
+    joints_m = label["handJoints3D"].reshape(21, 3)
+    faults = {"handJoints3D": hand_fault(joints_m[list(SNAP_FROM_MANO21)])}
+    for key, place_m in (("handJoints3D", joints_m.mean(axis=0)), ("objTrans", label["objTrans"])):
+        distance = length_fault(float(np.linalg.norm(place_m)), DISTANCE_M, "the distance from the camera")
+        faults[key] = faults.get(key) or distance
+    for key in ("handPose", "objRot"):
+        turn = float(np.linalg.norm(label[key].reshape(-1, 3), axis=1).max())
+        if turn > _MOST_ROTVEC_RAD:
+            faults[key] = f"a rotation vector is {turn:.3g} long, but radians were expected (degrees?)"
+    for key, fault in faults.items():
+        if fault:
+            raise InputError(f"{path}: '{key}': {fault}; correct it, or fetch the sequence again")
+
+
 def _camera(paths: list[Path], labels: list[Mapping[str, Any]]) -> Float[np.ndarray, "3 3"] | None:
     told = [each for each in zip(paths, labels, strict=True) if each[1].get("camMat") is not None]
     matrices = [_numbers(path, label, "camMat", 9).reshape(3, 3) for path, label in told]
@@ -174,6 +194,8 @@ def _camera(paths: list[Path], labels: list[Mapping[str, Any]]) -> Float[np.ndar
         return None
     if np.ptp(np.stack(matrices), axis=0).max() > 1e-3:  # pixels
         raise InputError(f"{paths[0].parent}: camMat changes between frames; expected one camera per sequence")
+    if fault := intrinsics_fault(matrices[0]):
+        raise InputError(f"{told[0][0]}: camMat {fault}; fetch it again")
     return matrices[0]
 
 
@@ -210,5 +232,7 @@ def read_object_model(folder: Path, name: str) -> ObjectModel:
             f"{path}: a triangle names vertex {faces.max() + 1} of {len(vertices)}, or a vertex is no number; "
             "expected absolute indices and finite metres; fetch it again"
         )
-    require_size(f"{path}: the object", vertices, OBJECT_M, "scale its vertices")
+    size_m = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    if fault := length_fault(size_m, OBJECT_SIZE_M, "the object's diagonal"):
+        raise InputError(f"{path}: {fault}; give the model in metres")
     return ObjectModel(vertices, faces)

@@ -22,7 +22,7 @@ FEWEST_VALID_JOINTS = 10  # as S2DHand's loader asks for
 
 
 def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: AssemblyHandsSettings, split: str) -> None:
-    """Stage: write the hands of a split that have fewer than 10 valid joints.
+    """Stage: write the hands of a split that have labels, but fewer than 10 valid joints.
 
     No image is read. Hands that the user's own list excludes (`annotations/{split}/invalid_{split}_ego.txt`, made by
     the reference's code for some cameras) are excluded too: what it misses is found here, what it names stays out.
@@ -30,7 +30,7 @@ def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: Assembl
     """
     hands = read_annotations(dataset, split)
     squares_around(hands.bbox_px)  # a box that cannot be cropped is reported before any image is read
-    too_few = hands.joint_valid.sum(axis=1) < FEWEST_VALID_JOINTS
+    too_few = hands.labelled & (hands.joint_valid.sum(axis=1) < FEWEST_VALID_JOINTS)
     users_list = annotation_files(dataset, split).invalid
     excluded = is_listed(hands, read_invalid(users_list)) if users_list.is_file() else np.zeros(len(hands), dtype=bool)
     listed = too_few | excluded

@@ -23,7 +23,7 @@ from handloom.datasets.invalid_list import FEWEST_VALID_JOINTS
 from handloom.datasets.labelled_hands import FIELD_MARGIN, LabelledHand, LabelledHands, training_crop
 from handloom.runtime.artifacts import Header, read_arrays
 from handloom.runtime.config.base import Settings
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_grey
 from handloom.runtime.npz import mapped_array
@@ -69,6 +69,8 @@ class AssemblyHandsTraining:
 
     def __init__(self, settings: AssemblyHandsSettings, split: str = "train") -> None:
         hands = read_assembly_hands(settings, split)
+        if hands.unlabelled:
+            raise InputError(f"{settings.root}: {'; '.join(hands.unlabelled.values())}; training needs labels of all")
         self._hands: HandAnnotations = hands[hands.joint_valid.sum(axis=1) >= FEWEST_VALID_JOINTS]
         self._keypoints_px = self._hands.keypoints_px
         self._joints_cam_m = self._hands.joints_cam_m
@@ -134,11 +136,10 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 except InputError as error:
                     reasons.append(f"hand {row}: {error}")
                     if len(reasons) > hands.bad_fraction * len(hands):
-                        listed = "\n  ".join(reasons)
                         raise InputError(
                             f"{dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of its "
-                            f"{len(hands)} hands cannot be used; fetch these images again, or raise bad_fraction:\n"
-                            f"  {listed}"
+                            f"{len(hands)} hands cannot be used; fetch these images again, or raise bad_fraction: "
+                            f"{listed(reasons, 3)}"
                         ) from error
                     file.write(bytes(crop_px * crop_px * hands.channels))
                     continue

@@ -21,7 +21,7 @@ from handloom.datasets.hand_and_object import HoldTruth
 from handloom.evaluation.hold_scores import FrameMeshes, Protocol, matched, score_sequence, write_scores
 from handloom.evaluation.icp import RESTARTS
 from handloom.evaluation.mesh_metrics import FramePoints, mpjpe_mm
-from handloom.geometry.plausible_sizes import HAND_M, OBJECT_M, diagonal, likely_unit
+from handloom.geometry.bounds import OBJECT_SIZE_M
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel
 from handloom.hand.mano_files import MANO_VERTEX_COUNT
@@ -40,8 +40,19 @@ _ARRAYS = {
     "obj_face_ptr": ("iu", "integers"),
 }
 """The arrays besides `fnames`, and the kinds of NumPy types that each may be of."""
+_HAND_SIZE_M = (0.05, 0.4)
+"""Diagonal of a hand's bounding box, from a fist of a child to a spread hand of a man, with room."""
 _WRIST_AT_ORIGIN_M = 0.02
 """Hand models differ by less in where the wrist is."""
+_TYPICAL_SIZE_M = 0.2
+"""Of a hand, and near enough of what it holds to tell the unit by."""
+_UNITS = {
+    5: "iHOI's normalised cube (0.2 m to 1)",
+    10: "DiffHOI's joint frame (10 to a metre)",
+    100: "centimetres",
+    1000: "millimetres",
+}
+"""What lengths may be in when they are about so many times too large."""
 _ROWS_NAMED = 5  # of frames with a problem; the rest is counted
 _AXES = {
     "OpenGL's axes (y up, z towards the camera)": (1.0, -1.0, -1.0),
@@ -194,15 +205,15 @@ def _frame_problems(meshes: FrameMeshes, hands: Float[np.ndarray, "frames vertic
     broken = (~np.isfinite(hands)).any(2)
     objects = [meshes.mesh(row) for row in range(len(meshes.names))]
     hand_m = np.linalg.norm(np.ptp(hands, axis=1), axis=1)
-    object_m = np.array([diagonal(vertices) if len(vertices) else np.nan for vertices, _ in objects])
+    object_m = np.array([_diagonal_m(vertices) if len(vertices) else np.nan for vertices, _ in objects])
     beyond = [bool(len(f)) and len(v) > 0 and (f.min() < 0 or f.max() >= len(v)) for v, f in objects]
     wrist_m = np.linalg.norm(meshes.joints_m[:, 0], axis=1)
     in_camera = frame == "camera"
     checks = {
         "hand_verts is NaN in part; a failed frame is all NaN": broken.any(1) & ~broken.all(1),
         "hand_verts is infinite; a failed frame is NaN": np.isinf(hands).any((1, 2)),
-        _size_text("hand", hand_m, HAND_M): (hand_m < HAND_M[0]) | (hand_m > HAND_M[1]),
-        _size_text("object", object_m, OBJECT_M): (object_m < OBJECT_M[0]) | (object_m > OBJECT_M[1]),
+        _size_text("hand", hand_m, _HAND_SIZE_M): (hand_m < _HAND_SIZE_M[0]) | (hand_m > _HAND_SIZE_M[1]),
+        _size_text("object", object_m, OBJECT_SIZE_M): (object_m < OBJECT_SIZE_M[0]) | (object_m > OBJECT_SIZE_M[1]),
         "obj_faces names a vertex that the frame does not have": np.array(beyond),
         "has vertices of the object but no faces": np.array([len(v) > 0 and not len(f) for v, f in objects]),
         "the hand is behind the camera (z <= 0): OpenCV axes look along +z; or is the frame wrist_relative_camera?": (
@@ -220,8 +231,9 @@ def _frame_problems(meshes: FrameMeshes, hands: Float[np.ndarray, "frames vertic
 def _size_text(what: str, size_m: np.ndarray, allowed: tuple[float, float]) -> str:
     known = size_m[np.isfinite(size_m)]
     typical = float(np.median(known)) if len(known) else np.nan
-    likely = likely_unit(typical, allowed)
-    unit = f"; are these {likely}?" if likely else ""
+    factor = typical / _TYPICAL_SIZE_M
+    nearest = min(_UNITS, key=lambda times: abs(np.log(max(factor, 1e-9) / times)))
+    unit = f"; are these {_UNITS[nearest]}?" if typical > allowed[1] else ""
     return (
         f"the {what} is not between {allowed[0]} and {allowed[1]} m large (median over all frames {typical:.3g}){unit}"
     )
@@ -260,7 +272,7 @@ def _remarks(found: Interchange, truth: FrameMeshes, valid: Bool[np.ndarray, " a
 
     # CD is taken after the scale was aligned and would not show an object in other units than the hand.
     usable = np.flatnonzero(valid & aligned.object_points.usable & truth.object_points.usable).tolist()
-    sizes = [[diagonal(meshes.object_points.of(row)) for meshes in (aligned, truth)] for row in usable]
+    sizes = [[_diagonal_m(meshes.object_points.of(row)) for meshes in (aligned, truth)] for row in usable]
     ratio = _median(np.array([size / true for size, true in sizes]))
     if sizes and not 1 / _SIZE_RATIO < ratio < _SIZE_RATIO:
         yield f"the object is {ratio:.3g} times as large as the annotated one; is it in the hand's units?"
@@ -275,6 +287,10 @@ def _listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - _ROWS_NAMED} more" if len(names) > _ROWS_NAMED else ""
     return f"frame{'s' if len(names) > 1 else ''} {', '.join(names[:_ROWS_NAMED])}{more}"
+
+
+def _diagonal_m(points_m: Float[np.ndarray, "points 3"]) -> float:
+    return float(np.linalg.norm(np.ptp(points_m, axis=0)))
 
 
 def _median(values: np.ndarray) -> float:

@@ -13,11 +13,14 @@ import pandas as pd
 from handloom.datasets.assembly_hands import headset_name
 from handloom.evaluation.headset_scores import SOURCE, SOURCE_RAYS
 from handloom.evaluation.table import Block, Cell, Column, ColumnHead, Row, Table, needs, number, published
+from handloom.hand.proportions import NOMINAL_BONE_M
 from handloom.runtime.config.sources import SETTING_NAMES
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_table
 
 METRICS = (Column("mono_m", "Mono-M", "mm", "low"), Column("dual_m", "Dual-M", "mm", "low"))
+APART = Column("views_apart", "Views apart", "mm")
+"""Shown where there are no labels."""
 OVERALL = "overall"
 _RAYS = ("Baseline, R with viewing rays", "baseline_rays_mm", "")
 _METHODS = (
@@ -62,8 +65,8 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
     """One row per headset x pair x metric, then `overall`: the unweighted mean over the pairs.
 
     Standard deviations are over seeds, of the overall for the overall; empty with a single seed. `..._per_seed` lists
-    every seed's value in mm. `samples` counts pairs of hands. Rows that the run did not cover stay empty and say in
-    `needs` what would fill them.
+    every seed's value in mm. `samples` counts pairs of hands. Rows that the run did not cover, or that have no labels,
+    stay empty and say in `needs` what would fill them; a headset of the latter has rows of how far its views are apart.
     """
     paper = paper_values(setting)
     headsets, pairs = headsets_and_pairs(scores, paper)
@@ -74,9 +77,12 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
         present = [name for name in pairs if name in set(of_headset["pair"])]
         for pair in (*pairs, OVERALL):
             chosen = present if pair == OVERALL else [name for name in present if name == pair]
-            for metric in METRICS:
+            unlabelled = _unlabelled(of_headset[of_headset["pair"].isin(chosen)])
+            for metric in (*METRICS, APART) if _unlabelled(of_headset) else METRICS:
                 cells = _cells(of_headset, chosen, metric, paper_of.get((headset, pair, metric.key), {}))
                 need = _needs(headset, pair, pairs, present, cells)
+                if unlabelled and metric is not APART and present:
+                    need = f"labels: {unlabelled}"
                 named = {"headset": headset, "pair": pair, "metric": metric.key}
                 rows.append({**named, **cells, "needs": need, "fidelity": fidelity, "preset": preset})
     table = pd.DataFrame(rows)
@@ -88,19 +94,31 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
         frame=frame,
         blocks=[_block(str(headset), block, rays) for headset, block in frame.groupby("headset", sort=False)],
         explanation=_explanation(frame),
-        notes=[*([_RAYS_MEANING] if rays else []), *_seeds(frame), *needs(frame, "headset", "pair")],
+        notes=[
+            *([_RAYS_MEANING] if rays else []),
+            *([_APART_MEANING] if APART.key in set(frame["metric"]) else []),
+            *_seeds(frame),
+            *needs(frame, "headset", "pair"),
+        ],
     )
 
 
 def _read_scores(path: Path, setting: str) -> pd.DataFrame:
     metrics = [f"{metric.key}_mm" for metric in METRICS]
-    frame = read_table(path, ["setting", "headset", "pair", "variant", "seed", "samples", *metrics])
+    columns = ["setting", "headset", "pair", "variant", "seed", "samples", "unlabelled", f"{APART.key}_mm", *metrics]
+    frame = read_table(path, columns)
     if set(frame["setting"]) != {setting}:
         raise InputError(
             f"{path}: holds setting {sorted(set(frame['setting']))}, but scores of setting {setting} were expected; "
             "make them again"
         )
     return frame
+
+
+def _unlabelled(scores: pd.DataFrame) -> str:
+    """Why some scores are empty: which sequences have no labels; nothing where all are there."""
+    without = scores[scores["mono_m_mm"].isna()]
+    return "; ".join(dict.fromkeys(without["unlabelled"].fillna("no joint is valid"))) if len(without) else ""
 
 
 def _cells(
@@ -164,7 +182,7 @@ def _needs(headset: str, pair: str, pairs: Sequence[str], present: Sequence[str]
 
 def _block(headset: str, frame: pd.DataFrame, rays: bool) -> Block:
     """A headset; without `rays`, the rows of the baseline with viewing rays are left out."""
-    metric_of = {metric.key: metric for metric in METRICS}
+    metric_of = {metric.key: metric for metric in (*METRICS, APART)}
     columns = [(metric_of[row["metric"]], row) for row in frame.to_dict("records")]
     methods = [method for method in _METHODS if rays or method is not _RAYS]
     reductions = [reduction for reduction in _REDUCTIONS if rays or reduction is not _RAYS_REDUCTION]
@@ -195,6 +213,12 @@ _RAYS_MEANING = (
 )
 
 
+_APART_MEANING = (
+    "Views apart: the mean distance of the two views' joints after the rotation between the cameras, with bone 0-9 of "
+    f"{1000 * NOMINAL_BONE_M:g} mm in both. It needs no labels and is no error: views can agree on a wrong pose."
+)
+
+
 def _explanation(frame: pd.DataFrame) -> str:
     seeds = int(frame["seeds"].max())
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
@@ -207,7 +231,7 @@ def _explanation(frame: pd.DataFrame) -> str:
 
 def _seeds(frame: pd.DataFrame) -> list[str]:
     """The overall of every seed, one line per headset and metric; none for a single seed."""
-    name_of = {metric.key: metric.name for metric in METRICS}
+    name_of = {metric.key: metric.name for metric in (*METRICS, APART)}
     rows = frame[(frame["pair"] == OVERALL) & (frame["seeds"] > 1)]
     return [
         f"{row.headset}, overall {name_of[str(row.metric)]} per seed (mm): S2DHand {row.s2dhand_per_seed}; "

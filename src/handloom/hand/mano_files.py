@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from handloom.geometry.plausible_sizes import HAND_TEMPLATE_M, require_size
+from handloom.geometry.bounds import length_fault
 from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS
 from handloom.hand.models import model_from_arrays, write_hand_model
 from handloom.runtime.errors import InputError
@@ -19,6 +19,8 @@ from handloom.runtime.reading import MEGABYTE, reason_of
 
 MANO_VERTEX_COUNT = 778
 _MOST_BYTES = 64 * MEGABYTE
+_TEMPLATE_SIZE_M = (0.05, 1.0)
+"""Wider than a hand, which it has to tell from one in another unit."""
 _HOME = "https://mano.is.tue.mpg.de (mano_v1_2.zip, folder models)"
 _SHAPES: dict[str, tuple[int | None, ...]] = {
     "v_template": (MANO_VERTEX_COUNT, 3),
@@ -68,7 +70,9 @@ def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: its joints do not form MANO's tree; a MANO hand was expected, from {_HOME}")
     if not 0 <= arrays["f"].min() <= arrays["f"].max() < MANO_VERTEX_COUNT:
         raise InputError(f"{path}: its triangles name vertices that it lacks; fetch it again from {_HOME}")
-    require_size(f"{path}: the hand at rest", arrays["v_template"], HAND_TEMPLATE_M, f"fetch it again from {_HOME}")
+    size_m = float(np.linalg.norm(np.ptp(arrays["v_template"], axis=0)))
+    if fault := length_fault(size_m, _TEMPLATE_SIZE_M, "the diagonal of the hand at rest"):
+        raise InputError(f"{path}: {fault}; fetch it again from {_HOME}")
     return arrays
 
 

@@ -75,7 +75,7 @@ class Trap:
 
 def test_a_program_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     path = saved(tmp_path, small_model(), callbacks=Trap(tmp_path / "ran"))
-    with pytest.raises(InputError, match="it asks to run .*, which is refused"):
+    with pytest.raises(InputError, match=r"it asks to run .*, which is refused"):
         read_checkpoint(path)
     assert not (tmp_path / "ran").exists()
 

@@ -1,6 +1,5 @@
 """A view's boxes of the hand, from a CSV file that the user writes: frame,x0,y0,x1,y1."""
 
-import math
 import sys
 from pathlib import Path
 
@@ -8,15 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from handloom.datasets.frames import Frames
+from handloom.geometry.bounds import box_fault
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_rows
 from handloom.runtime.reading import reason_of
 
-_UNITS = (("shares of the picture's sides", 2.0, 1.0), ("hundredths of the picture's sides", 105.0, 100.0))
-"""What boxes may be in whose numbers are at most so large, a little beyond the picture, and what a whole side is."""
-_HAND_PLACES = 4
-"""All hands of a view are not in so small a part of its sides, at the top left."""
-_SMALLEST_PX = 4.0
+_WHOLE_IN_HUNDREDTHS = 105.0
 COLUMNS = ("frame", "x0", "y0", "x1", "y1")
 
 
@@ -37,14 +33,12 @@ def read_boxes(path: Path, frames: Frames) -> Float[np.ndarray, "frames 4"]:
         if key in seen:
             raise InputError(f"{path}: line {line} is a second box of frame {frame}; expected one a frame")
         seen.add(key)
-        box = _box(path, line, numbers)
+        box = _numbers(path, line, numbers)
+        if fault := box_fault(box, np.array([frames.width_px, frames.height_px], dtype=np.float64)):
+            raise InputError(f"{path}: line {line} {fault}")
         if key not in index_of:
             unused += 1
             continue
-        if box[0] >= frames.width_px or box[1] >= frames.height_px or box[2] <= 0 or box[3] <= 0:
-            raise InputError(
-                f"{path}: line {line} is outside of the picture, of {frames.width_px} x {frames.height_px} pixels"
-            )
         boxes[index_of[key]] = box
     found = int(np.isfinite(boxes[:, 0]).sum())
     if not found:
@@ -52,27 +46,13 @@ def read_boxes(path: Path, frames: Frames) -> Float[np.ndarray, "frames 4"]:
             f"{path}: none of its {len(seen)} boxes is of a frame; expected frames such as {frames.names[0]} or "
             f"{frames.names[-1]}"
         )
-    _require_pixels(path, boxes[np.isfinite(boxes[:, 0])], frames)
+    if np.nanmax(boxes) <= _WHOLE_IN_HUNDREDTHS < min(frames.size_px) / 4:  # all in a corner of the picture
+        raise InputError(
+            f"{path}: no number of its {found} boxes is above {np.nanmax(boxes):.3g}, in pictures of "
+            f"{frames.width_px} x {frames.height_px} pixels; are these hundredths of their sides? Pixels are expected"
+        )
     print(f"boxes of {found} of {len(boxes)} frames; {unused} boxes of frames that are not used", file=sys.stderr)
     return boxes
-
-
-def _require_pixels(path: Path, boxes: Float[np.ndarray, "found 4"], frames: Frames) -> None:
-    """Raise InputError, naming the unit that explains them, for boxes too small to be in pixels of these frames."""
-    largest = float(boxes.max())
-    for unit, most, factor in _UNITS:
-        if largest <= most < min(frames.size_px) / _HAND_PLACES:
-            raise InputError(
-                f"{path}: no number of its {len(boxes)} boxes is above {largest:.3g}, in pictures of "
-                f"{frames.width_px} x {frames.height_px} pixels; are these {unit}? Pixels are expected: multiply x by "
-                f"{frames.width_px / factor:g} and y by {frames.height_px / factor:g}"
-            )
-    side_px = float(np.median(np.ptp(boxes.reshape(-1, 2, 2), axis=1).max(axis=1)))
-    if side_px < _SMALLEST_PX:
-        raise InputError(
-            f"{path}: half of its {len(boxes)} boxes are at most {side_px:.3g} pixels large, too small to show a hand; "
-            "expected x0,y0,x1,y1 in pixels of the frames"
-        )
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -88,14 +68,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _box(path: Path, line: int, numbers: list[str]) -> Float[np.ndarray, "4"]:
+def _numbers(path: Path, line: int, numbers: list[str]) -> Float[np.ndarray, "4"]:
     try:
-        box = [float(number) for number in numbers]
+        return np.array([float(number) for number in numbers])
     except ValueError as error:
         raise InputError(f"{path}: line {line}: {reason_of(error)}; expected four numbers, in pixels") from error
-    if not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
-        raise InputError(f"{path}: line {line} is {box}; expected x0 < x1 and y0 < y1, in pixels")
-    return np.array(box)
 
 
 def _key(frame: str) -> str:

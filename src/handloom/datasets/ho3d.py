@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault
+from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
 from handloom.hand.proportions import hand_fault
@@ -29,8 +29,6 @@ from handloom.runtime.reading import MEGABYTE, reading
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _MOST_OBJ_BYTES = 512 * MEGABYTE
-_MOST_ROTVEC_RAD = 4 * np.pi
-"""Length of a rotation vector; a turn in degrees is longer."""
 _PICTURES = (".jpg", ".png")
 _SIZES = {"handPose": 48, "handBeta": 10, "handTrans": 3, "handJoints3D": 63, "objRot": 3, "objTrans": 3}
 """Numbers of an annotation by its names."""
@@ -178,10 +176,7 @@ def _require_plausible(path: Path, label: Mapping[str, np.ndarray]) -> None:
     for key, place_m in (("handJoints3D", joints_m.mean(axis=0)), ("objTrans", label["objTrans"])):
         distance = length_fault(float(np.linalg.norm(place_m)), DISTANCE_M, "the distance from the camera")
         faults[key] = faults.get(key) or distance
-    for key in ("handPose", "objRot"):
-        turn = float(np.linalg.norm(label[key].reshape(-1, 3), axis=1).max())
-        if turn > _MOST_ROTVEC_RAD:
-            faults[key] = f"a rotation vector is {turn:.3g} long, but radians were expected (degrees?)"
+    faults |= {key: turn_fault(label[key].reshape(-1, 3)) for key in ("handPose", "objRot")}
     for key, fault in faults.items():
         if fault:
             raise InputError(f"{path}: '{key}': {fault}; correct it, or fetch the sequence again")

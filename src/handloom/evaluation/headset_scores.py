@@ -145,7 +145,9 @@ def score_headset(
     for scored, _ in _scored_pairs(source_predictions, rotations, predictions, samples, pairs):
         network = scored.network
         names = {"pair": network.pair, "variant": network.variant, "seed": network.seed}
-        rows.append({"setting": setting, "headset": headset, **names, **scores_of(scored), "unlabelled": scored.unlabelled})
+        rows.append(
+            {"setting": setting, "headset": headset, **names, **scores_of(scored), "unlabelled": scored.unlabelled}
+        )
         hands.append(_errors_by_hand(scored, views_of(samples, network.pair)[0]))
     write_table(scores, pd.DataFrame(rows).astype({"seed": "Int64"}))
     columns = {name: np.concatenate([each[name] for each in hands]) for name in hands[0]}

@@ -114,7 +114,9 @@ def silent(path: Path) -> None:
 
 
 def test_a_full_disk_is_told_with_what_is_there_and_what_is_needed(tiny_disk: Path) -> None:
-    words = r"no room to write .*: No space left .*; \d\.\d MB of it were written and more is needed, 0\.\d MB are free"
+    words = (
+        r"no room to write .*: No space left .*; \d\.\d MB of it were written and more is needed, 0\.\d MB are free in "
+    )
     for write, wrapper in ((pictures, whole_folder), (silent, atomic_path)):
         with pytest.raises(OutputError, match=words) as raised, wrapper(tiny_disk / "result.mp4") as temporary:
             write(temporary)

@@ -12,7 +12,7 @@ import numpy as np
 
 from handloom.geometry.bounds import length_fault
 from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS
-from handloom.hand.models import model_from_arrays, write_hand_model
+from handloom.hand.models import array_fault, hand_shapes, model_from_arrays, write_hand_model
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import Global, load_pickle
 from handloom.runtime.reading import MEGABYTE, reason_of
@@ -22,17 +22,7 @@ _MOST_BYTES = 64 * MEGABYTE
 _TEMPLATE_SIZE_M = (0.05, 1.0)
 """Wider than a hand, which it has to tell from one in another unit."""
 _HOME = "https://mano.is.tue.mpg.de (mano_v1_2.zip, folder models)"
-_SHAPES: dict[str, tuple[int | None, ...]] = {
-    "v_template": (MANO_VERTEX_COUNT, 3),
-    "shapedirs": (MANO_VERTEX_COUNT, 3, None),
-    "posedirs": (MANO_VERTEX_COUNT, 3, 135),
-    "J_regressor": (16, MANO_VERTEX_COUNT),
-    "weights": (MANO_VERTEX_COUNT, 16),
-    "f": (None, 3),
-    "kintree_table": (2, 16),
-    "hands_mean": (45,),
-    "hands_components": (None, 45),
-}
+_SHAPES = {**hand_shapes(MANO_VERTEX_COUNT), "kintree_table": (2, 16)}
 _NOTES = {"licence": "MANO licence, https://mano.is.tue.mpg.de/license.html; not to be passed on", "tips": "smplx"}
 
 
@@ -68,8 +58,6 @@ def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
     # The root's parent is stored as the largest unsigned number.
     if tuple(arrays["kintree_table"][0, 1:].astype(np.int64)) != MANO_PARENTS[1:]:
         raise InputError(f"{path}: its joints do not form MANO's tree; a MANO hand was expected, from {_HOME}")
-    if not 0 <= arrays["f"].min() <= arrays["f"].max() < MANO_VERTEX_COUNT:
-        raise InputError(f"{path}: its triangles name vertices that it lacks; fetch it again from {_HOME}")
     size_m = float(np.linalg.norm(np.ptp(arrays["v_template"], axis=0)))
     if fault := length_fault(size_m, _TEMPLATE_SIZE_M, "the diagonal of the hand at rest"):
         raise InputError(f"{path}: {fault}; fetch it again from {_HOME}")
@@ -86,19 +74,14 @@ def _mirrored_like_right(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _checked(path: Path, name: str, value: object) -> np.ndarray:
-    wanted = _SHAPES[name]
     try:
         array = _as_array(value)
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
         raise InputError(
             f"{path}: {name} cannot be put together ({reason_of(error)}); fetch it again from {_HOME}"
         ) from error
-    fits = array.ndim == len(wanted) and all(w in (None, s) for w, s in zip(wanted, array.shape, strict=True))
-    if not fits or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-        raise InputError(
-            f"{path}: {name} is {array.dtype} of shape {array.shape}, but finite numbers of shape {wanted} were "
-            f"expected (None is any size); fetch it again from {_HOME}"
-        )
+    if fault := array_fault(array, _SHAPES[name], MANO_VERTEX_COUNT if name == "f" else None):
+        raise InputError(f"{path}: {name} {fault}; fetch it again from {_HOME}")
     return array
 
 

@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +43,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = _temporary(path)
     try:
-        with _writing(path, temporary):
+        with writing(path, temporary):
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             os.replace(temporary, path)
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -60,7 +61,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = _temporary(path)
     try:
-        with _writing(path, temporary):
+        with writing(path, temporary):
             temporary.mkdir()
             yield temporary
             if path.exists():
@@ -72,7 +73,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def _temporary(path: Path) -> Path:
     """A name beside `path` that no other run takes; what dead processes of this machine left there is removed."""
-    with _writing(path, path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent not in _swept:
         _swept.add(path.parent)
@@ -98,7 +99,8 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have a file or folder on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -107,22 +109,28 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _writing(path: Path, temporary: Path) -> Iterator[None]:
+def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Say what to do about a full disk and an unwritable folder; errors about files elsewhere pass unchanged.
 
-    Encoders of pictures and videos tell a full disk in many ways, or in none but a failure: then the disk is asked.
+    Encoders of pictures and videos tell a full disk in many ways, or in none but a failure: then the disks are asked.
+    What was written so far is the size of `temporary`. Raises OutputError.
     """
     try:
         yield
+    except OutputError:
+        raise
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        free = _free_bytes(path)
-        if number in _NO_ROOM or (free < _FULL_BYTES and not isinstance(error, OutputError)):
-            why = os.strerror(number or errno.ENOSPC)
+        free = {folder: _free_bytes(folder) for folder in (path.absolute().parent, Path(tempfile.gettempdir()))}
+        fullest = min(free, key=lambda folder: free[folder])
+        if number in _NO_ROOM or free[fullest] < _FULL_BYTES:
+            number = number if number in _NO_ROOM else errno.ENOSPC
+            written = _size_bytes(temporary or path)
             raise OutputError(
-                number or errno.ENOSPC,
-                f"no room to write {path}: {why}; {_size_bytes(temporary) / MEGABYTE:.1f} MB of it were written and "
-                f"more is needed, {free / MEGABYTE:.1f} MB are free; free some space and run again",
+                number,
+                f"no room to write {path}: {os.strerror(number)}; {written / MEGABYTE:.1f} MB of it were written and "
+                f"more is needed, {free[fullest] / MEGABYTE:.1f} MB are free in {fullest}; free some space and run "
+                "again",
             ) from error
         elsewhere = isinstance(error, OSError) and error.filename is not None
         elsewhere = elsewhere and not path.is_relative_to(Path(error.filename).parent)  # type: ignore[attr-defined]
@@ -132,9 +140,9 @@ def _writing(path: Path, temporary: Path) -> Iterator[None]:
         raise
 
 
-def _free_bytes(path: Path) -> int:
-    """Room on the disk of a path that may not be there yet."""
-    return shutil.disk_usage(next(each for each in path.absolute().parents if each.is_dir())).free
+def _free_bytes(folder: Path) -> int:
+    """Room on the disk of a folder that may not be there yet."""
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.is_dir())).free
 
 
 def _size_bytes(path: Path) -> int:

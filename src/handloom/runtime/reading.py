@@ -24,7 +24,7 @@ _KINDS = {
     stat.S_ISBLK: "a device",
 }
 _FORMS = {
-    rb"\s*<(!doctype|html|head|\?xml)": "a web page, as a download that asks for a confirmation or a login leaves it",
+    rb"\s*<(!doctype|html|head|\?xml)": "a web page, as it is left by a download that asks first (use a browser)",
     rb"version https://git-lfs": "a pointer of git-LFS, not the file itself (`git lfs pull` fetches that)",
     rb"\x1f\x8b": "packed by gzip; unpack it",
     rb"BZh": "packed by bzip2; unpack it",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 
 from handloom.runtime.code_digest import PACKAGE, code_digest
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import writing
 
 
 def stage(function: str | Callable[[Any], str], *, watched: Any = None, **parameters: Any) -> dict[str, Any]:
@@ -56,7 +57,8 @@ def run_stage(
     """Call a stage with all that its rule gives, and with what it asks for of `offered`.
 
     An input without a file keeps the argument's default. `work`, where checkpoints are kept, lies beside the first
-    output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type.
+    output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type, and
+    OutputError for a full disk.
     """
     called = stage_function(function)
     parameters = {**parameters, **parameters.get("arguments", {})}
@@ -67,10 +69,11 @@ def run_stage(
     files = {name: _paths(value) for name, value in {**inputs, **outputs}.items()}
     given = {name: value for name, value in files.items() if value != []} | dict(parameters)
     asked = inspect.signature(called).parameters
-    work = {"work": Path(next(iter(outputs.values()))).parent / "work"} if "work" in asked else {}
+    work = {"work": Path(_first(outputs)).parent / "work"} if "work" in asked else {}
     given |= {name: value for name, value in (*offered.items(), *work.items()) if name in asked and name not in given}
     try:
-        validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
+        with writing(Path(_first(outputs))):
+            validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
     except ValidationError as error:
         if error.title not in (called.__name__, called.__qualname__):  # raised by the stage itself
             raise
@@ -79,6 +82,11 @@ def run_stage(
             for each in error.errors(include_url=False)
         )
         raise InputError(f"stage {function}: does not fit its rule: {problems}") from None
+
+
+def _first(outputs: Mapping[str, Any]) -> str:
+    first = next(iter(outputs.values()))
+    return str(first) if isinstance(first, str | Path) else str(first[0])
 
 
 def _paths(value: Any) -> Any:

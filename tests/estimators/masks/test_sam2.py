@@ -72,6 +72,7 @@ def test_prompts_go_in_and_labels_come_out(frames: list[Path], tmp_path: Path, m
     predictor = Predictor()
     built = install(monkeypatch, predictor)
     checkpoint = tmp_path / "sam2.pt"
+    torch.save({"model": {"weight": torch.zeros(2)}}, checkpoint)
     labels = track_with_sam2(frames, {1: PROMPTS}, checkpoint, "sam2_s.yaml", "cpu")
     assert built == [("sam2_s.yaml", str(checkpoint), "cpu")]
     names = [name for name, _ in predictor.calls]

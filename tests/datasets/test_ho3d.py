@@ -92,7 +92,7 @@ class _Hostile:
 def test_a_hostile_annotation_runs_nothing(writer: SequenceWriter) -> None:
     trace = writer.root / "trace"
     writer.write_meta(0, {**writer.meta(0), "objName": _Hostile(trace)})
-    with pytest.raises(InputError, match=r"0000\.pkl: is no pickle of numbers and arrays .*not allowed"):
+    with pytest.raises(InputError, match=r"0000\.pkl: cannot be read as a pickle of numbers and arrays .*not allowed"):
         read_sequence(writer.folder)
     assert not trace.exists()
 
@@ -166,7 +166,7 @@ def test_annotations_of_another_hand_model_are_noticed(
     [
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3 1\n", "other than three corners"),
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "names vertex 9 of 3"),
-        ("v 0 0 zero\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "no triangle mesh"),
+        ("v 0 0 zero\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "cannot be read as a triangle mesh"),
         ("# empty\n", "0 vertices"),
     ],
 )

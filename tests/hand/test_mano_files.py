@@ -281,7 +281,7 @@ def test_a_truncated_file_is_named(published, kept):
         ("weights", np.full((778, 16), np.nan), "finite numbers"),
         ("J_regressor", "text", "J_regressor is object"),
         ("kintree_table", np.zeros((2, 16), dtype=np.int64), "MANO's tree"),
-        ("f", np.full((1538, 3), 778), "vertices that it lacks"),
+        ("f", np.full((1538, 3), 778), "f names vertices from 778 to 778"),
         ("posedirs", None, "posedirs is object"),
     ],
 )

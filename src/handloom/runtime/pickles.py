@@ -52,8 +52,14 @@ def _latin1_bytes(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _no_bytes() -> bytes:
+    """`bytes()`, as which protocol 2 stores that there are none; a number would claim memory."""
+    return b""
+
+
 _ALLOWED: Mapping[Global, Any] = {
     ("_codecs", "encode"): _latin1_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
     ("numpy", "ndarray"): _NdArray,
     ("numpy", "dtype"): _dtype,
     **{

@@ -96,6 +96,7 @@ def test_marks_on_several_frames_and_outlines_go_in(
     install(monkeypatch, predictor)
     outline = Prompt(outline=((2, 1), (5, 1), (5, 4), (2, 4)))
     marks = {2: PROMPTS, 1: {"object": outline}}
+    torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "sam2.pt")
     track_with_sam2(frames, marks, tmp_path / "sam2.pt", "sam2_s.yaml", "cpu")
     added = [options for name, options in predictor.calls if name in ("add", "mask")]
     assert [(options["frame_idx"], options["obj_id"]) for options in added] == [(2, 1), (2, 2), (1, 1)]

@@ -121,4 +121,4 @@ def test_arrays_of_every_type_and_order_are_read(tmp_path, protocol):
     (tmp_path / "a.pickle").write_bytes(pickle.dumps(given, protocol))
     for mine, theirs in zip(load_pickle(tmp_path / "a.pickle"), given, strict=True):
         assert np.array_equal(mine, theirs)
-        assert mine.dtype == theirs.dtype.newbyteorder("=")
+        assert mine.dtype.newbyteorder("=") == theirs.dtype.newbyteorder("=")

@@ -116,13 +116,6 @@ def test_rendered_sequences_are_no_assets_and_own_videos_are_asked_for_without_a
         require(own, tmp_path, "hold.sequences.cup.path", ["data/cup.mp4"])
 
 
-def test_the_unlabelled_test_split_is_explained(tmp_path: Path) -> None:
-    dataset = PAPER.datasets.assembly_hands.model_copy(update={"split": "test"})
-    datasets = PAPER.datasets.model_copy(update={"assembly_hands": dataset})
-    with pytest.raises(InputError, match=r"test split has no labels: set datasets\.assembly_hands\.split to val"):
-        require(PAPER.model_copy(update={"datasets": datasets}), tmp_path, "datasets.assembly_hands.root", ["a"])
-
-
 def test_what_the_demo_renders_is_never_missing_but_its_checkpoint_may_be(tmp_path: Path) -> None:
     require(demo(), tmp_path, "datasets.assembly_hands.root", ["a"])
     with pytest.raises(InputError, match=r"a\.pth: not found"):

@@ -222,10 +222,8 @@ def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[s
         raise InputError(f"{lacking[0]}: not found, but {setting} leads there; correct {setting}")
     asset = next((row for row in rows if row.expected == lacking[0]), rows[0])
     more = f" ({len(lacking) - 1} more are missing)" if len(lacking) > 1 else ""
-    unlabelled = setting == "datasets.assembly_hands.root" and settings.datasets.assembly_hands.split == "test"
     raise InputError(
         f"{lacking[0]}: not found{more}, but {setting} leads there; fetch {asset.name} (licence: {asset.licence}) from "
         f"{asset.home}, or correct {setting}. Without it: {asset.without}. "
-        + ("The published test split has no labels: set datasets.assembly_hands.split to val. " if unlabelled else "")
-        + "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
+        "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
     )

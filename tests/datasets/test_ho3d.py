@@ -114,6 +114,41 @@ def test_annotations_of_another_format_are_refused(writer: SequenceWriter, chang
         read_sequence(writer.folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda label: {"camMat": np.zeros((3, 3))}, r"camMat is no camera matrix: its last rows"),
+        (lambda label: {"camMat": np.array(CAMERA) * [[-1], [1], [1]]}, r"camMat .*focal lengths"),
+        (
+            lambda label: {"handJoints3D": 1000 * label["handJoints3D"]},
+            "'handJoints3D': .*millimetres taken for metres",
+        ),
+        (lambda label: {"handJoints3D": 0 * label["handJoints3D"]}, "'handJoints3D': all its joints are in one point"),
+        (lambda label: {"objTrans": 1000 * label["objTrans"]}, "'objTrans': .*millimetres taken for metres"),
+        (lambda label: {"objRot": np.full((3, 1), 90.0)}, r"'objRot': a rotation vector is 156 long.*degrees"),
+    ],
+)
+def test_annotations_of_other_units_or_of_nothing_are_refused(
+    writer: SequenceWriter, change: Callable[[dict], dict], message: str
+) -> None:
+    for frame in range(FRAMES):
+        label = writer.meta(frame)
+        writer.write_meta(frame, {**label, **change(label)})
+    with pytest.raises(InputError, match=rf"000\d\.pkl: {message}"):
+        read_sequence(writer.folder)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(100.0, "millimetres taken for metres"), (0.0, "the object's diagonal is 0 m")]
+)
+def test_an_object_that_no_hand_holds_is_refused(tmp_path: Path, size: float, words: str) -> None:
+    (tmp_path / "025_mug").mkdir()
+    text = f"v 0 0 0\nv {size} 0 0\nv 0 {size} 0\nf 1 2 3\n"
+    (tmp_path / "025_mug" / "textured_simple.obj").write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_object_model(tmp_path, "025_mug")
+
+
 def test_an_annotation_that_is_no_dict_is_refused(writer: SequenceWriter) -> None:
     writer.write_meta(0, [1, 2])
     with pytest.raises(InputError, match="holds list"):

@@ -1,6 +1,6 @@
 """Crops prepared for training: where points land, what is mirrored, what is counted as bad."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -199,3 +199,34 @@ def test_another_kind_or_a_damaged_file_is_refused(tmp_path):
         load_samples(tmp_path / "b.npz")
     with pytest.raises(InputError, match=r"none\.npz: no such file"):
         load_samples(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("joints", "message"),
+    [
+        (np.zeros((21, 3)), "all its joints are in one point"),
+        (np.ones((21, 3)), "a hand without size, a placeholder"),
+        (1000 * JOINTS, "millimetres taken for metres"),
+        (100 * JOINTS, "centimetres taken for metres"),
+        (JOINTS / 1000, "metres taken for millimetres"),
+        (np.where(np.arange(21)[:, None] == 7, JOINTS[6], JOINTS), "one of its bones is 0 mm long"),
+    ],
+)
+def test_joints_of_no_hand_make_a_bad_sample(joints, message):
+    hand = replace(hand_with_dots(), joints_cam_m=joints)
+    with pytest.raises(InputError, match=message):
+        training_crop(hand, 48)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda points: 0 * points + 30, "expected x0 < x1"),
+        (lambda points: points / 640, "shares of the picture's sides"),
+        (lambda points: points + 5000, "outside of the picture, of 640 x 480"),
+    ],
+)
+def test_key_points_of_no_hand_make_a_bad_sample(change, message):
+    hand = hand_with_dots()
+    with pytest.raises(InputError, match=message):
+        training_crop(replace(hand, keypoints_px=change(hand.keypoints_px)), 48)

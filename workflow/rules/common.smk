@@ -190,9 +190,10 @@ def assembly_demo(wildcards):
 
 
 def annotations_of(split):
-    """The three annotation files of a split of AssemblyHands."""
+    """The annotation files of a split of AssemblyHands; one without labels may have no file of joints."""
     files = annotation_files(DATASETS.assembly_hands, split)
-    return [str(files.data), str(files.calibration), str(files.joints)]
+    unlabelled = RUN.demo is None and split != "train" and not files.joints.exists()
+    return [str(files.data), str(files.calibration), *([] if unlabelled else [str(files.joints)])]
 
 
 def by_hand(setting, paths):

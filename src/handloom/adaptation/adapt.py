@@ -162,8 +162,10 @@ def _made(
 ) -> Method:
     if with_labels is not None and (make is None or surroundings.fidelity == "faithful"):
         if known is None or not bool(known.joints_m.isfinite().all()):
+            of_some = "" if known is None else " for some of its hands"
             raise InputError(
-                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair lacks some; "
+                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair has "
+                f"none{of_some}; "
                 "choose another method, or fidelity: fixed"
             )
         print("annotations enter this adaptation, not only its curves", file=sys.stderr)

@@ -185,8 +185,8 @@ def _bad(hands: HandAnnotations, files: AnnotationFiles, bad_fraction: float) ->
         told = f"{path}: {name} of the {side} hand in {hands.file_name[row]}: {fault}"
         if bad.sum() > bad_fraction * len(hands):
             raise InputError(
-                f"{told}; so are {int(bad.sum())} of {len(hands)} hands, more than datasets.assembly_hands.bad_fraction "
-                f"= {bad_fraction:g} allows; correct the file"
+                f"{told}; so are {int(bad.sum())} of {len(hands)} hands, more than datasets.assembly_hands."
+                f"bad_fraction = {bad_fraction:g} allows; correct the file"
             )
         print(f"left out: {told} ({int(bad.sum())} of {len(hands)} hands)", file=sys.stderr)
     return no_box | no_hand
@@ -204,8 +204,8 @@ def _require_hands_in_boxes(hands: HandAnnotations, files: AnnotationFiles) -> N
         row = int(np.argmax(lost))
         depth_m = float(np.median(hands.joints_cam_m[row, :, 2]))
         raise InputError(
-            f"{files.calibration}: {int(lost.sum())} of {int(judged.sum())} hands are not seen where their boxes are, "
-            f"such as that of {hands.file_name[row]}, whose joints are {depth_m:.3g} m in front of the camera; expected "
-            "the cameras and joints of these images, cameras from the world, translations in millimetres; correct the "
-            "files, or fetch them again"
+            f"{files.calibration}: {int(lost.sum())} of {int(judged.sum())} hands are not where their boxes are, "
+            f"such as that of {hands.file_name[row]}, whose joints are {depth_m:.3g} m in front of the camera; "
+            "expected the cameras and joints of these images, cameras from the world, translations in millimetres; "
+            "correct the files, or fetch them again"
         )

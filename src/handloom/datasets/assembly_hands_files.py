@@ -8,12 +8,12 @@ every hand has joints and validity.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NotRequired, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict  # pydantic needs this one below Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from handloom.geometry.bounds import are_rotations, intrinsics_fault, rotation_fault
 from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
@@ -203,9 +203,9 @@ def labels_of(
         if broken.any():
             row = int(np.argmax(broken))
             raise InputError(
-                f"{path}: {name} of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN, infinite "
-                f"or null ({int(broken.sum())} hands in all), but other hands of the sequence have labels; fetch the "
-                "file again, or set the boxes of these hands to null"
+                f"{path}: {name} of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN, "
+                f"infinite or null ({int(broken.sum())} hands in all), but other hands of the sequence have labels; "
+                "fetch the file again, or set the boxes of these hands to null"
             )
     valid[unlabelled], joints_mm[unlabelled] = 0.0, np.nan
     return valid, joints_mm, {sequence: f"{sequence} has no labels: {why}" for sequence, why in absent.items()}

@@ -110,7 +110,14 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
         Hands that cannot be read are counted and listed on stderr. Raises InputError when their share exceeds the data
         set's `bad_fraction`, or when its annotations cannot be used.
         """
-        write_samples(samples, hands_of(settings), dataset=dataset, crop_px=crop_side(input_px), code=code)
+        write_samples(
+            samples,
+            hands_of(settings),
+            dataset=dataset,
+            crop_px=crop_side(input_px),
+            folder=getattr(settings, "root", ""),
+            code=code,
+        )
 
     return prepare_samples
 
@@ -118,7 +125,9 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
 prepare_assembly_hands = sample_preparation(AssemblyHandsTraining, AssemblyHandsSettings)
 
 
-def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, code: str = "") -> None:
+def write_samples(
+    output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, folder: str = "", code: str = ""
+) -> None:
     """Write the crops of all hands, image by image; see `sample_preparation`."""
     labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     readable: list[int] = []
@@ -137,8 +146,8 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                     reasons.append(f"hand {row}: {error}")
                     if len(reasons) > hands.bad_fraction * len(hands):
                         raise InputError(
-                            f"{dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of its "
-                            f"{len(hands)} hands cannot be used; fetch these images again, or raise bad_fraction: "
+                            f"{folder or dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of "
+                            f"its {len(hands)} hands cannot be used; fetch these again, or raise bad_fraction: "
                             f"{listed(reasons, 3)}"
                         ) from error
                     file.write(bytes(crop_px * crop_px * hands.channels))
@@ -147,7 +156,9 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 readable.append(row)
                 labels.append((crop.keypoints_px, crop.joints_m, hand.joint_valid))
         if not labels:
-            raise InputError(f"{dataset}: none of its {len(hands)} hands can be used; check the data set's folder")
+            raise InputError(
+                f"{folder or dataset}: none of its {len(hands)} hands can be used; check the data set's folder"
+            )
         keypoints_px, joints_m, joint_valid = (np.stack(column) for column in zip(*labels, strict=True))
         arrays = {"keypoints_px": keypoints_px, "joints_m": joints_m, "joint_valid": joint_valid}
         for name, array in {**arrays, "row": np.array(readable), "header": np.array(header.to_json())}.items():

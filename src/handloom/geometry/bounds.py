@@ -11,7 +11,7 @@ NOT_ORTHOGONAL = 1e-3
 OBJECT_SIZE_M = (0.005, 2.0)
 """What a hand can hold, with room."""
 DISTANCE_M = (0.02, 20.0)
-"""Of a hand that a camera sees."""
+"""Of a hand or an object that a camera sees."""
 _MOST_TURN_RAD = 4 * np.pi
 """Length of a rotation vector; a turn in degrees is longer."""
 _LEAST_FOCAL_PX = 10.0
@@ -29,8 +29,9 @@ _MISTAKEN = {
 
 def are_rotations(matrices: Float[np.ndarray, "n 3 3"]) -> Bool[np.ndarray, " n"]:
     """Which matrices are finite, orthonormal and of determinant 1."""
-    off = np.abs(np.swapaxes(matrices, -1, -2) @ matrices - np.eye(3)).max(axis=(-2, -1))
-    proper: np.ndarray = (off < NOT_ORTHOGONAL) & (np.linalg.det(matrices) > 0)
+    numbers = np.where(np.isfinite(matrices), matrices, 0.0)  # a row of zeros is none of a rotation's
+    off = np.abs(np.swapaxes(numbers, -1, -2) @ numbers - np.eye(3)).max(axis=(-2, -1))
+    proper: np.ndarray = (off < NOT_ORTHOGONAL) & (np.linalg.det(numbers) > 0)
     return proper
 
 
@@ -61,7 +62,7 @@ def turn_fault(rotvec: Float[np.ndarray, "*rows 3"]) -> str:
 
 
 def intrinsics_fault(matrix: Float[np.ndarray, "3 3"], size_px: Float[np.ndarray, "2"] | None = None) -> str:
-    """Why a matrix is none of a camera's, in pixels of a picture of (width, height); without it, of twice its centre."""
+    """Why a matrix is no camera's, in pixels of a picture of (width, height); without one, of twice its centre."""
     focal, centre = matrix[[0, 1], [0, 1]], matrix[:2, 2]
     if not np.isfinite(matrix).all():
         return "is no camera matrix: it is not finite"

@@ -252,6 +252,8 @@ def _cameras(path: Path, content: dict[str, Any], frames: int) -> tuple[ScenePla
         float(_array(path, key, content[key], ())) for key in ("scene_bounding_sphere", "max_radius_ratio")
     )
     placement = ScenePlacement((x, y, z), 1.0 / float(scale[0, 0, 0]), sphere, ratio)
+    if fault := length_fault(float(np.linalg.norm((x, y, z))), DISTANCE_M, "the camera's distance"):
+        raise InputError(f"{path}: normalize_shift: {fault}; {_FETCH}")
     cameras = decompose((world @ scale)[:, :3])
     return placement, Cameras(cameras.intrinsics.float(), cameras.world_from_cam.float())
 
@@ -260,7 +262,7 @@ def _faults(scene: BuildScene, models: Mapping[Side, HandModel]) -> Iterator[tup
     """What of a scene is no camera, hand or held object, or in another unit, with its place in data.npy."""
     size_px = np.array(image_size(scene.image_paths[0]), dtype=np.float64)
     for frame, matrix in enumerate(scene.cameras.intrinsics.double().numpy()):
-        yield f"cameras.world_mat_{frame}", intrinsics_fault(matrix, size_px)
+        yield f"the camera of frame {frame}, world_mat_{frame}", intrinsics_fault(matrix, size_px)
     thing = scene.placement.object_to_cam(scene.object)
     places = {"entities.object.object_poses": thing.translation_m}
     for side, hand in scene.hands.items():

@@ -125,7 +125,7 @@ def test_annotations_of_another_format_are_refused(writer: SequenceWriter, chang
         ),
         (lambda label: {"handJoints3D": 0 * label["handJoints3D"]}, "'handJoints3D': all its joints are in one point"),
         (lambda label: {"objTrans": 1000 * label["objTrans"]}, "'objTrans': .*millimetres taken for metres"),
-        (lambda label: {"objRot": np.full((3, 1), 90.0)}, r"'objRot': a rotation vector is 156 long.*degrees"),
+        (lambda label: {"objRot": np.full((3, 1), 90.0)}, r"'objRot': holds a rotation vector 156 long.*degrees"),
     ],
 )
 def test_annotations_of_other_units_or_of_nothing_are_refused(

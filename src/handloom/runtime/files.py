@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _AGAIN = "run the rule that makes it again"
 _TEXT_BYTES = 64 * MEGABYTE
-_LARGEST_INTEGER = 2**63 - 1
+_LONGEST_INTEGER = 20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _FULL_BYTES = MEGABYTE // 4
@@ -235,25 +235,35 @@ def read_json(
     Raises InputError as `reading` does, for a key that stands twice in an object and for an integer beyond 64 bits.
     """
     with reading(path, expected, advice, absent=absent, most_bytes=most_bytes) as file:
-        text = file.read().decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_named_once, parse_int=_integer)
+        return _parsed_json(file.read().decode("utf-8-sig"))
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the key '{twice}' stands there twice, but each may stand once")
-    return found
+def _parsed_json(text: str) -> Any:
+    huge: list[str] = []
 
+    def integer(digits: str) -> int | str:
+        if len(digits) <= _LONGEST_INTEGER and abs(value := int(digits)) < 2**63:
+            return value
+        huge.append(digits)
+        return digits
 
-def _integer(digits: str) -> int:
-    if len(digits) > 20 or abs(int(digits)) > _LARGEST_INTEGER:
-        raise ValueError(
-            f"the number {digits[:24]}{'...' if len(digits) > 24 else ''} is too large (more than 64 bits)"
-        )
-    return int(digits)
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise ValueError(f"the key '{twice}' stands there twice, but each may stand once")
+        require_small([name for name, value in pairs if huge and huge[0] in str(value)])
+        return found
+
+    def require_small(names: list[str]) -> None:
+        if huge:
+            shown = huge[0] if len(huge[0]) <= 24 else f"{huge[0][:24]}..."
+            raise ValueError(f"{names[0] if names else 'a number'} is {shown}, more than 64 bits hold")
+
+    content = json.loads(text, object_pairs_hook=mapping, parse_int=integer)
+    require_small([])
+    return content
 
 
 def read_rows(path: Path, expected: str, advice: str, *, absent: str | None = None) -> list[tuple[int, list[str]]]:

@@ -79,7 +79,7 @@ def test_json_cut_short_names_the_file(split: SplitWriter, which: str) -> None:
     path: Path = getattr(split.files, which)
     text = path.read_text()
     path.write_text(text[: len(text) // 2])
-    with pytest.raises(InputError, match=f"{re.escape(path.name)}.*not whole, valid JSON"):
+    with pytest.raises(InputError, match=f"{re.escape(path.name)}.*cannot be read as a JSON file"):
         read_annotations(dataset, "val")
 
 
@@ -312,5 +312,5 @@ def test_what_is_there_twice_is_refused(split: SplitWriter, what: str) -> None:
 
 def test_a_frame_number_of_forty_digits_is_refused(split: SplitWriter) -> None:
     split.images[0]["frame_idx"] = 10**40
-    with pytest.raises(InputError, match=r"ego_data.*images\.0\.frame_idx"):
+    with pytest.raises(InputError, match=r"ego_data.*frame_idx is 1"):
         read_annotations(split.write(), "val")

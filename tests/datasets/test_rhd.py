@@ -130,5 +130,5 @@ def test_annotations_cut_short_are_named(tmp_path):
     settings = write_rhd(tmp_path, {0: labels(0, 21)})
     path = tmp_path / "RHD_published_v2" / "training" / "anno_training.pickle"
     path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(InputError, match=r"anno_training\.pickle: is no pickle"):
+    with pytest.raises(InputError, match=r"anno_training\.pickle: cannot be read as a pickle"):
         RhdHands(settings)

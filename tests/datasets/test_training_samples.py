@@ -195,7 +195,7 @@ def test_another_kind_or_a_damaged_file_is_refused(tmp_path):
     write_samples(tmp_path / "b.npz", Hands(), dataset="rhd", crop_px=48)
     content = (tmp_path / "b.npz").read_bytes()
     (tmp_path / "b.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"b\.npz: not a readable"):
+    with pytest.raises(InputError, match=r"b\.npz: cannot be read as"):
         load_samples(tmp_path / "b.npz")
     with pytest.raises(InputError, match=r"none\.npz: no such file"):
         load_samples(tmp_path / "none.npz")

@@ -209,7 +209,7 @@ def test_scores_of_another_setting_are_refused(tmp_path: Path) -> None:
     path.write_text("headset,pair\n")
     with pytest.raises(InputError, match=r"scores.csv: lacks"):
         write_s2d_table([path], *outputs, setting="in", fidelity="fixed", preset="demo")
-    with pytest.raises(InputError, match=r"absent.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"absent.csv: no such file"):
         write_s2d_table([tmp_path / "absent.csv"], *outputs, setting="in", fidelity="fixed", preset="demo")
 
 

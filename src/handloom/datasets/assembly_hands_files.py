@@ -20,7 +20,9 @@ from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
 from handloom.hand.proportions import in_one_point
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json
+from handloom.runtime.reading import MEGABYTE
 
+_MOST_BYTES = 4000 * MEGABYTE
 CALIBRATION_SUFFIX = "_mono10bit"
 
 
@@ -92,13 +94,14 @@ Document = TypeVar("Document")
 
 def _read(path: Path, layout: type[Document]) -> Document:
     """A JSON file checked against the layout; keys that are not named there are ignored."""
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file; set datasets.assembly_hands.root to the folder that holds annotations/ and "
-            "images/, and .version to the suffix of the files"
-        )
+    absent = (
+        "set datasets.assembly_hands.root to the folder that holds annotations/ and images/, and .version to the "
+        "suffix of the files"
+    )
+    expected = "a JSON file of AssemblyHands"
+    content = read_json(path, expected, "fetch the file again", absent=absent, most_bytes=_MOST_BYTES)
     try:
-        return TypeAdapter(layout).validate_python(read_json(path))
+        return TypeAdapter(layout).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"

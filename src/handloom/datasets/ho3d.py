@@ -19,16 +19,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault
+from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
 from handloom.hand.proportions import hand_fault
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import load_pickle
+from handloom.runtime.reading import MEGABYTE, reading
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
-_MOST_ROTVEC_RAD = 4 * np.pi
-"""Length of a rotation vector; a turn in degrees is longer."""
+_MOST_OBJ_BYTES = 512 * MEGABYTE
 _PICTURES = (".jpg", ".png")
 _SIZES = {"handPose": 48, "handBeta": 10, "handTrans": 3, "handJoints3D": 63, "objRot": 3, "objTrans": 3}
 """Numbers of an annotation by its names."""
@@ -176,10 +176,7 @@ def _require_plausible(path: Path, label: Mapping[str, np.ndarray]) -> None:
     for key, place_m in (("handJoints3D", joints_m.mean(axis=0)), ("objTrans", label["objTrans"])):
         distance = length_fault(float(np.linalg.norm(place_m)), DISTANCE_M, "the distance from the camera")
         faults[key] = faults.get(key) or distance
-    for key in ("handPose", "objRot"):
-        turn = float(np.linalg.norm(label[key].reshape(-1, 3), axis=1).max())
-        if turn > _MOST_ROTVEC_RAD:
-            faults[key] = f"a rotation vector is {turn:.3g} long, but radians were expected (degrees?)"
+    faults |= {key: turn_fault(label[key].reshape(-1, 3)) for key in ("handPose", "objRot")}
     for key, fault in faults.items():
         if fault:
             raise InputError(f"{path}: '{key}': {fault}; correct it, or fetch the sequence again")
@@ -207,22 +204,22 @@ def _object_name(folder: Path, labels: list[Mapping[str, Any]]) -> str | None:
 def read_object_model(folder: Path, name: str) -> ObjectModel:
     """Read `folder`/{name}/textured_simple.obj; texture coordinates and normals are passed over.
 
-    Raises InputError when the file is missing, has polygons other than triangles, or indices without a vertex.
+    Raises InputError when the file is missing, has polygons other than triangles or indices without a vertex, and for
+    an object that no hand holds, which is in another unit.
     """
     if Path(name).name != name or name in {"", ".", ".."}:
         raise InputError(f"object '{name}': is no plain name; the annotation is damaged, fetch it again")
     path = folder / name / "textured_simple.obj"
-    if not path.is_file():
-        raise InputError(f"{path}: no such object model; fetch the YCB-Video models and name their folder as `models`")
-    rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    try:
+    absent = "fetch the YCB-Video models and name their folder as `models`"
+    with reading(
+        path, "a triangle mesh in OBJ format", "fetch it again", absent=absent, most_bytes=_MOST_OBJ_BYTES
+    ) as file:
+        rows = file.read().decode("utf-8", errors="replace").splitlines()
         vertices = np.array([row.split()[1:4] for row in rows if row.startswith("v ")], dtype=np.float64)
         corners = [row.split()[1:] for row in rows if row.startswith("f ")]
         if any(len(corner) != 3 for corner in corners):
             raise ValueError("a polygon with other than three corners")
         faces = np.array([[corner.split("/", 1)[0] for corner in triangle] for triangle in corners], dtype=np.int64) - 1
-    except ValueError as error:
-        raise InputError(f"{path}: is no triangle mesh in OBJ format ({error}); fetch it again") from error
     if vertices.shape != (len(vertices), 3) or not len(vertices) or not len(faces):
         raise InputError(f"{path}: has {len(vertices)} vertices and {len(faces)} triangles; fetch it again")
     if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():

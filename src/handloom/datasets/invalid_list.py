@@ -16,7 +16,7 @@ from handloom.datasets import AssemblyHandsSettings
 from handloom.datasets.assembly_hands import HandAnnotations, annotation_files, read_annotations
 from handloom.datasets.box_crops import squares_around
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import write_text
+from handloom.runtime.files import read_text, write_text
 
 FEWEST_VALID_JOINTS = 10  # as S2DHand's loader asks for
 
@@ -45,12 +45,7 @@ def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: Assembl
 
 def read_invalid(path: Path) -> frozenset[tuple[str, bool]]:
     """The listed hands as (file_name, is_left); InputError for a missing file or a line that is not `file_name,0|1`."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a list of invalid hands ({error}); run the rule that makes it"
-        ) from error
+    lines = read_text(path, "a list of invalid hands", "run the rule that makes it").splitlines()
     listed = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():

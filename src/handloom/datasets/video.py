@@ -12,7 +12,7 @@ from handloom.datasets.decoded_video import DecodedVideo
 from handloom.datasets.frames import Frames, Picture, picture_path
 from handloom.runtime.config.sequences import FrameSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import whole_folder
+from handloom.runtime.files import read_text, whole_folder
 from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
 
@@ -112,7 +112,8 @@ def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def _original_names(path: Path, count: int) -> list[str]:
     """The names that HOLD's corres.txt gives its pictures."""
-    names = [name.strip() for name in path.read_text(encoding="utf-8").split("\n") if name.strip()]
+    text = read_text(path, "the list of the frames' names, one a line", "fetch the folder again")
+    names = [name.strip() for name in text.split("\n") if name.strip()]
     if len(names) != count:
         raise InputError(f"{path}: names {len(names)} frames, but {count} pictures lie beside it")
     return [Path(name).name for name in names]

@@ -9,7 +9,6 @@ the hand is, so files in both frames get the same scores.
 """
 
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -25,9 +24,10 @@ from handloom.evaluation.mesh_metrics import FramePoints, mpjpe_mm
 from handloom.geometry.bounds import OBJECT_SIZE_M
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel
-from handloom.hand.mano_files import MANO_VERTEX_COUNT, fits
-from handloom.hand.models import configured_hand
+from handloom.hand.mano_files import MANO_VERTEX_COUNT
+from handloom.hand.models import configured_hand, fits
 from handloom.runtime.errors import InputError
+from handloom.runtime.npz import read_npz
 
 FRAMES = ("camera", "wrist_relative_camera")
 _PAGE = "docs/interchange.md"
@@ -150,15 +150,8 @@ def read_interchange(path: Path, hand: HandModel) -> Interchange:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such interchange file; write it as {_PAGE} says") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: not an npz file without pickles ({error}); write it with numpy.savez and plain arrays"
-        ) from error
+    advice = f"write it with numpy.savez and plain arrays, as {_PAGE} says"
+    return read_npz(path, "an interchange file, an npz without pickles", advice, wanted=("fnames", *_ARRAYS, *_TEXTS))
 
 
 def _refuse(path: Path, problems: Iterable[str]) -> None:

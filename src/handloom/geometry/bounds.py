@@ -12,6 +12,8 @@ OBJECT_SIZE_M = (0.005, 2.0)
 """What a hand can hold, with room."""
 DISTANCE_M = (0.02, 20.0)
 """Of a hand or an object that a camera sees."""
+_MOST_TURN_RAD = 4 * np.pi
+"""Length of a rotation vector; a turn in degrees is longer."""
 _LEAST_FOCAL_PX = 10.0
 _FOCAL_PER_SIDE = (0.1, 50.0)
 """Focal length over the picture's longer side: from 157 degrees of view to one."""
@@ -47,6 +49,16 @@ def rotation_fault(matrix: Float[np.ndarray, "3 3"]) -> str:
         return f"is not a rotation: it mirrors (determinant -1), but {wanted}"
     off = np.abs(matrix.T @ matrix - np.eye(3)).max()
     return f"is not a rotation: it is off orthonormal by {off:.2g}, but {wanted}"
+
+
+def turn_fault(rotvec: Float[np.ndarray, "*rows 3"]) -> str:
+    """Why rotation vectors are none in radians."""
+    longest = float(np.linalg.norm(rotvec.reshape(-1, 3), axis=1).max())
+    return (
+        ""
+        if longest <= _MOST_TURN_RAD
+        else (f"holds a rotation vector {longest:.3g} long, but radians were expected (degrees?)")
+    )
 
 
 def intrinsics_fault(matrix: Float[np.ndarray, "3 3"], size_px: Float[np.ndarray, "2"] | None = None) -> str:

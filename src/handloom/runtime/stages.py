@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 from handloom.runtime.code_digest import PACKAGE, code_digest
 from handloom.runtime.devices import require_device
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import writing
 from handloom.runtime.outputs import Outputs, appearing_together
 
 
@@ -59,12 +60,12 @@ def run_stage(
 
     An input without a file keeps the argument's default. `work`, where checkpoints are kept, lies beside the first
     output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type, and
-    for a device that this machine does not have, before the stage begins.
+    for a device that this machine does not have, before the stage begins; OutputError for a full disk.
     """
-    first = next(iter(outputs.values()))
-    work = Path(first if isinstance(first, str) else first[0]).parent / "work"
-    with appearing_together(outputs) as made:
-        _call(stage_function(function), function, inputs, made, parameters, {**offered, "work": work})
+    named = next(iter(outputs.values()))
+    first = Path(named if isinstance(named, str | Path) else named[0])
+    with appearing_together(outputs) as made, writing(first):
+        _call(stage_function(function), function, inputs, made, parameters, {**offered, "work": first.parent / "work"})
 
 
 def _call(

@@ -19,10 +19,19 @@ from handloom.datasets.frames import read_frames
 from handloom.datasets.masks import LABEL_OF, PAINTING_ORDER, LabelSequence
 from handloom.estimators.masks.grabcut import outlined
 from handloom.estimators.masks.sequence_masks import marks_of, write_sequence_masks
+from handloom.estimators.published_weights import PublishedWeights, read_state
 from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
+PUBLISHED = PublishedWeights(
+    network="SAM 2",
+    owner="SAM 2",
+    file="sam2.1_hiera_small.pt",
+    home="https://github.com/facebookresearch/sam2",
+    hint="of the size that masks.sam2 names",
+    entry="model",
+)
 # SAM 2 reads JPEG only.
 _JPEG_QUALITY = 95
 
@@ -50,9 +59,11 @@ def track_with_sam2(
 ) -> LabelSequence:
     """Label images (0, 50, 150, 250) of all frames from marks on some; where entities overlap the object wins.
 
-    Raises InputError when the package is not there.
+    Raises InputError when the package is not there, and for the checkpoint as `read_state` does.
     """
-    predictor = _builder()(config, str(checkpoint), device=device)
+    builder = _builder()
+    read_state(checkpoint, PUBLISHED)  # checked here: the package opens the file itself
+    predictor = builder(config, str(checkpoint), device=device)
     cuda = device.startswith("cuda")
     precision: Any = torch.autocast("cuda", dtype=torch.bfloat16) if cuda else contextlib.nullcontext()
     entities = dict.fromkeys(entity for prompts in marks.values() for entity in prompts)

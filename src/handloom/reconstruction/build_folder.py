@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handloom.datasets.masks import MASK_LABELS
+from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.data_npy import pickled_npy, read_data
@@ -78,8 +79,10 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     path = folder / "data.npy"
     content = read_data(path)
     foreign = _checked_keys(path, "", content, _TOP_KEYS)
-    names = tuple(_text(folder / "corres.txt").split())
-    images, masks = (_pictures(folder / kind, len(names)) for kind in ("image", "mask"))
+    names = tuple(line.strip() for line in _text(folder / "corres.txt").splitlines() if line.strip())
+    images, masks = pictures_and_masks(folder)
+    if len(images) != len(names):
+        raise InputError(f"{folder}: holds {len(images)} images, but corres.txt names {len(names)} frames; {_FETCH}")
 
     placement, cameras = _cameras(path, content, len(names))
     entities = content["entities"]
@@ -100,8 +103,8 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     return BuildScene(
         sequence=str(content["seq_name"]),
         names=names,
-        image_paths=images,
-        mask_paths=masks,
+        image_paths=tuple(images),
+        mask_paths=tuple(masks),
         cameras=cameras,
         placement=placement,
         hands=hands,
@@ -119,9 +122,9 @@ def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel
     InputError when a mask has other labels than 0, 50, 150, 250, or a name would not survive corres.txt.
     """
     folder = Path(folder)
-    split = [name for name in scene.names if len(name.split()) != 1]
+    split = [name for name in scene.names if [name] != name.strip().splitlines()]
     if split:
-        raise InputError(f"{folder}: frame names {split[:5]} hold spaces; rename the frames")
+        raise InputError(f"{folder}: frame names {split[:5]} hold ends of lines or end in spaces; rename the frames")
     counts = {"images": len(scene.image_paths), "masks": len(scene.mask_paths), "names": len(scene.names)}
     counts |= {f"{side} hand poses": len(hand.rotvec) for side, hand in scene.hands.items()}
     counts["object poses"] = len(scene.object.rotation)
@@ -263,13 +266,6 @@ def _object(path: Path, content: dict[str, Any], frames: int) -> ObjectTrack:
     poses = _array(path, prefix + "object_poses", content["object_poses"], (frames, 6)).float()
     scale = _array(path, prefix + "obj_scale", np.squeeze(np.asarray(content["obj_scale"])), ()).float()
     return ObjectTrack(roma.rotvec_to_rotmat(poses[:, :3]), poses[:, 3:], scale)
-
-
-def _pictures(folder: Path, count: int) -> tuple[Path, ...]:
-    paths = tuple(sorted(folder.glob("*.png")))
-    if len(paths) != count:
-        raise InputError(f"{folder}: holds {len(paths)} PNG files, but corres.txt names {count} frames; {_FETCH}")
-    return paths
 
 
 def _text(path: Path) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.hand.models import configured_hand
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.training import CompactTraining
@@ -58,8 +59,9 @@ def train_phase(
         classes = scene.observations.class_u8
         seen = {what: (classes == label).flatten(1).any(1) for label, what in ((OBJECT, "object"), (HAND, "hand"))}
         require_frames(build, scene.names, seen)
-        pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-        given = [build / "data.npy", *pictures, template, *([] if first_poses is None else [first_poses])]
+        images, masks = pictures_and_masks(build)
+        starts = [] if first_poses is None else [first_poses]
+        given = [build / "data.npy", *images, *masks, template, *starts]
         folder = CheckpointFolder(work, fingerprint(settings, length, phase, seed, code, given))
         training = CompactTraining.start(
             scene.observations,

@@ -62,10 +62,9 @@ def train_holdnet(
     """
     model = configured_hand(hand)
     starts = [path for path in (first_poses, checkpoint) if path is not None]
-    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-    given = [build / "data.npy", *pictures, prior, *starts]
-    folder = CheckpointFolder(work, fingerprint(settings, epochs, phase, seed, code, given))
     scene = read_build(build, {model.side: model})
+    given = [build / "data.npy", *scene.image_paths, *scene.mask_paths, prior, *starts]
+    folder = CheckpointFolder(work, fingerprint(settings, epochs, phase, seed, code, given))
     video = Video.of(scene, model.side)
     require_frames(build, scene.names, video.seen(model.side))
     with computing_on(device, threads):

@@ -40,15 +40,21 @@ def view_frames(wildcards):
 
 
 def view_state(wildcards):
-    """The state of the pictures of a view that is a folder."""
+    """The state of a view's video or pictures."""
     return state_in(view_source(wildcards), ("*",))
+
+
+def boxes_state(wildcards):
+    """The state of a view's boxes."""
+    boxes = view_boxes(wildcards)
+    return state_in(boxes) if boxes else ""
 
 
 def of_view(wildcards, ending=""):
     """A file or folder that a setting of a view leads to, by its place and name; none where it is not set."""
     setting = f"{wildcards.view}{ending}"
     path = getattr(rig_of(wildcards), setting)
-    return [] if path is None else by_hand(f"footage.pairs.{wildcards.rig}.{setting}", [path])[0]
+    return [] if path is None else ancient(by_hand(f"footage.pairs.{wildcards.rig}.{setting}", [path])[0])
 
 
 def view_source(wildcards):

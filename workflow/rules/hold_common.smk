@@ -31,8 +31,9 @@ STAGES = [
     *("build_sequence", "hand_template" if HOLD.field == "compact" else "hand_prior"),
 ]
 # What is read of a sequence's folder, by its kind.
-PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"]}
-MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*"]}
+PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
+MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
+BUILD_IN = {"build": ["image/*", "mask/*", "corres.txt", "data.npy"]}
 SFM = SFM_BACKENDS[HOLD.sfm.backend]
 TRAINED_BY = {"compact": "train_phase", "holdnet": "train_holdnet"}[HOLD.field]
 
@@ -50,9 +51,12 @@ def sequence_of(wildcards):
 
 
 def of_sequence(wildcards, setting, path):
-    """A file or folder that a sequence's setting leads to; the demo renders its own, others are the user's."""
+    """A file or folder that a sequence's setting leads to; the demo renders its own, others are the user's.
+
+    Of a user's files the contents count (`state_in`), not how old they are.
+    """
     rendered = wildcards.sequence in RENDERED and setting == "path"
-    return path if rendered else by_hand(f"hold.sequences.{wildcards.sequence}.{setting}", [path])[0]
+    return path if rendered else ancient(by_hand(f"hold.sequences.{wildcards.sequence}.{setting}", [path])[0])
 
 
 def sequence_source(wildcards):
@@ -80,9 +84,9 @@ def frame_settings(wildcards):
 
 
 @cache
-def state_in(folder, patterns):
-    """The state of a user's files in a folder."""
-    return files_state(path for pattern in patterns for path in Path(folder).glob(pattern) if path.is_file())
+def state_in(path, patterns=("**/*",)):
+    """The state of a user's file, or of those in a folder."""
+    return files_state(Path(path), patterns)
 
 
 def sequence_state(files):
@@ -90,8 +94,8 @@ def sequence_state(files):
 
     def state(wildcards):
         sequence = sequence_of(wildcards)
-        rendered = wildcards.sequence in RENDERED
-        return "" if rendered else state_in(sequence.path, tuple(files.get(sequence.kind, ())))
+        watched = wildcards.sequence not in RENDERED and sequence.kind in files
+        return state_in(sequence.path, tuple(files[sequence.kind])) if watched else ""
 
     return state
 
@@ -128,11 +132,11 @@ def mask_arguments(wildcards):
 
 
 def mask_state(wildcards):
-    """The state of the user's mask files."""
-    masks = sequence_of(wildcards).masks
-    if masks.source == "files":
-        return state_in(mask_input(wildcards), ("**/*",))
-    return sequence_state(MASKS_IN)(wildcards) if masks.source == "dataset" else ""
+    """The state of the user's mask files, or of the weights that masks are made by."""
+    if sequence_of(wildcards).masks.source == "dataset":
+        return sequence_state(MASKS_IN)(wildcards)
+    given = mask_input(wildcards)
+    return state_in(given) if given else ""
 
 
 def hand_weights(wildcards):

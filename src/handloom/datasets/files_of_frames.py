@@ -122,7 +122,7 @@ def _telling(names: Sequence[str]) -> list[int] | None:
 
 
 def _columns(names: Sequence[str]) -> list[tuple[int, ...]]:
-    """The numbers in names, first, second, ..., without those that all names share; none where names have unlike many."""
+    """The first, second, ... numbers in names, but for those that all share; none where names differ in how many."""
     rows = [numbers_of(name) for name in names]
     if len({len(row) for row in rows}) != 1:
         return []
@@ -133,8 +133,9 @@ def _unlike(folder: Path, files: Sequence[Path], frames: Frames, advice: str) ->
     """What does not fit, with examples of either side."""
     numbers, of_files = _telling([*frames.names]), _telling([path.name for path in files])
     lacking = ""
-    if numbers and of_files and (lost := [name for name, n in zip(frames.names, numbers) if n not in set(of_files)]):
-        lacking = f"; no file has the number of {len(lost)} frames ({listed(lost, _SHOWN)})"
+    if numbers and of_files:
+        lost = [name for name, number in zip(frames.names, numbers, strict=True) if number not in set(of_files)]
+        lacking = f"; no file has the number of {len(lost)} of the frames ({listed(lost, _SHOWN)})"
     own = listed([Path(name).stem for name in frames.names], _SHOWN)
     return InputError(
         f"{folder}: its files ({listed([path.name for path in files], _SHOWN)}; {len(files)} in all) are not named as "

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from handloom.datasets.frames import Frames, Picture, picture_path
-from handloom.datasets.numbered_pictures import numbered_pictures, pictures_and_masks
+from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.runtime.config.sequences import FrameSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import whole_folder
@@ -76,7 +76,7 @@ def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, str, F
         sequence = read_sequence(source)
         pictures, intrinsics = list(sequence.pictures), sequence.intrinsics
     else:
-        pictures = pictures_and_masks(source)[0] if settings.kind == "build" else numbered_pictures(source)
+        pictures = numbered_pictures(source / "image" if settings.kind == "build" else source)
     names = [picture.name for picture in pictures]
     if settings.kind == "build" and (source / "corres.txt").is_file():
         names = _original_names(source / "corres.txt", len(pictures))

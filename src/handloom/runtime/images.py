@@ -69,9 +69,9 @@ def read_stored(path: Path) -> StoredPicture:
         alpha = np.asarray(upright.convert("RGBA"))[..., 3] if _has_alpha(upright) else None
         of_palette = np.asarray(upright.convert("RGB")) if upright.mode in ("P", "PA") else None
         values = np.asarray(upright)
-        if upright.mode in ("LA", "PA"):
-            values = values[..., 0]
-        return StoredPicture(values.astype(np.uint8) if upright.mode == "1" else values[..., :3], alpha, of_palette)
+        if values.ndim == 3:
+            values = values[..., 0] if upright.mode in ("LA", "PA") else values[..., :3]
+        return StoredPicture(values.astype(np.uint8) if values.dtype == bool else values, alpha, of_palette)
 
 
 def image_size(path: Path) -> tuple[int, int]:

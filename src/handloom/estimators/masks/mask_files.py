@@ -50,11 +50,12 @@ def masks_of_files(
     given: Path,
     settings: MaskConvention,
     empty_fraction: float,
-    largest_share: float,
     frames: Path,
     frames_json: Path,
     masks: Path,
     picture: Path,
+    *,
+    largest_share: float = 1.0,
 ) -> None:
     """Stage: the masks of the folder `given`; raises InputError as `read_mask_files` and `write_sequence_masks` do."""
     taken = read_frames(frames, frames_json)

@@ -68,7 +68,7 @@ def propagated_masks(
     *,
     still_camera: bool,
     empty_fraction: float,
-    largest_share: float,
+    largest_share: float = 1.0,
 ) -> None:
     """Stage: masks carried along the frames; raises InputError as `propagate` and `write_sequence_masks` do."""
     taken = read_frames(frames, frames_json)

@@ -38,7 +38,7 @@ def tracked_masks(
     *,
     device: str,
     empty_fraction: float,
-    largest_share: float,
+    largest_share: float = 1.0,
 ) -> None:
     """Stage: the masks that the checkpoint `given` finds; raises InputError as its parts do."""
     taken = read_frames(frames, frames_json)

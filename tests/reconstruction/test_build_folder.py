@@ -183,7 +183,9 @@ def test_foreign_keys_are_listed_and_left_alone(folder: Path) -> None:
 
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / "mask" / "0001.png").unlink()
-    with pytest.raises(InputError, match=r"image/ holds 3 pictures and mask/ 2, with 0001\.png and 0002\.png in one place"):
+    with pytest.raises(
+        InputError, match=r"image/ holds 3 pictures and mask/ 2, with 0001\.png and 0002\.png in one place"
+    ):
         read_build(folder, MODELS)
     (folder / "corres.txt").unlink()
     with pytest.raises(InputError, match=r"corres\.txt: no such file"):

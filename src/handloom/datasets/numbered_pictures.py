@@ -44,8 +44,7 @@ def numbered_pictures(folder: Path, files: Sequence[Path] | None = None) -> list
         raise InputError(f"{folder}: holds no pictures, found {found}; expected {', '.join(PICTURE_SUFFIXES)}")
     for path in pictures:
         require_regular(path, "picture")
-    key_of = {path: _key(stem_of(path.name)) for path in pictures}
-    pictures.sort(key=lambda path: (*((isinstance(part, str), part) for part in key_of[path]), (True, path.name)))
+    pictures.sort(key=lambda path: ([(isinstance(part, str), part) for part in _key(stem_of(path.name))], path.name))
     _require_single(folder, pictures)
     return pictures
 

@@ -106,6 +106,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
             f"{path}: cannot be decoded as any format that is read ({', '.join(SUFFIXES_OF)}), whatever its name says; "
             "convert it, or fetch it again if it is damaged"
         ) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"{path}: has more pixels than {_MOST_PIXELS:,}, the most that is read; make it smaller"
+        ) from error
     except Exception as error:  # decoders raise anything at all about a damaged file
         told = " ".join(str(error).split()) or type(error).__name__
         raise InputError(

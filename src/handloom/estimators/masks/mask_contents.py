@@ -32,7 +32,8 @@ def read_binary_files(
     unless the colours are flat: then it is the mask. Raises InputError for files of one value or of several regions'
     values, and where alpha and colours differ.
     """
-    ranges, by_alpha = [], False
+    ranges: list[tuple[float, float]] = []
+    by_alpha = False
     for path in files:
         picture = _stored(path, size_px)
         level = _brightness(path, picture)
@@ -144,8 +145,9 @@ def _alpha(picture: StoredPicture) -> Real[np.ndarray, "height width"]:
 
 
 def _transparent(picture: StoredPicture) -> Bool[np.ndarray, "height width"]:
-    """Pixels that nothing was painted on; none where the alpha channel tells nothing."""
-    return np.asarray((_alpha(picture) == 0) & _alpha_tells(picture), bool)
+    """Pixels that nothing was painted on; none where the alpha channel is flat and the colours are not."""
+    told = picture.alpha is not None and (np.ptp(picture.alpha) or not np.ptp(picture.values, axis=(0, 1)).any())
+    return np.asarray((_alpha(picture) == 0) & told, bool)
 
 
 def _numbers(path: Path, picture: StoredPicture, settings: MaskConvention) -> Numbers:

@@ -30,11 +30,13 @@ def marks_of(marks: Sequence[FramePrompts], frames: Frames) -> dict[int, dict[En
 
 def advice_for(marks: Sequence[FramePrompts]) -> str:
     """What else to try than the marks that the user has given."""
-    given = {kind for each in marks for mark in each.marked.values() for kind in mark.model_fields_set}
-    other = [] if "outline" in given else ["an outline instead"]
-    if "box" not in given and "outline" not in given:
-        other.insert(0, "a box instead of a click")
-    return f"mark {'more frames' if len(marks) > 1 else 'another frame'}, {', '.join([*other, 'or bring mask files'])}"
+    given = [mark for each in marks for mark in each.marked.values()]
+    ways = [f"mark {'more frames' if len(marks) > 1 else 'another frame'} on which it is seen well"]
+    if all(mark.click is not None for mark in given):
+        ways.append("use a box instead of a click")
+    if all(mark.outline is None for mark in given):
+        ways.append("use an outline")
+    return f"{', '.join(ways)}, or bring masks of your own"
 
 
 def write_sequence_masks(

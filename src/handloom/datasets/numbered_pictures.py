@@ -23,7 +23,9 @@ _COPY = re.compile(r"(.*?)(?: ?\(\d+\)| - \w+(?: \(\d+\))?| copy(?: \d+)?)", re.
 Key = tuple[str | int, ...]
 
 
-def numbered_pictures(folder: Path, files: Sequence[Path] | None = None) -> list[Path]:
+def numbered_pictures(
+    folder: Path, files: Sequence[Path] | None = None, suffixes: Sequence[str] = PICTURE_SUFFIXES
+) -> list[Path]:
     """The pictures of a folder, or those of `files` that lie in it, by their numbers: 10 follows 9, padded or not.
 
     Hidden files and those that are no pictures are left out. Raises InputError for a folder that is missing or holds
@@ -38,10 +40,10 @@ def numbered_pictures(folder: Path, files: Sequence[Path] | None = None) -> list
             f"{folder}: {len(unread)} of its pictures are of a format that is not read ({listed(unread, 3)}); convert "
             "them to PNG or JPEG, or move them away"
         )
-    pictures = [path for path in visible if path.suffix.lower() in PICTURE_SUFFIXES]
+    pictures = [path for path in visible if path.suffix.lower() in suffixes]
     if not pictures:
         found = listed(sorted(path.name for path in visible), 3) or "nothing"
-        raise InputError(f"{folder}: holds no pictures, found {found}; expected {', '.join(PICTURE_SUFFIXES)}")
+        raise InputError(f"{folder}: holds no pictures, found {found}; expected {', '.join(suffixes)}")
     for path in pictures:
         require_regular(path, "picture")
     pictures.sort(key=lambda path: ([(isinstance(part, str), part) for part in _key(stem_of(path.name))], path.name))

@@ -211,3 +211,29 @@ def test_a_rim_of_another_number_is_told(tmp_path: Path, capsys: pytest.CaptureF
 def test_numbers_in_jpeg_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"0\.jpg is a JPEG, which blurs"):
         labelled(tmp_path, grey, INDEX, "jpg")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+def test_arrays_of_numbers_are_read_as_pictures_are(tmp_path: Path, kind: type) -> None:
+    files = [tmp_path / f"{frame}.npy" for frame in range(COUNT)]
+    for path, classes in zip(files, TRUE, strict=True):
+        np.save(path, classes.astype(kind)[None])
+    found = read_label_files(files, MaskConvention.model_validate(INDEX), SIZE)
+    np.testing.assert_array_equal(found, NUMBERS[TRUE])
+    for path, classes in zip(files, TRUE, strict=True):
+        np.save(path, classes == 1)
+    np.testing.assert_array_equal(np.stack(list(read_binary_files(tmp_path, files, SIZE))), TRUE == 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.zeros((3, 32, 48)), "expected one number for each pixel"),
+        (np.array([{"a": 1}]), "cannot be read as an array"),
+        (np.zeros((32, 47), np.uint8), "mask is 47x32"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path: Path, value: np.ndarray, told: str) -> None:
+    np.save(tmp_path / "0.npy", value)
+    with pytest.raises(InputError, match=told):
+        read_label_files([tmp_path / "0.npy"], MaskConvention.model_validate(INDEX), SIZE)

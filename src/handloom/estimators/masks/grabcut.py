@@ -68,7 +68,7 @@ def cut_prompts(
                 continue
             others = [masks.get(other, sure[other]) for other in trimaps if other != entity]
             taken = np.any(others, axis=0) & ~sure[entity]
-            if not (np.isin(trimap, (cv2.GC_BGD, cv2.GC_PR_BGD)) | taken).any():
+            if not np.isin(trimap, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
                 raise InputError(
                     f"masks.prompts.{entity}: {_shown(prompts[entity])} covers the whole frame of {width}x{height} "
                     "pixels, but GrabCut learns the background from outside of it; leave a margin, or give an outline"

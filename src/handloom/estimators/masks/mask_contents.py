@@ -11,8 +11,10 @@ from jaxtyping import Bool, Real
 from handloom.datasets.masks import BACKGROUND, LABEL_OF, MASK_LABELS, LabelSequence, require_size
 from handloom.runtime.config.sequences import Entity, MaskConvention
 from handloom.runtime.errors import InputError
-from handloom.runtime.images import SUFFIXES_OF, StoredPicture, read_stored
+from handloom.runtime.files import require_regular
+from handloom.runtime.images import PICTURE_SUFFIXES, SUFFIXES_OF, StoredPicture, read_stored
 
+MASK_SUFFIXES = (*PICTURE_SUFFIXES, ".npy")
 # Of the pixels may have a colour that is not named: edges that a tool has smoothed.
 _FOREIGN_SHARE = 0.01
 # Pixels in the middle half of a binary image's range, for each that is set: edges are smooth, regions are not.
@@ -116,9 +118,25 @@ def read_label_files(files: Sequence[Path], settings: MaskConvention, size_px: t
 
 
 def _stored(path: Path, size_px: tuple[int, int]) -> StoredPicture:
-    picture = read_stored(path)
+    picture = StoredPicture(_array(path), None, None) if path.suffix.lower() == ".npy" else read_stored(path)
     require_size(path, picture.values, size_px)
     return picture
+
+
+def _array(path: Path) -> Numbers:
+    """A mask stored as an array of numbers or of true and false, as Track-Anything does."""
+    require_regular(path, "mask")
+    try:
+        values = np.squeeze(np.load(path, mmap_mode="r", allow_pickle=False))  # the header tells the shape
+    except Exception as error:  # whatever is wrong with a header
+        told = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as an array ({told}); export the masks as PNG") from error
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise InputError(
+            f"{path}: holds {values.dtype} of shape {values.shape}, expected one number for each pixel; export the "
+            "masks as PNG, one file a frame"
+        )
+    return np.asarray(values, np.uint8 if values.dtype == bool else None)
 
 
 def _brightness(path: Path, picture: StoredPicture) -> Real[np.ndarray, "height width"]:

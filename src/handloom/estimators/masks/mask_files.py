@@ -20,7 +20,7 @@ from handloom.datasets.masks import (
     LabelSequence,
 )
 from handloom.datasets.numbered_pictures import numbered_pictures, pictures_and_masks
-from handloom.estimators.masks.mask_contents import read_binary_files, read_label_files
+from handloom.estimators.masks.mask_contents import MASK_SUFFIXES, read_binary_files, read_label_files
 from handloom.estimators.masks.sequence_masks import absences, write_sequence_masks
 from handloom.runtime.config.sequences import MaskConvention
 from handloom.runtime.errors import InputError
@@ -121,7 +121,7 @@ def read_mask_files(folder: Path, settings: MaskConvention, frames: Frames) -> L
     """
     in_order = settings.match == "order"
     if settings.convention != "entity_folders":
-        files = files_of_frames(folder, numbered_pictures(folder), frames, in_order=in_order)
+        files = files_of_frames(folder, numbered_pictures(folder, suffixes=MASK_SUFFIXES), frames, in_order=in_order)
         return read_label_files(files, settings, frames.size_px)
     labels = np.zeros((len(frames), frames.height_px, frames.width_px), np.uint8)
     for entity in PAINTING_ORDER:
@@ -137,5 +137,5 @@ def _of_entity(root: Path, where: str) -> tuple[Path, list[Path]]:
     """The folder of an entity's files, and these: all of the folder, or those that a pattern names."""
     own = root / where
     if "*" not in own.name:
-        return own, numbered_pictures(own)
-    return own.parent, numbered_pictures(own.parent, sorted(own.parent.glob(own.name)))
+        return own, numbered_pictures(own, suffixes=MASK_SUFFIXES)
+    return own.parent, numbered_pictures(own.parent, sorted(own.parent.glob(own.name)), MASK_SUFFIXES)

@@ -9,7 +9,6 @@ from torch import Tensor
 from handloom.geometry.surfaces import hole_cap
 from handloom.reconstruction.holdnet.canonical_space import hand_surface
 from handloom.reconstruction.holdnet.losses import (
-    HandShapeTarget,
     HoldLoss,
     NodeRays,
     eikonal_loss,
@@ -55,9 +54,7 @@ def loss_of(c07: Arrays, step: int, variant: str = "full") -> HoldLoss:
         semantics=c07["semantics"],
         classes=classes_of_labels(c07["mask_gt"].float()),
         nodes=nodes,
-        hand_shape=(
-            None if variant == "early" else HandShapeTarget(c07["right_pred_sdf"], c07["right_pts2mano_sdf_cano"])
-        ),
+        hand_shape=(None if variant == "early" else (c07["right_pred_sdf"], c07["right_pts2mano_sdf_cano"])),
         fidelity="faithful",
     )
 
@@ -70,8 +67,8 @@ class TestTerms:
             off = c07[f"{node}_index_off_surface"]
             close(opacity_loss(c07[f"{node}_mask_prob"][off, 0]), c07[f"term_opacity_{node}"])
             close(eikonal_loss(c07[f"{node}_grad_theta"]), c07[f"term_eikonal_{node}"])
-        distances = HandShapeTarget(c07["right_pred_sdf"], c07["right_pts2mano_sdf_cano"])
-        close(hand_shape_loss(distances), c07["term_mano_cano"])
+        distances = (c07["right_pred_sdf"], c07["right_pts2mano_sdf_cano"])
+        close(hand_shape_loss(*distances), c07["term_mano_cano"])
 
     def test_mean_over_no_ray_is_the_reference_s_nan_only_when_faithful(self, c07: Arrays) -> None:
         assert bool(c07["term_opacity_empty_isnan"])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from handloom.reconstruction.holdnet import phases
 from handloom.reconstruction.holdnet.hand_prior import hand_prior
-from handloom.reconstruction.holdnet.phases import poses_of_net, write_preview
+from handloom.reconstruction.holdnet.phases import poses_of_net
+from handloom.reconstruction.phase_run import write_preview
 from handloom.reconstruction.refinement import refine_poses
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.artifacts import read_weights
@@ -94,11 +94,8 @@ def test_the_stages_elsewhere_write_the_same_bytes(build: Path, template: Path, 
 
 
 @pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
-def test_hold_net_elsewhere_has_the_cpu_s_numbers(
-    build: Path, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hold_net_elsewhere_has_the_cpu_s_numbers(build: Path, prior: Path, tmp_path: Path) -> None:
     """Protects the draws, every tensor that a step makes, and the preview."""
-    monkeypatch.setattr(phases, "PREVIEW_WIDTH_PX", 3)  # all is slow there
     wanted = tiny_training(build, prior, HOLDNET, chunks=2)
     expected = totals(wanted, 3)
     with other_device():
@@ -107,7 +104,7 @@ def test_hold_net_elsewhere_has_the_cpu_s_numbers(
         # Nearest vertices are sought by force there, by a tree here: equal up to rounding.
         assert totals(training, 3) == pytest.approx(expected, rel=1e-4)
         assert training.targets.state()["object"] is not None
-        write_preview(tmp_path / "there.png", training)
+        write_preview(tmp_path / "there.png", training, 3)  # all is slow there
         turns = [poses_of_net(each.net, MODEL, each.scene.placement).object_rotvec for each in (training, wanted)]
     assert (tmp_path / "there.png").is_file()
     np.testing.assert_allclose(*turns, atol=1e-4)

@@ -93,16 +93,16 @@ def test_small_masks_keep_the_camera() -> None:
 def test_the_forearm_pulls_at_nothing() -> None:
     """Protects hands of videos with sleeves and arms: labels of the hand behind its wrist cost nothing."""
     running = refinement(held_box().poses)
-    before = running.terms().hand_mask.detach()
+    before = running.terms()["hand_mask"].detach()
     kind = running.masks.kind
     running.masks = running.masks._replace(kind=torch.where(kind == BACKGROUND, HAND, kind))
     arm = running._forearm(running.poses.hand()) & (kind == BACKGROUND)
     assert int(arm.sum()) > 500
     running.masks = running.masks._replace(kind=torch.where(arm, HAND, kind))
-    torch.testing.assert_close(running.terms().hand_mask.detach(), before, rtol=0.02, atol=0)
+    torch.testing.assert_close(running.terms()["hand_mask"].detach(), before, rtol=0.02, atol=0)
     beside = (kind == BACKGROUND) & ~arm
     running.masks = running.masks._replace(kind=torch.where(beside, HAND, kind))
-    assert running.terms().hand_mask.detach() > 1.5 * before
+    assert running.terms()["hand_mask"].detach() > 1.5 * before
 
 
 def test_diverged_poses_stop_the_refinement() -> None:
@@ -116,7 +116,7 @@ def test_a_loss_that_is_no_number_stops_the_refinement(monkeypatch: pytest.Monke
     """Protects results from NaN that comes from the terms; the poses stay as they were."""
     running = refinement(held_box().poses)
     terms = running.terms()
-    monkeypatch.setattr(running, "terms", lambda: terms._replace(prior=torch.tensor(torch.nan)))
+    monkeypatch.setattr(running, "terms", lambda: terms | {"prior": torch.tensor(torch.nan)})
     with pytest.raises(InputError, match=r"loss is nan at step 0; lower hold\.refinement"):
         running.run()
     torch.testing.assert_close(arrays(running.poses.snapshot()), arrays(held_box().poses))
@@ -132,8 +132,8 @@ def test_hand_and_object_go_together_sooner_than_apart() -> None:
             running.poses.hand_translation_m += shift
             if moves_object:
                 running.poses.object_place_m += shift
-            costs.append(float(running.terms().prior.detach()))
-    start = float(refinement(held_box().poses, stay_grasp_m=0.001).terms().prior.detach())
+            costs.append(float(running.terms()["prior"].detach()))
+    start = float(refinement(held_box().poses, stay_grasp_m=0.001).terms()["prior"].detach())
     together, apart = (cost - start for cost in costs)
     assert 0 < together < 0.1 * apart
 
@@ -149,7 +149,7 @@ def test_a_grasp_moves_as_a_whole_sooner_than_in_single_frames() -> None:
         running = refinement(held.poses, stay_grasp_m=0.0005, stay_grasp_together_m=0.01)
         with torch.no_grad():
             running.poses.hand_translation_m += shifts
-            costs.append(float(running.terms().prior.detach()))
+            costs.append(float(running.terms()["prior"].detach()))
     start, whole, single = costs
     assert 0 < whole - start < 0.1 * (single - start)
 

@@ -21,8 +21,18 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 RULES = {
     name: body
     for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
-    for name, body in re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", path.read_text(), flags=re.S | re.M)
+    for name, body in re.findall(
+        r"^ *(?:use rule stage as|rule) (\w+)(?: with)?:\n(.*?)(?=^ *(?:use )?rule |\Z)",
+        path.read_text(),
+        flags=re.S | re.M,
+    )
 }
+ALONE = {
+    "stage",
+    "check",
+    "footage",
+    "cost",
+}  # what all inherit, what prints, what gathers, and what no benchmark measures
 ANNOTATIONS = ("ego_data", "ego_calib", "joint_3d")
 
 
@@ -140,7 +150,7 @@ def test_the_slurm_profile_names_existing_rules() -> None:
 def test_rules_that_ask_for_a_gpu_go_to_its_partition() -> None:
     """A job that asks for a GPU on a partition without one would never start."""
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["set-resources"]
-    asking = {name for name, body in RULES.items() if "gpu=GPUS" in body}
+    asking = {name for name, body in RULES.items() if "gpu=1" in body}
     assert len(asking) > 5
     assert asking == {name for name, values in profile.items() if values.get("slurm_partition") == "gpu"}
 
@@ -152,23 +162,29 @@ def test_scripts_are_short_and_belong_to_a_rule() -> None:
     assert [path.name for path in scripts if len(path.read_text().splitlines()) > 15] == []
 
 
-def test_a_rule_without_a_script_is_a_target_only() -> None:
-    """Targets gather files; what makes something calls a function of the package."""
-    targets = {name for name, body in RULES.items() if "script:" not in body}
-    assert targets == {"footage"}
-    assert not any(re.search(r"^ +(output|shell|run):", RULES[name], flags=re.M) for name in targets)
+def test_all_but_a_few_rules_inherit_what_a_rule_has() -> None:
+    """A rule that inherits nothing would go without log, environment, benchmark or resources."""
+    plain = {
+        name
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for name in re.findall(r"^rule (\w+):", path.read_text(), flags=re.M)
+    }
+    assert plain == ALONE
+    for part in ("log", "benchmark", "conda", "resources", "script"):
+        assert re.search(rf"^ +{part}:$", RULES["stage"], flags=re.M), part
 
 
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"check", "footage"}))
-def test_a_rule_declares_all_that_a_rule_declares(rule: str) -> None:
+@pytest.mark.parametrize("rule", sorted(set(RULES) - ALONE))
+def test_a_rule_says_what_is_its_own(rule: str) -> None:
     body = RULES[rule]
     assert body.lstrip().startswith('"""')
-    wanted = ["output", "log", "conda", "resources", "params"] + ["benchmark"] * (rule != "cost")
-    assert [part for part in wanted if not re.search(rf"^ +{part}:$", body, flags=re.M)] == []
-    assert "code=code_digest(" in body or "**stage(" in body
+    parts = set(re.findall(r"^ +(\w+):$", body, flags=re.M))
+    assert parts >= {"output", "params"}
+    assert "pathvars" in parts or parts >= {"log", "benchmark"}, "two rules would share a log"
+    assert "**stage(" in body
     outputs = re.search(r"^ +output:\n((?: {8,}.*\n)+)", body, flags=re.M)
     assert outputs is not None
-    assert re.match(r" +\w+=", outputs[1]), "outputs are named"
+    assert re.match(r" +(\w+=|\*\*dict\(zip\()", outputs[1]), "outputs are named"
 
 
 def test_the_environment_has_the_versions_of_the_package() -> None:

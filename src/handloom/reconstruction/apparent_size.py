@@ -88,7 +88,8 @@ def _area_excess(
     """Covered background minus open hand, in cells; None for a frame without a hand or with its palm end on."""
     rows, columns = cells.shape
     wrist, palm = keypoints[WRIST], keypoints[MIDDLE_BASE] - keypoints[WRIST]
-    if not (cells == hand_label).any() or np.linalg.norm(palm) < _SHORTEST_PALM * step * max(rows, columns):
+    is_hand = cells == hand_label
+    if not is_hand.any() or np.linalg.norm(palm) < _SHORTEST_PALM * step * max(rows, columns):
         return None
     place = np.floor(pixels / step).astype(np.int64)
     inside = ((place >= 0) & (place < [columns, rows])).all(1)
@@ -97,7 +98,5 @@ def _area_excess(
     covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((_CLOSING_CELLS,) * 2, np.uint8)).astype(bool)
     row, column = np.mgrid[:rows, :columns]
     beyond_wrist = (column * step - wrist[0]) * palm[0] + (row * step - wrist[1]) * palm[1] > 0
-    background = (cells != hand_label) & (cells != OBJECT)
-    return float((covered & background & beyond_wrist).sum()) - float(
-        ((cells == hand_label) & ~covered & beyond_wrist).sum()
-    )
+    background = ~is_hand & (cells != OBJECT)
+    return float((covered & background & beyond_wrist).sum()) - float((is_hand & ~covered & beyond_wrist).sum())

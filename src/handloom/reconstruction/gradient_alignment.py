@@ -75,31 +75,12 @@ def object_points_cam_m(seen: AlignmentObservations, placement: Placement) -> Fl
     return turned + placement.object_translation_m[:, None]
 
 
-def start_placement(cam_from_object: Float[Tensor, "frames 4 4"]) -> Placement:
-    """HOLD's start: the hand one metre before the camera, the object one metre beyond its SfM translation, scale 1."""
-    translation = cam_from_object[:, :3, 3]
-    forward = torch.zeros_like(translation)
-    forward[:, 2] = 1.0
-    return Placement(forward, translation + forward, translation.new_ones(()))
-
-
 def reprojection_loss(
     projected_px: Float[Tensor, "frames points 2"], target_px: Float[Tensor, "frames points 2"]
 ) -> Float[Tensor, ""]:
     """GM(projection - target), summed over x and y, mean over frames and points; points with a NaN do not count."""
     seen = ~target_px.isnan().any(-1)
     return geman_mcclure((projected_px - target_px)[seen], ROBUST_PX).sum(-1).mean()
-
-
-def centroid_loss(hand_m: Float[Tensor, "frames 3"], object_m: Float[Tensor, "frames 3"]) -> Float[Tensor, ""]:
-    """100 times the mean absolute difference of the centroids, over frames and coordinates."""
-    return CONTACT_WEIGHT * (hand_m - object_m).abs().mean()
-
-
-def behind_camera_loss(points_cam_m: Float[Tensor, "frames points 3"]) -> Float[Tensor, ""]:
-    """1000 times the mean depth by which frames lie behind the camera, over those frames whose mean z is negative."""
-    behind = (-points_cam_m[..., 2].mean(1)).clamp_min(0.0)
-    return BEHIND_WEIGHT * behind.sum() / (behind > 0).sum().clamp_min(1)
 
 
 def smoothness_loss(centroid_m: Float[Tensor, "frames 3"]) -> Float[Tensor, ""]:
@@ -113,12 +94,15 @@ def object_loss(
     projected_px: Float[Tensor, "frames points 2"],
     target_px: Float[Tensor, "frames points 2"],
 ) -> Float[Tensor, ""]:
-    """HOLD's loss of step `o`: centroids near each other, the points' projection, and the object before the camera.
+    """HOLD's loss of step `o`: 100 times the mean absolute difference of the centroids, the points' projection, and
+    1000 times the mean depth by which frames lie behind the camera, over those whose mean z is negative.
 
     The hand's centroid is that of its 21 joints.
     """
-    near = centroid_loss(hand_centroid_m, points_cam_m.mean(1))
-    return near + reprojection_loss(projected_px, target_px) + behind_camera_loss(points_cam_m)
+    near = CONTACT_WEIGHT * (hand_centroid_m - points_cam_m.mean(1)).abs().mean()
+    depth = (-points_cam_m[..., 2].mean(1)).clamp_min(0.0)
+    behind = BEHIND_WEIGHT * depth.sum() / (depth > 0).sum().clamp_min(1)
+    return near + reprojection_loss(projected_px, target_px) + behind
 
 
 def alignment_loss(
@@ -215,7 +199,9 @@ def align_by_gradient(
         object_keypoints_px=project(points @ poses[:, :3, :3].mT + poses[:, None, :3, 3], camera),
     )
 
-    found = start_placement(poses)
+    # One metre before the camera, and one beyond the SfM translation.
+    forward = torch.tensor([0.0, 0.0, 1.0]).expand(len(poses), 3)
+    found = Placement(forward, poses[:, :3, 3] + forward, torch.ones(()))
     for mode in MODES:
         found = run(mode, observations, found, schedule=schedules[mode], rows=rows)
     aligned = HandTrack(hand.rotvec, hand.shape, found.hand_translation_m)

@@ -33,6 +33,7 @@ from handloom.reconstruction.hand_energy import (
     Terms,
     acceleration_energy,
     data_energy,
+    free_parameters,
     geman_mcclure,
     minimise,
     pose_energy,
@@ -135,7 +136,7 @@ class GraspAlignment:
         offsets = start.keypoints_cam_m(self.space) - start.translation_m[:, None]
         depth = start.translation_m[:, 2].log()
         rays = start.translation_m[:, :2] / start.translation_m[:, 2:]
-        moved = torch.zeros(len(offsets), 3, dtype=offsets.dtype, requires_grad=True)
+        (moved,) = free_parameters((len(offsets), 3))
 
         def current() -> Float[Tensor, "frames 3"]:
             z = (depth + DEPTH_STEP * moved[:, 2]).exp()[:, None]
@@ -163,7 +164,7 @@ class GraspAlignment:
         used = (self.seen.weight.sum(1) > 0) & self.registered & (thing > 0)
         used = used if bool(used.any()) else thing > 0
         start = (grasp / thing)[used].median()
-        step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        (step,) = free_parameters(())
 
         def current() -> Float[Tensor, ""]:
             return start * (_SCALE_STEP * step).exp()
@@ -216,10 +217,8 @@ class GraspAlignment:
         base_wrist, base_angles = wrist[used].median(0).values, hand.angles_rad[used].median(0).values
         time = torch.linspace(-1.0, 1.0, len(rotation), dtype=torch.float64)
         drift = torch.stack([torch.ones_like(time), time, time.square() - 1.0 / 3.0], 1)
-        turn, shift, step = (torch.zeros(size, dtype=torch.float64) for size in ((3, 3), (3, 3), ()))
-        angle, shape = torch.zeros_like(base_angles), torch.zeros_like(hand.shape)
-        parameters = [value.requires_grad_() for value in (turn, shift, step, angle, shape)]
-        free = [value for value in parameters if value is not step or self.settings.object_scale is None]
+        parameters = free_parameters((3, 3), (3, 3), (), base_angles.shape, hand.shape.shape)
+        turn, shift, step, angle, shape = parameters
 
         def current() -> tuple[HandFit, Float[Tensor, ""]]:
             now = scale * (_SCALE_STEP * step).exp()
@@ -244,18 +243,14 @@ class GraspAlignment:
             terms = {"keypoints": data, "pose": prior, "shape": size, "motion": 0.5 * slow}
             return terms | self._meeting(keypoints, now)
 
-        self._minimise("ho", terms, free, self.settings.iterations, lambda: current()[1])
-        fit, now = current()
-        return HandFit(*(value.detach() for value in fit)), now.detach()
+        return self._moved(terms, parameters, step, current)
 
     def _together(self, hand: HandFit, scale: Float[Tensor, ""], held: bool) -> tuple[HandFit, Float[Tensor, ""], bool]:
         """Every frame's hand and the scale; a held hand stays close to where it is on the object now."""
-        settings, rotation = self.settings, self.thing.rotation
+        rotation = self.thing.rotation
         frames, pace = len(rotation), 1.0 if held else _FREE_PACE
-        turn, shift, step = (torch.zeros(size, dtype=torch.float64) for size in ((frames, 3), (frames, 3), ()))
-        angle, shape = torch.zeros_like(hand.angles_rad), torch.zeros_like(hand.shape)
-        parameters = [value.requires_grad_() for value in (turn, shift, step, angle, shape)]
-        free = [value for value in parameters if value is not step or settings.object_scale is None]
+        parameters = free_parameters((frames, 3), (frames, 3), (), hand.angles_rad.shape, hand.shape.shape)
+        turn, shift, step, angle, shape = parameters
 
         def current() -> tuple[HandFit, Float[Tensor, ""]]:
             now = scale * (_SCALE_STEP * step).exp()
@@ -296,9 +291,21 @@ class GraspAlignment:
             meeting = self._meeting(keypoints, now)
             return {"keypoints": data, "pose": prior, "shape": size, "motion": motion} | meeting
 
-        self._minimise("ho", terms, free, settings.iterations, lambda: current()[1])
+        return *self._moved(terms, parameters, step, current), held
+
+    def _moved(
+        self,
+        terms: Callable[[], Terms],
+        parameters: list[Tensor],
+        scale_step: Tensor,
+        current: Callable[[], tuple[HandFit, Float[Tensor, ""]]],
+    ) -> tuple[HandFit, Float[Tensor, ""]]:
+        """Step ho over the parameters; a scale that is given stays."""
+        given = self.settings.object_scale is not None
+        free = [value for value in parameters if not (given and value is scale_step)]
+        self._minimise("ho", terms, free, self.settings.iterations, lambda: current()[1])
         fit, now = current()
-        return HandFit(*(value.detach() for value in fit)), now.detach(), held
+        return HandFit(*(value.detach() for value in fit)), now.detach()
 
     def _minimise(
         self,
@@ -329,12 +336,7 @@ def align_grasp(
     Frames that registration refilled have no key points of their own.
     """
     space = PoseSpace.of(model)
-    detected, joints, keypoints, confidence, camera = (
-        torch.from_numpy(array)
-        for array in (seen.found, seen.joints_cam, seen.keypoints_px, seen.confidence, thing.intrinsics)
-    )
-    confidence = torch.where((hand.found & detected)[:, None], confidence.nan_to_num(0.0), 0.0)
-    observed = seen_hand(joints, keypoints, confidence, camera)
+    observed = seen_hand(seen, hand.found & torch.from_numpy(seen.found), torch.from_numpy(thing.intrinsics))
     stride = -(-len(thing.points_object) // _MOST_POINTS)
     points = torch.from_numpy(thing.points_object).double()[::stride]
     track, registered = ObjectTrack.of_sfm(thing.cam_from_object), torch.from_numpy(thing.registered)

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from handloom.estimators.hands.found import FoundHands
 from handloom.geometry.camera import pixel_rays, project
 from handloom.hand.joints import SNAP_BONES, SNAP_FROM_MANO21
 from handloom.reconstruction.pose_space import PoseSpace, Skeleton
@@ -59,25 +60,23 @@ class SeenHand(NamedTuple):
 
     def spread_by(self, factor: float) -> "SeenHand":
         """The same with every frame's key points, and their noise, spread about their weighted mean."""
-        share = (self.weight / self.weight.sum(1, keepdim=True).clamp_min(1e-12))[..., None]
-        centre = (share * self.keypoints_px).sum(1, keepdim=True)
+        centre = (_shares(self.weight)[..., None] * self.keypoints_px).sum(1, keepdim=True)
         keypoints = centre + factor * (self.keypoints_px - centre)
         return self._replace(keypoints_px=keypoints, noise_px=factor * self.noise_px)
 
 
-def seen_hand(
-    joints_m: Float[Tensor, "frames 21 3"],
-    keypoints_px: Float[Tensor, "frames 21 2"],
-    confidence: Float[Tensor, "frames 21"],
-    intrinsics: Float[Tensor, "3 3"],
-) -> SeenHand:
+def seen_hand(estimates: FoundHands, used: Bool[Tensor, " frames"], intrinsics: Float[Tensor, "3 3"]) -> SeenHand:
     """Bring estimates into the form that the energies take.
 
-    Joints with a NaN, or without confidence, have no weight.
+    Joints with a NaN, without confidence, or of a frame that is not used, have no weight.
     """
-    joints, keypoints = joints_m.double(), keypoints_px.double()
+    joints, keypoints, confidence = (
+        torch.from_numpy(array).double()
+        for array in (estimates.joints_cam, estimates.keypoints_px, estimates.confidence)
+    )
+    confidence = torch.where(used[:, None], confidence.nan_to_num(0.0), 0.0)
     usable = joints.isfinite().all(-1) & keypoints.isfinite().all(-1) & (confidence > 0)
-    weight = torch.where(usable, confidence.double(), 0.0)
+    weight = torch.where(usable, confidence, 0.0)
     joints = torch.where(usable[..., None], joints, 0.0)
     keypoints = torch.where(usable[..., None], keypoints, 0.0)
     far, near = keypoints.new_tensor(float("inf")), keypoints.new_tensor(float("-inf"))
@@ -93,8 +92,11 @@ def centred_on(
     points: Float[Tensor, "frames 21 3"], weight: Float[Tensor, "frames 21"]
 ) -> Float[Tensor, "frames 21 3"]:
     """Points relative to their weighted mean."""
-    share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-12))[..., None]
-    return points - (share * points).sum(1, keepdim=True)
+    return points - (_shares(weight)[..., None] * points).sum(1, keepdim=True)
+
+
+def _shares(weight: Float[Tensor, "frames 21"]) -> Float[Tensor, "frames 21"]:
+    return weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
 
 
 def data_energy(
@@ -125,8 +127,7 @@ def joint_offsets_m(keypoints_cam_m: Float[Tensor, "frames 21 3"], seen: SeenHan
 def _at_common_radius(
     offsets: Float[Tensor, "frames 21 3"], weight: Float[Tensor, "frames 21"]
 ) -> Float[Tensor, "frames 21 3"]:
-    share = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
-    square = (share[..., None] * offsets.square()).sum((1, 2))
+    square = (_shares(weight)[..., None] * offsets.square()).sum((1, 2))
     # Frames in which nothing was seen have no radius, and no weight.
     return HAND_RADIUS_M * offsets / square.clamp_min(1e-12).sqrt()[:, None, None]
 
@@ -197,6 +198,11 @@ def placed_translation(offsets_m: Float[Tensor, "frames 21 3"], seen: SeenHand) 
 def turned(base: Float[Tensor, "*#batch 3 3"], rotvec: Float[Tensor, "*#batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotations after a further small turn about the hand's own axes."""
     return base @ roma.rotvec_to_rotmat(rotvec)
+
+
+def free_parameters(*sizes: tuple[int, ...]) -> list[Tensor]:
+    """Zeros to be fitted, in double precision."""
+    return [torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes]
 
 
 Terms = dict[str, Float[Tensor, ""]]

@@ -1,5 +1,6 @@
 """What phases of HOLD see of a sequence: its video in memory, what each pixel is, rays through pixels, first poses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from handloom.datasets.masks import MASK_LABELS
@@ -56,13 +57,15 @@ class Observations:
         intrinsics: Float[Tensor, "3 3"],
     ) -> "Observations":
         """Raises InputError when the object or the hand is in no frame."""
-        for label, name in ((OBJECT, "object"), (HAND, "hand")):
-            if not bool((class_u8 == label).any()):
-                raise InputError(
-                    f"masks: no pixel of any of the {len(class_u8)} frames is labelled {name}; "
-                    "look at the masks' picture and correct the prompt or the label convention"
-                )
-        return cls(image_u8, class_u8, intrinsics, background_plate(image_u8, class_u8), label_boxes(class_u8))
+        plate, boxes = background_plate(image_u8, class_u8), label_boxes(class_u8)
+        observations = cls(image_u8, class_u8, intrinsics, plate, boxes)
+        require_seen(observations.seen)
+        return observations
+
+    @property
+    def seen(self) -> dict[str, Bool[Tensor, " frames"]]:
+        """In which frames object and hand are."""
+        return {what: (self.class_u8 == kind).flatten(1).any(1) for what, kind in (("object", OBJECT), ("hand", HAND))}
 
     def to(self, device: torch.device | str) -> "Observations":
         """The same video on another device."""
@@ -96,18 +99,35 @@ class Observations:
         return self.rays(frame, pixels)
 
 
+def require_seen(seen: Mapping[str, Bool[Tensor, " frames"]]) -> None:
+    """Raises InputError when the object or the hand is in no frame."""
+    for what, there in seen.items():
+        if not bool(there.any()):
+            raise InputError(
+                f"masks: no pixel of any of the {len(there)} frames is labelled {what}; "
+                "look at the masks' picture and correct the prompt or the label convention"
+            )
+
+
 def label_boxes(class_u8: UInt8[Tensor, "frames rows columns"]) -> Int[Tensor, "3 frames 4"]:
     """Bounding boxes of the classes in every frame; of the background, and where a class is absent, the image."""
     rows, columns = class_u8.shape[1:]
     boxes = torch.tensor([0, 0, columns - 1, rows - 1]).expand(3, len(class_u8), 4).clone()
     for label in (OBJECT, HAND):
-        seen = class_u8 == label
-        across, down = seen.any(1), seen.any(2)
-        present = across.any(1)
-        ends = [(axis.float().argmax(1), axis.shape[1] - 1 - axis.flip(1).float().argmax(1)) for axis in (across, down)]
-        found = torch.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], -1)
+        present, found = region_boxes(class_u8 == label)
         boxes[label] = torch.where(present[:, None], found, boxes[label])
     return boxes
+
+
+def region_boxes(
+    regions: Bool[Tensor, "*batch rows columns"],
+) -> tuple[Bool[Tensor, "*batch"], Int[Tensor, "*batch 4"]]:
+    """Whether each region has pixels, and its first column, first row, last column, last row (inclusive)."""
+    across, down = regions.any(-2), regions.any(-1)
+    (left, right), (top, bottom) = (
+        (line.int().argmax(-1), line.shape[-1] - 1 - line.flip(-1).int().argmax(-1)) for line in (across, down)
+    )
+    return across.any(-1), torch.stack([left, top, right, bottom], -1)
 
 
 def background_plate(

@@ -20,6 +20,7 @@ from handloom.hand.joints import MIDDLE_BASE, WRIST
 from handloom.hand.mano import SkinnedHand
 from handloom.hand.models import configured_hand
 from handloom.reconstruction.contact import contact_regions, penetration_loss, tip_contact
+from handloom.reconstruction.hand_energy import Terms
 from handloom.reconstruction.object_mesh import SurfaceMesh, read_object_mesh
 from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT, Observations, read_scene
 from handloom.reconstruction.scene_poses import ScenePoses
@@ -76,21 +77,6 @@ def refine_poses(
         running.run()
     write_table(history, pd.DataFrame(running.history))
     learnt.snapshot().save(poses, code=code)
-
-
-class RefinementTerms(NamedTuple):
-    """The weighted terms of one step."""
-
-    object_mask: Float[Tensor, ""]
-    hand_mask: Float[Tensor, ""]
-    contact: Float[Tensor, ""]
-    penetration: Float[Tensor, ""]
-    prior: Float[Tensor, ""]
-
-    @property
-    def total(self) -> Float[Tensor, ""]:
-        """Their sum."""
-        return torch.stack(list(self)).sum()
 
 
 class SmallMasks(NamedTuple):
@@ -169,18 +155,19 @@ class Refinement:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.settings.steps, eta_min=0.0)
         for _ in progress(range(self.settings.steps), "refine poses"):
             terms = self.terms()
-            if not bool(terms.total.isfinite()):
-                raise self._diverged(f"the loss is {float(terms.total.detach())}")
+            total = torch.stack(list(terms.values())).sum()
+            if not bool(total.isfinite()):
+                raise self._diverged(f"the loss is {float(total.detach())}")
             self.optimiser.zero_grad(set_to_none=True)
-            terms.total.backward()
+            total.backward()
             self.optimiser.step()
             schedule.step()
-            figures = {name: float(value.detach()) for name, value in terms._asdict().items()}
-            self.history.append({"step": float(len(self.history)), "total": float(terms.total.detach()), **figures})
+            figures = {name: float(value.detach()) for name, value in ({"total": total} | terms).items()}
+            self.history.append({"step": float(len(self.history)), **figures})
         first, last = self.history[0]["total"], self.history[-1]["total"]
         print(f"refinement: loss {first:.3f} -> {last:.3f} in {len(self.history)} steps", file=sys.stderr, flush=True)
 
-    def terms(self) -> RefinementTerms:
+    def terms(self) -> Terms:
         """The weighted terms at the poses as they are; raises InputError when those are no numbers any more."""
         s, poses = self.settings, self.poses
         hand = poses.hand()
@@ -193,13 +180,14 @@ class Refinement:
         contact = tip_contact(hand.vertices_m, object_cam, self.regions, CONTACT_REACH_M)
         depth = penetration_loss(self._in_object(hand.vertices_m), self.inside) * poses.object_radius_m.detach() ** 2
         kind = self.masks.kind
-        return RefinementTerms(
-            OBJECT_MASK_WEIGHT * _mask_error(object_mask, kind == OBJECT, kind != HAND),
-            s.hand_mask_weight * _mask_error(hand_mask, kind == HAND, (kind != OBJECT) & ~self._forearm(hand)),
-            s.contact_weight * contact,
-            s.penetration_weight * depth,
-            PRIOR_WEIGHT * self._prior(hand),
-        )
+        not_of_object = (kind != OBJECT) & ~self._forearm(hand)
+        return {
+            "object_mask": OBJECT_MASK_WEIGHT * _mask_error(object_mask, kind == OBJECT, kind != HAND),
+            "hand_mask": s.hand_mask_weight * _mask_error(hand_mask, kind == HAND, not_of_object),
+            "contact": s.contact_weight * contact,
+            "penetration": s.penetration_weight * depth,
+            "prior": PRIOR_WEIGHT * self._prior(hand),
+        }
 
     def _diverged(self, found: str) -> InputError:
         return InputError(f"pose refinement: {found} at step {len(self.history)}; lower hold.refinement.*_rate")

@@ -27,6 +27,7 @@ from handloom.reconstruction.hand_energy import (
     acceleration_energy,
     centred_on,
     data_energy,
+    free_parameters,
     joint_offsets_m,
     minimise,
     placed_translation,
@@ -40,7 +41,7 @@ from handloom.reconstruction.mesh_registration import filled_rotations, filled_r
 from handloom.reconstruction.pose_space import PoseSpace
 from handloom.reconstruction.tracks import HandPoses, HandTrack
 from handloom.runtime.config.hold_stages import HandRegistrationSettings
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed
 
 OUTLIER_M = 0.065
 """Frames whose joints lie farther than this from the smooth fit on average are refilled."""
@@ -50,7 +51,6 @@ _WIDE = 3.0
 """How much wider the robust function is while the fit is still poor."""
 _FEWEST_JOINTS = 6
 """A frame with fewer says too little of the hand's orientation."""
-_LISTED = 12
 
 
 class HandFit(NamedTuple):
@@ -145,12 +145,7 @@ def _started(
     identity = torch.eye(3, dtype=torch.float64)
     mean = space.mean_rad
     at_mean = skeleton.keypoints_m(torch.cat([identity[None], space.rotations(mean)]), shape)
-    found, joints, keypoints, confidence = (
-        torch.from_numpy(array)
-        for array in (estimates.found, estimates.joints_cam, estimates.keypoints_px, estimates.confidence)
-    )
-    confidence = torch.where(found[:, None], confidence.nan_to_num(0.0), 0.0)
-    seen = seen_hand(joints, keypoints, confidence, intrinsics)
+    seen = seen_hand(estimates, torch.from_numpy(estimates.found), intrinsics)
     good = (seen.weight > 0).sum(1) >= _FEWEST_JOINTS
     if not bool(good.any()):
         raise InputError(
@@ -176,9 +171,7 @@ def _solved(
     frames = len(start.rotation)
     depth = start.translation_m[:, 2]
     base_rays, base_log = start.translation_m[:, :2] / depth[:, None], depth.log()
-    turn, rays, log_depth = torch.zeros(frames, 3), torch.zeros(frames, 2), torch.zeros(frames)
-    angle, shape = torch.zeros_like(start.angles_rad), torch.zeros_like(start.shape)
-    parameters = [value.double().requires_grad_() for value in (turn, rays, log_depth, angle, shape)]
+    parameters = free_parameters((frames, 3), (frames, 2), (frames,), start.angles_rad.shape, start.shape.shape)
     turn, rays, log_depth, angle, shape = parameters
 
     def current() -> HandFit:
@@ -235,9 +228,9 @@ def _filled(fit: HandFit, missing: Bool[Tensor, " frames"]) -> HandFit:
 def _check_share(settings: HandRegistrationSettings, good: Bool[Tensor, " frames"]) -> None:
     missing = int((~good).sum())
     if missing > settings.missing_fraction * len(good):
-        listed = ", ".join(map(str, torch.nonzero(~good)[:_LISTED, 0].tolist()))
+        frames = [str(frame) for frame in torch.nonzero(~good)[:, 0].tolist()]
         raise InputError(
-            f"hand poses: {missing} of {len(good)} frames have no usable hand (frames {listed}, ...), more than "
+            f"hand poses: {missing} of {len(good)} frames have no usable hand (frames {listed(frames, 12)}), more than "
             f"registration.missing_fraction = {settings.missing_fraction} allows; look at the masks of the hand, "
             "choose another estimator, or raise missing_fraction"
         )

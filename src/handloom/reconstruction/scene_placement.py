@@ -24,7 +24,6 @@ from handloom.runtime.errors import InputError
 
 BOUNDING_SPHERE, MAX_RADIUS_RATIO = 6.0, 3.0
 _FLIP = (1.0, -1.0, -1.0)
-_LAST_ROW = (0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,8 @@ def decompose(projection: Float[Tensor, "frames 3 4"]) -> Cameras:
     sign = torch.diagonal(upper, dim1=1, dim2=2).sign()
     upper, rotation = upper * sign[:, None, :], rotation * sign[:, :, None]
     centre = -torch.linalg.solve(projection[:, :, :3], projection[:, :, 3:])
-    last_row = torch.tensor(_LAST_ROW, dtype=projection.dtype, device=projection.device)
-    pose = torch.cat([torch.cat([rotation.mT, centre], dim=2), last_row.expand(len(projection), 1, 4)], dim=1)
+    pose = torch.eye(4, dtype=projection.dtype, device=projection.device).repeat(len(projection), 1, 1)
+    pose[:, :3] = torch.cat([rotation.mT, centre], dim=2)
     return Cameras(upper / upper[:, 2:, 2:], pose)
 
 

@@ -9,6 +9,7 @@ import torch
 from handloom.reconstruction.compact.hand_template import HandTemplate, hand_template
 from handloom.reconstruction.compact.phases import train_phase
 from handloom.reconstruction.compact.training import CompactTraining
+from handloom.reconstruction.observations import SceneInput
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 
 from ..held_box import MODEL, held_box  # noqa: TID252 (the tests are no package)
@@ -43,8 +44,8 @@ def small_template() -> HandTemplate:
 def small_training(settings: CompactSettings, *, seed: int = 3, device: str = "cpu") -> CompactTraining:
     """A new training of the held box."""
     held = held_box()
-    given = held.observations(), MODEL, held.poses, held.cube, settings, settings.phase1
-    return CompactTraining.start(*given, template=small_template(), seed=seed, device=device)
+    given = SceneInput((), held.observations(), held.poses, held.cube, torch.zeros(1, 3))
+    return CompactTraining.start(given, MODEL, small_template(), settings, settings.phase1, seed, device)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from torch import Tensor
 from handloom.geometry.voxels import node_points
 from handloom.reconstruction.compact.fields import VoxelField
 
+from .scene import small_settings
+
 RADIUS_M = 0.05
 NORMAL = torch.tensor([0.6, 0.0, 0.8])
 
@@ -14,7 +16,7 @@ def plane_field(seed: int = 0) -> VoxelField:
     """A plane through the cube's centre: distances in metres."""
     distance_m = (RADIUS_M * node_points(9) @ NORMAL).view(1, 9, 9, 9)
     generator = torch.Generator().manual_seed(seed)
-    return VoxelField(distance_m, feature_cells=4, features=3, hidden=8, frames=2, code_size=2, generator=generator)
+    return VoxelField(distance_m, small_settings(), 2, generator)
 
 
 def some_points(count: int = 50) -> Tensor:

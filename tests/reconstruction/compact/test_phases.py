@@ -22,7 +22,7 @@ from handloom.reconstruction.compact.hand_template import template_of_build
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.object_mesh import ObjectMesh, read_object_mesh
 from handloom.reconstruction.observations import read_scene
-from handloom.reconstruction.phase_run import TILES
+from handloom.reconstruction.phase_run import TILES, write_preview
 from handloom.reconstruction.predictions import write_predictions
 from handloom.reconstruction.refinement import refine_poses
 from handloom.reconstruction.scene_poses import ScenePoses
@@ -32,6 +32,7 @@ from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.errors import InputError
 
 from ..held_box import FRAMES, HEIGHT, MODEL, WIDTH, arrays, held_box  # noqa: TID252 (the tests are no package)
+from ..holdnet.scene import tiny_settings, trained  # noqa: TID252
 from .scene import PhaseFiles, small_settings, small_training, train_small
 
 STEPS = 9
@@ -174,7 +175,7 @@ def test_preview_shows_photographs_renderings_and_classes(tmp_path: Path) -> Non
     training = small_training(small_settings())
     before = {name: value.clone() for name, value in training.field_state().items()}
     for name in ("one.png", "two.png"):
-        phases.write_preview(tmp_path / name, training)
+        write_preview(tmp_path / name, training, WIDTH)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     torch.testing.assert_close(training.field_state(), before, atol=0, rtol=0)
     picture = cv2.imread(str(tmp_path / "one.png"))[..., ::-1]
@@ -214,7 +215,7 @@ def test_masks_empty_in_some_frames_are_counted(
     assert (np.ptp(read_object_mesh(outputs.mesh).vertices, axis=0) > 0.05).all()
 
 
-def test_one_frame_is_no_sequence(own: Path, template: Path, tmp_path: Path) -> None:
+def test_one_frame_is_no_sequence(own: Path, template: Path, prior: Path, tmp_path: Path) -> None:
     """Protects users of a build folder, which no extraction has counted: one view has no shape."""
     for kind in ("image", "mask"):
         for path in sorted((own / kind).glob("*.png"))[1:]:
@@ -228,8 +229,9 @@ def test_one_frame_is_no_sequence(own: Path, template: Path, tmp_path: Path) -> 
         thing.update(object_poses=thing["object_poses"][:1])
 
     change_data(own, shorten)
-    with pytest.raises(InputError, match=r"build: has 1 frame; a shape needs at least two"):
-        train(own, template, tmp_path / "out")
+    for run in (lambda: train(own, template, tmp_path), lambda: trained(own, prior, tmp_path, tiny_settings())):
+        with pytest.raises(InputError, match=r"build: has 1 frame; a shape needs at least two"):
+            run()
 
 
 def test_foreign_keys_are_told_and_change_nothing(

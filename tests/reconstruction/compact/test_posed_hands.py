@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from handloom.reconstruction.compact.posed_hands import Nearest, PosedHands
+from handloom.reconstruction.compact.posed_hands import PosedHands
 
 from ..held_box import FRAMES, MODEL, held_box  # noqa: TID252 (the tests are no package)
 
@@ -25,18 +25,18 @@ def somewhere() -> tuple[Tensor, Tensor]:
 def test_neighbours_are_those_of_the_points_own_frame(hands: PosedHands, somewhere: tuple[Tensor, Tensor]) -> None:
     """Protects the one tree for all frames against mixing them: compared with every distance of the own frame."""
     points, frame = somewhere
-    near = hands.near(points, frame, 3)
+    vertex, distance_m = hands.near(points, frame, 3)
     every = torch.linalg.vector_norm(points[:, None] - hands.vertices[frame], dim=-1)
     wanted, _ = every.topk(3, largest=False, sorted=True)
-    torch.testing.assert_close(near.distance_m, wanted, atol=1e-6, rtol=0)
-    torch.testing.assert_close(every.gather(1, near.vertex), wanted, atol=1e-6, rtol=0)
+    torch.testing.assert_close(distance_m, wanted, atol=1e-6, rtol=0)
+    torch.testing.assert_close(every.gather(1, vertex), wanted, atol=1e-6, rtol=0)
 
 
 def test_no_points_have_no_neighbours(hands: PosedHands) -> None:
     """Protects batches in which no ray comes near a hand."""
     near = hands.near(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), 3)
-    assert near.vertex.shape == (0, 3)
-    assert hands.skinning_weights(near).shape == (0, 16)
+    assert near[0].shape == (0, 3)
+    assert hands.skinning_weights(*near).shape == (0, 16)
 
 
 def test_distance_is_negative_inside(hands: PosedHands) -> None:
@@ -57,9 +57,9 @@ def test_sphere_of_each_frame_holds_its_hand(hands: PosedHands) -> None:
 
 def test_skinning_weights_are_the_neighbours_mean(hands: PosedHands) -> None:
     """Protects the way back to the rest pose: on a vertex its own weights, else shares that sum to one."""
-    one = Nearest(torch.tensor([[5], [700]]), torch.tensor([[0.0], [0.01]]))
-    torch.testing.assert_close(hands.skinning_weights(one), MODEL.weights[[5, 700]])
-    two = Nearest(torch.tensor([[5, 700]]), torch.tensor([[0.0, 1.0]]))
+    one = torch.tensor([[5], [700]]), torch.tensor([[0.0], [0.01]])
+    torch.testing.assert_close(hands.skinning_weights(*one), MODEL.weights[[5, 700]])
+    two = torch.tensor([[5, 700]]), torch.tensor([[0.0, 1.0]])
     share = torch.tensor([1.0, 1.0]).mul(torch.tensor([0.0, -1.0]).exp())
     wanted = (share / share.sum()) @ MODEL.weights[[5, 700]]
-    torch.testing.assert_close(hands.skinning_weights(two)[0], wanted)
+    torch.testing.assert_close(hands.skinning_weights(*two)[0], wanted)

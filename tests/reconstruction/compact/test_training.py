@@ -169,7 +169,7 @@ def samples(rays: list[int], gradient: Tensor) -> FieldSamples:
     count = len(rays)
     plain = torch.zeros(count, 2)
     colour = torch.zeros(count, 2, 3)
-    return FieldSamples(torch.tensor(rays), plain, plain, colour, gradient.expand(count, 2, 3), plain)
+    return FieldSamples(torch.tensor(rays), plain, plain, colour, gradient.expand(count, 2, 3))
 
 
 def batch(kinds: list[int]) -> RayBatch:

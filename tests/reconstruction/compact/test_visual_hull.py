@@ -54,8 +54,8 @@ def test_hull_of_a_cube_seen_from_twelve_sides() -> None:
 def test_hull_distance_of_a_cube() -> None:
     """Protects sign and scale of the distance that fields start from."""
     spacing = 2 / (CELLS - 1)
-    inside = (node_points(CELLS).abs().amax(-1) < HALF).view(CELLS, CELLS, CELLS).numpy()
-    distance = torch.from_numpy(hull_distance(inside, spacing)).float()[None]
+    inside = (node_points(CELLS).abs().amax(-1) < HALF).view(CELLS, CELLS, CELLS)
+    distance = hull_distance(inside, 1.0)
     along = torch.linspace(-0.9, 0.9, 18)  # without the centre, where the distance has its kink and smoothing rounds it
     places = torch.stack([along, torch.zeros(18), torch.zeros(18)], -1)
     torch.testing.assert_close(look_up(distance, places)[:, 0], along.abs() - HALF, atol=1.2 * spacing, rtol=0)

@@ -37,7 +37,6 @@ def node(depth: float, optical: float, colour: Tensor, rays: tuple[int, ...] = (
         torch.tensor([optical, 0.0]).expand(count, 2),
         colour.expand(count, 2, 3),
         torch.zeros(count, 2, 3),
-        torch.zeros(count, 2),
     )
 
 
@@ -77,16 +76,7 @@ def true_scene(cells: int = 32) -> CompactScene:
     offset = (node_points(cells) * radius_m).abs() - torch.from_numpy(HALF_M).float()
     outside = torch.linalg.vector_norm(offset.clamp_min(0), dim=-1)
     distance = (outside + offset.amax(-1).clamp_max(0)).view(1, cells, cells, cells)
-    field = VoxelField(
-        distance,
-        feature_cells=4,
-        features=1,
-        hidden=4,
-        frames=len(held.image_u8),
-        code_size=0,
-        generator=torch.Generator().manual_seed(0),
-    )
-    scene.object_field = field
+    scene.object_field = VoxelField(distance, small_settings(), len(held.image_u8), torch.Generator().manual_seed(0))
     return scene
 
 

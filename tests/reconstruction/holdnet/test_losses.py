@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from handloom.reconstruction.holdnet.losses import HandShapeTarget, HoldLoss, NodeRays, hold_loss
+from handloom.reconstruction.holdnet.losses import HoldLoss, NodeRays, hold_loss
 
 RAYS = 8
 
@@ -26,7 +26,7 @@ def loss(**changes: Any) -> HoldLoss:
             )
             for name in ("right", "object")
         },
-        "hand_shape": HandShapeTarget(torch.full((2, 5), 0.004), torch.full((2, 5), -0.02)),
+        "hand_shape": (torch.full((2, 5), 0.004), torch.full((2, 5), -0.02)),
     }
     return hold_loss(**{**arguments, **changes})
 

@@ -96,11 +96,6 @@ def test_every_pair_comes_before_one_comes_again() -> None:
     assert sorted(first[:7].tolist()) == sorted(first[7:].tolist()) == list(range(7))
 
 
-def test_too_few_frames() -> None:
-    with pytest.raises(InputError, match="has 1 frames"):
-        next(frame_pairs(1, items=6, batch=2, generator=generator()))
-
-
 def test_exit_of_a_sphere_and_cameras_outside_it() -> None:
     origin, direction = torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0.0, 0.6, -0.8]])
     distance = sphere_exit(origin, direction)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from handloom.geometry.voxels import look_up, refined, with_gradient
 from handloom.reconstruction.scene_poses import frame_rows
+from handloom.runtime.config.fields import CompactSettings
 
 _FIRST_FEATURES = 0.1
 """Standard deviation: small, so that the first colours hardly depend on the place."""
@@ -36,20 +37,17 @@ class VoxelField(nn.Module):
     def __init__(
         self,
         distance_m: Float[Tensor, "1 cells cells cells"],
-        *,
-        feature_cells: int,
-        features: int,
-        hidden: int,
+        settings: CompactSettings,
         frames: int,
-        code_size: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.distance = nn.Parameter(distance_m.clone())
-        size = (features, feature_cells, feature_cells, feature_cells)
+        cells, hidden = settings.feature_cells, settings.hidden
+        size = (settings.features, cells, cells, cells)
         self.features = nn.Parameter(_FIRST_FEATURES * torch.randn(size, generator=generator))
-        self.codes = nn.Parameter(torch.zeros(frames, code_size))
-        widths = (features + 3 + code_size, hidden, hidden, 3)
+        self.codes = nn.Parameter(torch.zeros(frames, settings.code_size))
+        widths = (settings.features + 3 + settings.code_size, hidden, hidden, 3)
         layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
         for layer in layers:
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)

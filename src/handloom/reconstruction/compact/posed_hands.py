@@ -1,7 +1,5 @@
 """The posed hands of all frames as one point set: nearest vertices and skinning weights of points around them."""
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,13 +11,6 @@ from handloom.hand.mano import HandModel
 FRAME_DISTANCE_M = 100.0
 """How far apart frames are put in the search: no ray is so long."""
 _THREADS = 2
-
-
-class Nearest(NamedTuple):
-    """The nearest vertices of points and their distances."""
-
-    vertex: Int[Tensor, "points near"]
-    distance_m: Float[Tensor, "points near"]
 
 
 class PosedHands:
@@ -37,27 +28,30 @@ class PosedHands:
         self.centre_m = centre
         self.radius_m = torch.linalg.vector_norm(self.vertices - centre[:, None], dim=-1).amax(1)
 
-    def near(self, points_cam_m: Float[Tensor, "points 3"], frame: Int[Tensor, " points"], count: int) -> Nearest:
-        """The `count` nearest vertices of each point in its own frame."""
+    def near(
+        self, points_cam_m: Float[Tensor, "points 3"], frame: Int[Tensor, " points"], count: int
+    ) -> tuple[Int[Tensor, "points {count}"], Float[Tensor, "points {count}"]]:
+        """The `count` nearest vertices of each point in its own frame, and their distances in metres."""
         distance_m, vertex = self._search.nearest_in(points_cam_m, frame, count, _THREADS)
         device = self.vertices.device
-        return Nearest(vertex.clamp(0, self.vertices.shape[1] - 1).to(device), distance_m.float().to(device))
+        return vertex.clamp(0, self.vertices.shape[1] - 1).to(device), distance_m.float().to(device)
 
     def distance_m(
         self, points_cam_m: Float[Tensor, "points 3"], frame: Int[Tensor, " points"]
     ) -> Float[Tensor, " points"]:
         """Signed distance to the nearest vertex, its sign by the side of the vertex's tangent plane; for proposals."""
-        near = self.near(points_cam_m, frame, 1)
-        vertex = near.vertex[:, 0]
+        vertex, distance_m = (values[:, 0] for values in self.near(points_cam_m, frame, 1))
         offset = points_cam_m - self.vertices[frame, vertex]
         side = (offset * self.normals[frame, vertex]).sum(-1)
-        return torch.where(side < 0, -near.distance_m[:, 0], near.distance_m[:, 0])
+        return torch.where(side < 0, -distance_m, distance_m)
 
-    def skinning_weights(self, near: Nearest) -> Float[Tensor, "points 16"]:
+    def skinning_weights(
+        self, vertex: Int[Tensor, "points near"], distance_m: Float[Tensor, "points near"]
+    ) -> Float[Tensor, "points 16"]:
         """Skinning weights of points: those of the nearest vertices, weighted by exp(-d^2).
 
         Distances are metres, not scaled, so all neighbours weigh nearly the same, as in HOLD's mano/deformer.py.
         """
-        share = torch.exp(-near.distance_m.square())
+        share = torch.exp(-distance_m.square())
         share = share / share.sum(-1, keepdim=True)
-        return (share[..., None] * self.model.weights[near.vertex]).sum(1)
+        return (share[..., None] * self.model.weights[vertex]).sum(1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,10 +16,10 @@ from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.compact.visual_hull import object_hull, within_points
 from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
-from handloom.reconstruction.memory_chunks import halved, within_memory
-from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch
-from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
-from handloom.reconstruction.tracks import SequencePoses
+from handloom.reconstruction.field_evaluation import halved, within_memory
+from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch, SceneInput
+from handloom.reconstruction.phase_run import Preview
+from handloom.reconstruction.scene_poses import ScenePoses
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
@@ -36,6 +36,8 @@ LAST_RATE_SHARE = 0.1
 """Learning rates fall to this share along half a cosine."""
 COARSE_SHARE = 0.67
 """Of the steps: what the grids before the last one have together."""
+_VIEWED_AT_ONCE = 4096
+"""Rays, in one chunk."""
 _MOVE_HANDS_STEPS = 25
 """Between two snapshots of the posed hands: poses move by at most about a tenth of a millimetre a step."""
 
@@ -114,42 +116,30 @@ class CompactTraining:
     @classmethod
     def start(
         cls,
-        observations: Observations,
+        given: SceneInput,
         model: HandModel,
-        poses: SequencePoses,
-        cube: ObjectCube,
+        template: HandTemplate,
         settings: CompactSettings,
         phase: CompactPhaseSettings,
-        *,
-        template: HandTemplate,
         seed: int,
-        points_unit: Float[Tensor, "points 3"] | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str,
     ) -> "CompactTraining":
         """A new phase on `device`: the object starts as its visual hull, the hand as its template.
 
         Whatever is random or done once is done on the CPU, so that all devices start alike.
         """
-        scene_poses = ScenePoses(model, poses, cube)
+        observations, scene_poses = given.observations, ScenePoses(model, given.poses, given.cube)
         with torch.no_grad():
             vertices = scene_poses.hand().vertices_m
         hands = PosedHands(model, vertices)
         hull = object_hull(observations, scene_poses, hands)
-        if points_unit is not None and settings.points_reach is not None:
-            hull = within_points(hull, scene_poses, points_unit, settings.points_reach)
-        generator = torch_generator(seed, "fields")
-        sizes: dict[str, Any] = {
-            "feature_cells": settings.feature_cells,
-            "features": settings.features,
-            "hidden": settings.hidden,
-            "frames": len(observations.image_u8),
-            "code_size": settings.code_size,
-            "generator": generator,
-        }
-        fields = VoxelField(refined(hull, phase.cells[0]), **sizes), VoxelField(template.distance_m, **sizes)
+        if settings.points_reach is not None:
+            hull = within_points(hull, scene_poses, given.points_unit, settings.points_reach)
+        sizes = settings, len(observations.image_u8), torch_generator(seed, "fields")
+        fields = VoxelField(refined(hull, phase.cells[0]), *sizes), VoxelField(template.distance_m, *sizes)
         template = template.to(device)
         scene = CompactScene(
-            ScenePoses(model, poses, cube, device),
+            ScenePoses(model, given.poses, given.cube, device),
             fields[0].to(device),
             fields[1].to(device),
             template.centre_m,
@@ -173,9 +163,8 @@ class CompactTraining:
     def run_step(self) -> Losses:
         """One optimiser step on new random rays.
 
-        A step for which the device has no memory is done again with the fields evaluated in twice as many chunks, for
-        the same result; so are all steps after it. Raises InputError when the loss is no number any more, and when
-        memory does not suffice for the smallest chunk.
+        In smaller chunks where memory does not suffice. Raises InputError when the loss is no number any more, or the
+        device has no memory for the smallest chunk.
         """
         self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:
@@ -229,6 +218,23 @@ class CompactTraining:
         row = {"step": float(self.step), "total": float(terms.total.detach()), "beta_m": self.beta_m}
         self.history.append(row | {name: float(value.detach()) for name, value in vars(terms).items()})
 
+    @property
+    def video_size(self) -> torch.Size:
+        """Frames, height and width."""
+        return self.observations.class_u8.shape
+
+    @torch.no_grad()
+    def view(self, frame: int, pixels: Int[Tensor, "pixels 2"]) -> Preview:
+        """What pixels (column, row) of a frame show, and what the fields, without random samples, render there."""
+        observations, scene = self.observations, self.scene
+        pixels = pixels.to(observations.image_u8.device)
+        batch = observations.rays(torch.full((len(pixels),), frame, device=pixels.device), pixels)
+        plate = observations.plate_u8[pixels[:, 1], pixels[:, 0]].float() / 255
+        rays = max(1, _VIEWED_AT_ONCE // scene.chunks)
+        parts = zip(batch.directions.split(rays), batch.frame.split(rays), plate.split(rays), strict=True)
+        found = [scene.render(*part, self.beta_m) for part in parts]
+        return Preview(batch.colour, torch.cat([f.colour for f in found]), torch.cat([f.semantics for f in found]))
+
     def field_state(self) -> dict[str, Tensor]:
         """The fields' tensors under the names object.* and hand.*."""
         fields = {"object": self.scene.object_field, "hand": self.scene.hand_field}
@@ -261,10 +267,12 @@ class CompactTraining:
 
     def _move_hands(self) -> None:
         # Seen here, since the search for neighbours takes numbers only.
-        bad = [name for name, value in self.scene.poses.named_parameters() if not bool(value.isfinite().all())]
+        poses = self.scene.poses
+        bad = [name for name, value in poses.named_parameters() if not bool(value.isfinite().all())]
         if bad:
             raise self._diverged(f"{', '.join(bad)} hold NaN")
-        self.scene.move_hands()
+        with torch.no_grad():
+            self.scene.hands = PosedHands(poses.model, poses.hand().vertices_m)
 
     def _diverged(self, found: str) -> InputError:
         return InputError(f"{found} at step {self.step}: the training diverged; lower hold.compact.*_rate")

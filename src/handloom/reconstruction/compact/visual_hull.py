@@ -53,21 +53,14 @@ def object_hull(
     with torch.no_grad():
         cam = poses.object_to_cam(points)
         seen_cam, class_u8 = cam[shown], observations.class_u8[shown]
-        counts = torch.cat(
-            [
-                label_counts(seen_cam[:, first : first + _POINTS_AT_ONCE], class_u8, observations.intrinsics)
-                for first in range(0, len(points), _POINTS_AT_ONCE)
-            ]
-        )
-        nodes = hull_nodes(counts)
+        parts = seen_cam.split(_POINTS_AT_ONCE, dim=1)
+        nodes = hull_nodes(torch.cat([label_counts(part, class_u8, observations.intrinsics) for part in parts]))
         chosen = nodes.nonzero()[:, 0]
         for frame in every.tolist():
             owner = torch.full((len(chosen),), frame)
             inside_hand[chosen] += hands.distance_m(cam[frame, chosen], owner) < 0
         nodes &= inside_hand < 0.5 * len(every)
-        spacing = 2 * float(poses.object_radius_m) / (HULL_CELLS - 1)
-    inside = nodes.view(HULL_CELLS, HULL_CELLS, HULL_CELLS).numpy()
-    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]
+        return hull_distance(nodes.view(HULL_CELLS, HULL_CELLS, HULL_CELLS), float(poses.object_radius_m))
 
 
 def label_counts(
@@ -92,13 +85,12 @@ def hull_nodes(counts: Float[Tensor, "points 3"]) -> Bool[Tensor, " points"]:
     return allowed & (thing >= SMALLEST_OBJECT_SHARE * (thing + hand).clamp_min(1.0)) & (thing > 0)
 
 
-def hull_distance(
-    inside: Bool[np.ndarray, "cells cells cells"], spacing: float
-) -> Float[np.ndarray, "cells cells cells"]:
-    """Signed distance to the hull's surface, negative inside, a little smoothed.
+def hull_distance(nodes: Bool[Tensor, "cells cells cells"], radius_m: float) -> Float[Tensor, "1 cells cells cells"]:
+    """Signed distance to the hull's surface in metres, negative inside, a little smoothed.
 
     Raises InputError for a hull of a few points: masks and object poses do not fit each other.
     """
+    inside = nodes.numpy()
     if int(inside.sum()) < _FEWEST_NODES:
         raise InputError(
             f"visual hull: only {int(inside.sum())} of {inside.size} points project onto the object in nearly all "
@@ -107,7 +99,8 @@ def hull_distance(
     outwards = distance_transform_edt(~inside) - 0.5
     inwards = distance_transform_edt(inside) - 0.5
     signed = np.where(inside, -inwards, outwards)
-    return gaussian_filter(signed, SMOOTHING_CELLS, mode="nearest") * spacing
+    smooth = gaussian_filter(signed, SMOOTHING_CELLS, mode="nearest") * (2 * radius_m / (len(inside) - 1))
+    return torch.from_numpy(smooth.astype(np.float32))[None]
 
 
 def within_points(
@@ -115,9 +108,7 @@ def within_points(
 ) -> Float[Tensor, "1 cells cells cells"]:
     """The hull's signed distance, cut off where it exceeds the SfM points by `reach` of the object's cube."""
     near = near_points(node_points(HULL_CELLS), points_unit, reach).view(HULL_CELLS, HULL_CELLS, HULL_CELLS)
-    inside = ((hull[0] < 0) & near).numpy()
-    spacing = 2 * float(poses.object_radius_m.detach()) / (HULL_CELLS - 1)
-    return torch.from_numpy(hull_distance(inside, spacing).astype(np.float32))[None]
+    return hull_distance((hull[0] < 0) & near, float(poses.object_radius_m.detach()))
 
 
 def near_points(

@@ -1,8 +1,7 @@
 """Volume rendering of hand and object together, rays in the OpenCV camera's frame.
 
 A ray is a direction with z = 1, so a depth along it is the depth in the image. A coarse look without derivatives finds
-where along it to evaluate the fields; then samples lie where the weight is. (The reference reaches the same by up to
-five rounds of bounding the opacity's error; a look-up in a voxel grid is cheap enough to see the whole ray at once.)
+where along it to evaluate the fields; then samples lie where the weight is (HOLD bounds the opacity's error in rounds).
 Every node keeps its own sampling intervals when samples are merged: an empty gap between hand and object then belongs
 to nobody. Random numbers come from the CPU, the same everywhere.
 """
@@ -17,8 +16,7 @@ from torch import Tensor
 from handloom.geometry.voxels import look_up
 from handloom.reconstruction.compact.fields import FieldValues, VoxelField
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.laplace_density import laplace_density
-from handloom.reconstruction.memory_chunks import in_chunks
+from handloom.reconstruction.field_evaluation import in_chunks, laplace_density
 from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, HAND, OBJECT
 from handloom.reconstruction.scene_poses import ScenePoses, frame_rows
 from handloom.runtime.config.fields import CompactSettings
@@ -41,7 +39,6 @@ class FieldSamples(NamedTuple):
     colour: Float[Tensor, "hit samples 3"]
     gradient: Float[Tensor, "hit samples 3"]
     """Of the signed distance, metres per metre."""
-    distance_m: Float[Tensor, "hit samples"]
 
 
 class Rendered(NamedTuple):
@@ -70,11 +67,6 @@ class CompactScene:
     settings: CompactSettings
     chunks: int = 1
     """In how many chunks fields are evaluated; more than one need less memory and more time, for the same result."""
-
-    def move_hands(self) -> None:
-        """Take the snapshot of the posed hands again."""
-        with torch.no_grad():
-            self.hands = PosedHands(self.poses.model, self.poses.hand().vertices_m)
 
     def render(
         self,
@@ -139,7 +131,7 @@ class CompactScene:
             depth = resampled(depth[hit], coarse[hit], beta, length, s.hand_samples, generator)
             points = (depth[..., None] * directions[ray, None]).view(-1, 3)
             owner = frame[ray, None].expand(depth.shape).reshape(-1)
-            weights = hands.skinning_weights(hands.near(points, owner, s.hand_neighbours))
+            weights = hands.skinning_weights(*hands.near(points, owner, s.hand_neighbours))
         motions = self.poses.hand().posed_from_rest[..., :3, :].flatten(2)
         volume = field.distances(self.hand_radius_m)
 
@@ -158,11 +150,10 @@ def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues
     edges = torch.cat(
         [1.5 * depth[:, :1] - 0.5 * depth[:, 1:2], middle, 1.5 * depth[:, -1:] - 0.5 * depth[:, -2:-1]], -1
     )
-    distance_m = found.distance_m.view(depth.shape)
-    density = laplace_density(distance_m, beta)
+    density = laplace_density(found.distance_m.view(depth.shape), beta)
     optical = density * (edges[:, 1:] - edges[:, :-1]) * length[:, None]
     shape = (*depth.shape, 3)
-    return FieldSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape), distance_m)
+    return FieldSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape))
 
 
 def _without_derivatives(node: FieldSamples, rays: Bool[Tensor, " rays"]) -> FieldSamples:

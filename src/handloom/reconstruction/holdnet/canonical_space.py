@@ -6,7 +6,6 @@ world is at hand without autograd: the blended bone matrix for the hand, one con
 Matrices act on column vectors. (HOLD's code/src/model/mano/{server,deformer}.py, code/src/model/obj/.)
 """
 
-from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import roma
@@ -114,19 +113,7 @@ def hand_surface(corrected_rest_m: Float[Tensor, "vertex 3"], cap: HoleCap) -> C
     )
 
 
-class Deformer(ABC):
-    """The maps of one entity in the poses of a few images."""
-
-    @abstractmethod
-    def to_canonical(self, points: Float[Tensor, "image point 3"]) -> Float[Tensor, "image point 3"]:
-        """Points of the scaled world in canonical space."""
-
-    @abstractmethod
-    def jacobian(self, canonical: Float[Tensor, "image point 3"]) -> Float[Tensor, "image point 3 3"]:
-        """d world / d canonical at canonical points."""
-
-
-class HandDeformer(Deformer):
+class HandDeformer:
     """Inverse and forward skinning of any point by the weights of the 15 nearest vertices.
 
     World points look for neighbours on the posed hand, canonical points on the canonical one: their weights differ, as
@@ -148,11 +135,11 @@ class HandDeformer(Deformer):
         return blend_bones(weights.reshape(*canonical.shape[:2], -1), self.hand.posed_from_canonical)
 
     def jacobian(self, canonical: Float[Tensor, "image point 3"]) -> Float[Tensor, "image point 3 3"]:
-        """Of forward skinning."""
+        """d world / d canonical at canonical points, of forward skinning."""
         return self.world_from_canonical(canonical)[..., :3, :3]
 
 
-class ObjectDeformer(Deformer):
+class ObjectDeformer:
     """One similarity per image, see `object_transforms`."""
 
     def __init__(self, world_from_canonical: Float[Tensor, "image 4 4"]) -> None:
@@ -163,8 +150,12 @@ class ObjectDeformer(Deformer):
         return affine_inverse(self.maps, points)
 
     def jacobian(self, canonical: Float[Tensor, "image point 3"]) -> Float[Tensor, "image point 3 3"]:
-        """The same everywhere."""
+        """d world / d canonical, the same everywhere."""
         return self.maps[..., :3, :3].expand(-1, canonical.shape[1], -1, -1)
+
+
+Deformer = HandDeformer | ObjectDeformer
+"""The maps of one entity in the poses of a few images."""
 
 
 def query_skin_weights(

@@ -19,7 +19,7 @@ from handloom.reconstruction.holdnet.canonical_space import (
     hand_surface,
     rest_vertices_m,
 )
-from handloom.reconstruction.holdnet.losses import HAND_SHAPE_REACH_M, HandShapeTarget
+from handloom.reconstruction.holdnet.losses import HAND_SHAPE_REACH_M, HandShape
 from handloom.reconstruction.holdnet.model import HoldNet
 from handloom.reconstruction.holdnet.networks import ImplicitNetwork
 from handloom.reconstruction.object_mesh import SurfaceMesh, surface
@@ -119,7 +119,7 @@ class CanonicalTargets:
         around = eikonal_points(points, images, _spread(name), generator)
         return node.implicit_network.with_gradient(around, differentiable=True).gradient
 
-    def hand_shape(self, net: HoldNet, images: int, generator: torch.Generator) -> HandShapeTarget | None:
+    def hand_shape(self, net: HoldNet, images: int, generator: torch.Generator) -> HandShape | None:
         """Distances of the hand's field and of its surface; None while there is no surface."""
         if (surface := self._surfaces.get(self.side)) is None:
             return None
@@ -127,7 +127,7 @@ class CanonicalTargets:
         wanted = surface.distance.signed(points, reach=HAND_SHAPE_REACH_M)
         network = net.hand_node(self.side).implicit_network
         device = next(network.parameters()).device
-        return HandShapeTarget(network.distance(points.to(device)), wanted.to(device))
+        return network.distance(points.to(device)), wanted.to(device)
 
     def state(self) -> dict[str, Any]:
         """What the surfaces are made of."""

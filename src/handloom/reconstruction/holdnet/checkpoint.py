@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from handloom.hand.joints import MANO_PARENTS
 from handloom.hand.mano import HandModel
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed
 
 _PREFIX = "model."
-_LISTED = 5
 
 
 class HandServer(nn.Module):
@@ -152,5 +151,4 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: Path,
 
 def _listed(what: str, names: Iterable[str]) -> list[str]:
     found = sorted(names)
-    shown = ", ".join(found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
-    return [f"{len(found)} {what} ({shown})"] if found else []
+    return [f"{len(found)} {what} ({listed(found, 5)})"] if found else []

@@ -7,7 +7,7 @@ the eikonal term acts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from handloom.reconstruction.holdnet.rendering import CLASSES
+from handloom.runtime.config.base import Fidelity
 
-Fidelity = Literal["fixed", "faithful"]
+HandShape = tuple[Float[Tensor, "image point"], Float[Tensor, "image point"]]
+"""Signed distances at canonical points of the hand, metres: predicted ones and their targets."""
 
 SCHEDULE_STEPS = 30_000
 """Steps over which the semantic weight falls and the opacity's rises, linearly."""
@@ -37,13 +39,6 @@ class NodeRays(NamedTuple):
     """Rays that stay off the node's canonical mesh; None until there is one."""
     gradient: Float[Tensor, "image point 3"]
     """d SDF / d x at points of the canonical space."""
-
-
-class HandShapeTarget(NamedTuple):
-    """Signed distances at canonical points of the hand, metres."""
-
-    predicted_m: Float[Tensor, "image point"]
-    target_m: Float[Tensor, "image point"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def hold_loss(
     semantics: Float[Tensor, "ray 4"],
     classes: Int[Tensor, " ray"],
     nodes: Mapping[str, NodeRays],
-    hand_shape: HandShapeTarget | None,
+    hand_shape: HandShape | None,
     fidelity: Fidelity = "fixed",
 ) -> HoldLoss:
     """All terms, weighted, at one training step.
@@ -103,7 +98,7 @@ def hold_loss(
         if node.off_surface is not None:
             off = node.off_surface & seen if fidelity == "fixed" else node.off_surface
             opacity = opacity + opacity_loss(node.mask_prob[off], fidelity)
-    shape = rgb.new_zeros(()) if hand_shape is None else hand_shape_loss(hand_shape)
+    shape = rgb.new_zeros(()) if hand_shape is None else hand_shape_loss(*hand_shape)
     eikonal = _EIKONAL[fidelity] * torch.stack([eikonal_loss(node.gradient) for node in nodes.values()]).sum()
     semantic_weight = _FIRST_SEMANTIC + share * (_LAST_SEMANTIC - _FIRST_SEMANTIC)
     return HoldLoss(
@@ -131,10 +126,12 @@ def opacity_loss(mask_prob: Float[Tensor, " ray"], fidelity: Fidelity = "fixed")
     return mask_prob.abs().sum() / (len(mask_prob) if fidelity == "faithful" else max(len(mask_prob), 1))
 
 
-def hand_shape_loss(distances: HandShapeTarget) -> Float[Tensor, ""]:
+def hand_shape_loss(
+    predicted_m: Float[Tensor, "image point"], target_m: Float[Tensor, "image point"]
+) -> Float[Tensor, ""]:
     """mean |clamp(predicted, +-1 cm) - clamp(target, +-1 cm)|, metres."""
-    clamped = [values.clamp(-HAND_SHAPE_REACH_M, HAND_SHAPE_REACH_M) for values in distances]
-    return (clamped[0] - clamped[1]).abs().mean()
+    predicted, target = (values.clamp(-HAND_SHAPE_REACH_M, HAND_SHAPE_REACH_M) for values in (predicted_m, target_m))
+    return (predicted - target).abs().mean()
 
 
 def eikonal_loss(gradient: Float[Tensor, "*point 3"]) -> Float[Tensor, ""]:

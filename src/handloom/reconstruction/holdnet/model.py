@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from handloom.geometry.neighbours import NeighbourSearch
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
+from handloom.reconstruction.field_evaluation import in_chunks
 from handloom.reconstruction.holdnet.canonical_space import (
     Deformer,
     HandDeformer,
@@ -35,11 +36,8 @@ from handloom.reconstruction.holdnet.networks import (
     hand_shape_network,
     start_as_sphere,
 )
-from handloom.reconstruction.holdnet.rays import sphere_exit
+from handloom.reconstruction.holdnet.rays import LEFT, OBJECT, RIGHT, sphere_exit
 from handloom.reconstruction.holdnet.rendering import (
-    LEFT_CLASS,
-    OBJECT_CLASS,
-    RIGHT_CLASS,
     Background,
     Composite,
     RaySamples,
@@ -52,7 +50,6 @@ from handloom.reconstruction.holdnet.rendering import (
     render_samples,
 )
 from handloom.reconstruction.holdnet.sampler import LaplaceDensity, error_bounded_depths
-from handloom.reconstruction.memory_chunks import in_chunks
 from handloom.runtime.config.fields import HoldNetSettings
 
 POSE_FREE_EPOCHS = 20
@@ -79,6 +76,10 @@ class NodeSamples(NamedTuple):
     points_canonical: Float[Tensor, "ray sample 3"]
 
 
+Conditions = tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]
+"""What the colours of an image depend on, where a node has it: the pose, a frame's code."""
+
+
 class Node(nn.Module, ABC):
     """What hand and object share; subclasses say how points reach canonical space and what colours depend on."""
 
@@ -94,13 +95,8 @@ class Node(nn.Module, ABC):
         """The node's maps between canonical space and the scaled world in the poses of these frames."""
 
     @abstractmethod
-    def colour_conditions(
-        self, frame: Int[Tensor, " image"], *, with_pose: bool
-    ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
-        """Pose and frame code of each image for the colour network, where the node has them."""
-
-    def advance(self) -> None:
-        """Count one training step."""
+    def colour_conditions(self, frame: Int[Tensor, " image"], *, with_pose: bool) -> Conditions:
+        """The conditions of each image for the colour network."""
 
     def sampled(
         self,
@@ -114,10 +110,8 @@ class Node(nn.Module, ABC):
     ) -> NodeSamples:
         """Sample the rays where the node needs it and evaluate its field there.
 
-        Normals, in the scaled world, are normalise(grad sdf J^-1) with the Jacobian J of canonical to world; the field
-        is evaluated once for value and gradient. With a generator for training: random samples, and everything can
-        be differentiated again. More than one part of an image's rays at a time needs less memory and more time, for
-        the same result. Colours may be computed in bfloat16.
+        Normals, in the scaled world, are normalise(grad sdf J^-1) with the Jacobian J of canonical to world. With a
+        generator for training: random samples, and everything can be differentiated again.
         """
         images, count = rays.directions.shape[:2]
         deformer = self.deformer(rays.frame, rays.scene_scale)
@@ -185,7 +179,7 @@ class HandNode(Node):
                 settings.colour, features=settings.sdf.features, pose_width=POSE_WIDTH, generator=generator
             ),
         )
-        self.semantic_class = RIGHT_CLASS if model.side == "right" else LEFT_CLASS
+        self.semantic_class = RIGHT if model.side == "right" else LEFT
         self.server = HandServer(model)
         self.params = nn.ModuleDict(
             {
@@ -219,9 +213,7 @@ class HandNode(Node):
             self._canonical = NeighbourSearch(rest_vertices_m(model, self.canonical_shape)[None])
         return HandDeformer(self._canonical, model.weights, self.posed(frame, scene_scale))
 
-    def colour_conditions(
-        self, frame: Int[Tensor, " image"], *, with_pose: bool
-    ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
+    def colour_conditions(self, frame: Int[Tensor, " image"], *, with_pose: bool) -> Conditions:
         """Finger pose relative to the mean, over pi; zeros without pose."""
         pose = self.params["pose"](frame) / math.pi
         return (pose if with_pose else torch.zeros_like(pose)), None
@@ -237,7 +229,7 @@ class HandNode(Node):
 class ObjectNode(Node):
     """The object: field in the unit sphere of its SfM points, learnable rigid pose and colour code per frame."""
 
-    semantic_class = OBJECT_CLASS
+    semantic_class = OBJECT
 
     def __init__(
         self,
@@ -281,15 +273,9 @@ class ObjectNode(Node):
             )
         )
 
-    def colour_conditions(
-        self, frame: Int[Tensor, " image"], *, with_pose: bool
-    ) -> tuple[Float[Tensor, "image pose"] | None, Float[Tensor, "image code"] | None]:
+    def colour_conditions(self, frame: Int[Tensor, " image"], *, with_pose: bool) -> Conditions:
         """No pose; the code of the frame."""
         return None, self.frame_latent_encoder(frame)
-
-    def advance(self) -> None:
-        """See `Node.advance`."""
-        self.encoding.advance()
 
 
 class SceneRendering(NamedTuple):
@@ -363,6 +349,8 @@ class HoldNet(nn.Module):
         """
         if self.training != (generator is not None):
             raise ValueError("a generator goes with training mode, and no generator with evaluation mode")
+        if self.training:
+            self.object_node.encoding.advance()
         with_pose = not self.training or epoch is None or epoch >= POSE_FREE_EPOCHS
         count = rays.directions.shape[1]
         origins = rays.origins[:, None].expand(-1, count, -1)
@@ -370,8 +358,6 @@ class HoldNet(nn.Module):
         nodes: dict[str, NodeSamples] = {}
         for name, node in self.nodes.items():
             assert isinstance(node, Node)
-            if self.training:
-                node.advance()
             nodes[name] = node.sampled(
                 rays, far, generator, with_pose=with_pose, chunks=self.chunks, half_colours=self.half_precision
             )

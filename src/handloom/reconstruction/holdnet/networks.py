@@ -28,34 +28,25 @@ VIEW_FREQUENCIES = 4
 _SOFTPLUS_BETA = 100.0  # shape_net.py: nearly a ReLU, but twice differentiable
 
 
-def fourier_encoding(points: Float[Tensor, "*batch dim"], frequencies: int) -> Float[Tensor, "*batch encoded"]:
+class FourierEncoding(nn.Module):
     """The points with their sines and cosines at 2^k, k = 0 .. frequencies - 1 (HOLD's code/src/engine/embedders.py).
 
-    [x, sin x, cos x, sin 2x, cos 2x, ...], each over all dimensions; no factor of pi. Unit of the points: any.
+    [x, sin x, cos x, sin 2x, cos 2x, ...], each over all dimensions; no factor of pi. Unit of the points: any. It has
+    no state.
     """
-    # Powers of two scale without rounding, so this equals the reference bit for bit.
-    octaves = 2.0 ** torch.arange(frequencies, dtype=points.dtype, device=points.device)
-    angles = points[..., None, :] * octaves[:, None]
-    waves = torch.stack([angles.sin(), angles.cos()], dim=-2)
-    return torch.cat([points, waves.flatten(-3)], dim=-1)
-
-
-def encoded_width(dimensions: int, frequencies: int) -> int:
-    """Columns of an encoding: the coordinates, and a sine and a cosine of each per frequency."""
-    return dimensions * (1 + 2 * frequencies)
-
-
-class FourierEncoding(nn.Module):
-    """The plain encoding as a module without state."""
 
     def __init__(self, dimensions: int, frequencies: int) -> None:
         super().__init__()
         self.dimensions, self.frequencies = dimensions, frequencies
-        self.width = encoded_width(dimensions, frequencies)
+        self.width = dimensions * (1 + 2 * frequencies)
 
     def forward(self, points: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch encoded"]:
-        """See `fourier_encoding`."""
-        return fourier_encoding(points, self.frequencies)
+        """The encoding."""
+        # Powers of two scale without rounding, so this equals the reference bit for bit.
+        octaves = 2.0 ** torch.arange(self.frequencies, dtype=points.dtype, device=points.device)
+        angles = points[..., None, :] * octaves[:, None]
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-2)
+        return torch.cat([points, waves.flatten(-3)], dim=-1)
 
 
 class BarfEncoding(FourierEncoding):
@@ -183,19 +174,12 @@ class Layered(nn.Module):
 
 
 class FieldSample(NamedTuple):
-    """A field at points."""
+    """A field at points, and the gradient of its signed distance."""
 
     sdf: Float[Tensor, "*batch"]
     """Signed distance, in the points' unit, negative inside; the background's has no such meaning."""
     feature: Float[Tensor, "*batch feature"]
     """For the colour network."""
-
-
-class FieldGradientSample(NamedTuple):
-    """A field at points, and the gradient of its signed distance."""
-
-    sdf: Float[Tensor, "*batch"]
-    feature: Float[Tensor, "*batch feature"]
     gradient: Float[Tensor, "*batch dim"]
 
 
@@ -234,10 +218,10 @@ class ImplicitNetwork(Layered):
 
     def forward(
         self, points: Float[Tensor, "*batch dim"], condition: Float[Tensor, "*#batch condition"] | None = None
-    ) -> FieldSample:
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch feature"]]:
         """Signed distance and feature."""
         output = self._output(points, condition, self._effective_weights())
-        return FieldSample(output[..., 0], output[..., 1:])
+        return output[..., 0], output[..., 1:]
 
     def distance(self, points: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """Signed distance alone; the last layer computes one row."""
@@ -245,7 +229,7 @@ class ImplicitNetwork(Layered):
         weight, bias = weights[-1]
         return self._output(points, None, [*weights[:-1], (weight[:1], bias[:1])])[..., 0]
 
-    def with_gradient(self, points: Float[Tensor, "*batch dim"], *, differentiable: bool) -> FieldGradientSample:
+    def with_gradient(self, points: Float[Tensor, "*batch dim"], *, differentiable: bool) -> FieldSample:
         """Signed distance, feature and d sdf / d point from one evaluation.
 
         `differentiable`: all of it can be differentiated again, as the colour's gradient needs in training.
@@ -257,7 +241,7 @@ class ImplicitNetwork(Layered):
             (gradient,) = torch.autograd.grad(sdf.sum(), points, create_graph=differentiable, retain_graph=None)
         if not differentiable:
             sdf, feature = sdf.detach(), feature.detach()
-        return FieldGradientSample(sdf, feature, gradient)
+        return FieldSample(sdf, feature, gradient)
 
     def _effective_weights(self) -> list[tuple[Tensor, Tensor]]:
         return [(layer.weight, layer.bias) for layer in self.layers]
@@ -355,7 +339,8 @@ class BackgroundRenderingNetwork(Layered):
         self, settings: BackgroundSettings, *, frame_code: int, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        inputs = encoded_width(3, VIEW_FREQUENCIES) + frame_code + settings.field.features
+        self.view_encoding = FourierEncoding(3, VIEW_FREQUENCIES)
+        inputs = self.view_encoding.width + frame_code + settings.field.features
         sizes = [(inputs, settings.colour_width), (settings.colour_width, 3)]
         self.add_layers(sizes, weight_norm=False, generator=generator)
 
@@ -366,7 +351,7 @@ class BackgroundRenderingNetwork(Layered):
         feature: Float[Tensor, "*batch feature"],
     ) -> Float[Tensor, "*batch 3"]:
         """Red, green and blue in (0, 1)."""
-        return self.colours(fourier_encoding(view_directions, VIEW_FREQUENCIES), frame_code, feature)
+        return self.colours(self.view_encoding(view_directions), frame_code, feature)
 
 
 def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager[object]:

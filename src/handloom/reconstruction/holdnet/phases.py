@@ -16,7 +16,7 @@ from handloom.reconstruction.holdnet.hand_prior import read_hand_prior
 from handloom.reconstruction.holdnet.model import HoldNet
 from handloom.reconstruction.holdnet.training import HoldNetTraining, Video
 from handloom.reconstruction.object_mesh import ObjectMesh
-from handloom.reconstruction.phase_run import PhaseLength, require_frames, run_phase, write_frame_previews
+from handloom.reconstruction.phase_run import PhaseLength, given_files, require_frames, run_phase
 from handloom.reconstruction.scene_placement import ScenePlacement
 from handloom.reconstruction.scene_poses import object_cube
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses, read_poses
@@ -61,20 +61,18 @@ def train_holdnet(
     be used, a training that diverged, an object without surface, or a device that is not there or too small.
     """
     model = configured_hand(hand)
-    starts = [path for path in (first_poses, checkpoint) if path is not None]
-    scene = read_build(build, {model.side: model})
-    given = [build / "data.npy", *scene.image_paths, *scene.mask_paths, prior, *starts]
+    given = given_files(build, prior, first_poses, checkpoint)
     folder = CheckpointFolder(work, fingerprint(settings, epochs, phase, seed, code, given))
+    scene = read_build(build, {model.side: model})
     video = Video.of(scene, model.side)
     require_frames(build, scene.names, video.seen(model.side))
     with computing_on(device, threads):
         net = started_net(settings.network, scene, model, prior, first_poses, checkpoint, seed)
         training = HoldNetTraining(scene, model, video.to(device), net.to(device), settings, seed, chunks)
         steps = epochs * settings.steps_per_epoch
-        length = PhaseLength(phase, steps, settings.rays_per_step, PREVIEW_STEPS, checkpoint_seconds)
-        run_phase(training, length, folder, previews, lambda path: write_preview(path, training))
-        if not steps:
-            write_preview(previews / "step-000000.png", training)
+        rays = settings.rays_per_step
+        length = PhaseLength(phase, steps, rays, PREVIEW_STEPS, PREVIEW_WIDTH_PX, checkpoint_seconds)
+        run_phase(training, length, folder, previews)
         surface = object_mesh(net.object_node.implicit_network, settings.mesh_cells)
     # The unit sphere's way back to SfM units is the checkpoint's, if there is one.
     cube = object_cube(net.object_node.server.normalised_from_sfm.cpu(), MESH_MARGIN)
@@ -156,16 +154,3 @@ def poses_of_net(net: HoldNet, model: HandModel, placement: ScenePlacement) -> S
     scale = net.object_node.server.scale[0].detach().cpu().clone()
     thing = placement.object_to_cam(ObjectTrack(rotation, learnt("object.params.transl"), scale))
     return SequencePoses.of(hand, thing, side)
-
-
-def write_preview(path: Path, training: HoldNetTraining) -> None:
-    """Write a picture of evenly spaced frames: photograph, rendering, classes; in evaluation mode, nothing random."""
-    frames, height, width = training.video.label_u8.shape
-    training.net.eval()
-    try:
-        with torch.no_grad():
-            write_frame_previews(
-                path, training.view, frames=frames, height=height, width=width, width_px=PREVIEW_WIDTH_PX
-            )
-    finally:
-        training.net.train()

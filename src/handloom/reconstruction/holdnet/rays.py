@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.functional import grid_sample
 
+from handloom.reconstruction.observations import region_boxes
 from handloom.reconstruction.scene_placement import BOUNDING_SPHERE
 from handloom.runtime.errors import InputError
 
@@ -26,13 +27,9 @@ _WHOLE_SHARE, _HAND_SHARE = 0.1, 0.45  # HOLD's code/src/datasets/utils.py: weig
 def frame_pairs(frames: int, *, items: int, batch: int, generator: torch.Generator) -> Iterator[Int[Tensor, " image"]]:
     """Frame numbers of one epoch's steps: `batch` pairs of neighbours each, (i, i + 1, j, j + 1, ...).
 
-    Every pair comes once before one comes again. Raises InputError when there are too few frames for a pair.
+    Every pair comes once before one comes again.
     """
     pairs = frames - PAIR_OFFSET
-    if pairs < 1:
-        raise InputError(
-            f"sequence: has {frames} frames, expected more than {PAIR_OFFSET} to form pairs; give a longer video"
-        )
     rounds = -(-items // pairs)
     first = torch.cat([torch.randperm(pairs, generator=generator) for _ in range(rounds)])[:items]
     for chosen in first.split(batch):
@@ -49,9 +46,9 @@ def sample_pixels(
     """
     classes = classes_of_labels(masks)
     height, width = masks.shape[1:]
-    present, boxes = _boxes(torch.stack([classes == entity for entity in (OBJECT, RIGHT, LEFT)], dim=1))
+    present, boxes = region_boxes(torch.stack([classes == entity for entity in (OBJECT, RIGHT, LEFT)], dim=1))
     whole = torch.tensor([0.0, 0.0, width - 1.0, height - 1.0]).expand(len(masks), 1, 4)
-    boxes = torch.cat([boxes.cpu(), whole], dim=1)
+    boxes = torch.cat([boxes.float().cpu(), whole], dim=1)
 
     thing, right, left = present.cpu().unbind(1)
     anywhere = torch.full((len(masks),), 3)
@@ -71,17 +68,6 @@ def sample_pixels(
     chosen = boxes.gather(1, entity[..., None].expand(-1, -1, 4))
     share = torch.rand(len(masks), count, 2, generator=generator)
     return (chosen[..., :2] + share * (chosen[..., 2:] - chosen[..., :2])).to(masks.device)
-
-
-def _boxes(regions: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each region (image, entity, height, width) has pixels, and its box x0, y0, x1, y1."""
-    columns, rows = regions.any(2), regions.any(3)
-    ends = []
-    for line in (columns, rows):
-        last = line.shape[2] - 1 - line.flip(2).int().argmax(2)
-        ends.append((line.int().argmax(2), last))
-    (x0, x1), (y0, y1) = ends
-    return columns.any(2), torch.stack([x0, y0, x1, y1], dim=2).float()
 
 
 def rays_through_pixels(

@@ -10,21 +10,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handloom.reconstruction.field_evaluation import in_chunks
 from handloom.reconstruction.holdnet.networks import (
     BackgroundRenderingNetwork,
     FourierEncoding,
     ImplicitNetwork,
     half_precision,
 )
-from handloom.reconstruction.holdnet.rays import sphere_exit
-from handloom.reconstruction.holdnet.sampler import uniform_depths, weights_of
-from handloom.reconstruction.memory_chunks import in_chunks
+from handloom.reconstruction.holdnet.rays import BACKGROUND, sphere_exit
+from handloom.reconstruction.holdnet.sampler import uniform_depths, weights_of, with_last
 from handloom.reconstruction.scene_placement import BOUNDING_SPHERE
 from handloom.runtime.config.fields import BackgroundSettings
 
 CLASSES = 4
-BACKGROUND_CLASS, OBJECT_CLASS, RIGHT_CLASS, LEFT_CLASS = range(CLASSES)
-_FARTHEST = 1e10  # the last sample reaches to infinity
 
 
 class RaySamples(NamedTuple):
@@ -114,7 +112,7 @@ def render_alone(samples: RaySamples) -> Rendering:
 def compose(foreground: Rendering, background_colour: Float[Tensor, "ray 3"]) -> Composite:
     """The foreground in front of the background: C = sum w c + T_end c_bg, the same for the classes."""
     left = foreground.background_weight[:, None]
-    semantics = foreground.semantics + left * one_hot_class(BACKGROUND_CLASS, foreground.background_weight)
+    semantics = foreground.semantics + left * one_hot_class(BACKGROUND, foreground.background_weight)
     return Composite(foreground.colour + left * background_colour, semantics)
 
 
@@ -150,10 +148,7 @@ class Background(nn.Module):
         chunks: int = 1,
         half: bool = False,
     ) -> Float[Tensor, "ray 3"]:
-        """Colour of the rays as if nothing were inside the sphere; with a generator for training.
-
-        More than one part of the rays at a time needs less memory and more time. `half` computes in bfloat16.
-        """
+        """Colour of the rays as if nothing were inside the sphere; with a generator for training."""
         inverse_radius = self.inverse_radii(directions[:, 0], generator).flip(1)
 
         def seen(origins: Tensor, directions: Tensor, frame: Tensor, inverse_radius: Tensor) -> tuple[Tensor]:
@@ -191,8 +186,7 @@ def background_weights(
     output: Float[Tensor, "ray sample"], inverse_radius: Float[Tensor, "ray sample"]
 ) -> Float[Tensor, "ray sample"]:
     """Weights of samples by descending inverse radius, of which |output| is the density."""
-    lengths = functional.pad(-inverse_radius.diff(dim=1), (0, 1), value=_FARTHEST)
-    return weights_of(output.abs(), lengths)[0]
+    return weights_of(output.abs(), with_last(-inverse_radius.diff(dim=1)))[0]
 
 
 def frame_codes(frames: int, width: int, generator: torch.Generator | None) -> nn.Embedding:

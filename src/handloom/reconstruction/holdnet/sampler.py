@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.reconstruction.laplace_density import laplace_density
+from handloom.reconstruction.field_evaluation import laplace_density
 from handloom.runtime.config.fields import SamplerSettings
 
 INITIAL_BETA, SMALLEST_BETA = 0.1, 1e-4
@@ -24,9 +24,6 @@ _ROUND_MASS, _FINAL_MASS = 1e-6, 1e-5  # added to a round's density and to the l
 _FARTHEST = 1e10  # length of an interval without end
 _LARGEST_EXPONENTIAL = 1e6  # where the reference cuts exponentials off
 _LEAST_MASS = 1e-5  # the reference's, below which a step of the distribution counts as 1
-
-DistanceAlongRays = Callable[[Float[Tensor, "ray sample"]], Float[Tensor, "ray sample"]]
-"""From depths along rays to the signed distance there, without gradient."""
 
 
 class LaplaceDensity(nn.Module):
@@ -83,7 +80,7 @@ def uniform_depths(
 
 @torch.no_grad()
 def error_bounded_depths(
-    distance_along_rays: DistanceAlongRays,
+    distance_along_rays: Callable[[Float[Tensor, "ray sample"]], Float[Tensor, "ray sample"]],
     beta: Float[Tensor, ""],
     far: Float[Tensor, " ray"],
     settings: SamplerSettings,
@@ -115,7 +112,7 @@ def error_bounded_depths(
         clearance = _clearance(distance, steps)
         scale = _smallest_scale(scale, beta, distance, steps, clearance)
         density = laplace_density(distance, scale[:, None])
-        transmitted = transmitted_before(_with_last(steps) * density)
+        transmitted = transmitted_before(with_last(steps) * density)
         open_rays = bool((scale.max() > beta).item())
         if not open_rays or rounds == settings.rounds:
             break
@@ -124,7 +121,7 @@ def error_bounded_depths(
         new = depths_from_mass(depths, mass + _ROUND_MASS, _even_levels(far, settings.round_samples))
         depths, order = torch.cat([depths, new], dim=1).sort(dim=1)
 
-    weights = transmitted * (1 - _exp_rounded(-_with_last(steps) * density))
+    weights = transmitted * (1 - _exp_rounded(-with_last(steps) * density))
     levels = _even_levels(far, settings.final_samples)
     if generator is not None:
         levels = _uniform((len(far), settings.final_samples), far, generator)
@@ -204,7 +201,7 @@ def _exp_rounded(exponent: Tensor) -> Tensor:
     return exponent.double().exp().to(exponent.dtype)
 
 
-def _with_last(steps: Tensor) -> Tensor:
+def with_last(steps: Float[Tensor, "ray interval"]) -> Float[Tensor, "ray sample"]:
     """The last sample's interval has no end."""
     return functional.pad(steps, (0, 1), value=_FARTHEST)
 

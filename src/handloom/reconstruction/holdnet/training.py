@@ -15,6 +15,7 @@ from handloom.datasets.masks import MASK_LABELS
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.build_folder import BuildScene, read_pictures
+from handloom.reconstruction.field_evaluation import halved, within_memory
 from handloom.reconstruction.holdnet.canonical_targets import MESH_MARGIN, CanonicalTargets, object_mesh
 from handloom.reconstruction.holdnet.losses import HoldLoss, NodeRays, hold_loss
 from handloom.reconstruction.holdnet.model import HoldNet, SceneRays
@@ -29,7 +30,7 @@ from handloom.reconstruction.holdnet.rays import (
     sample_classes_nearest,
     sample_pixels,
 )
-from handloom.reconstruction.memory_chunks import halved, within_memory
+from handloom.reconstruction.observations import require_seen
 from handloom.reconstruction.phase_run import Preview
 from handloom.runtime.config.fields import HoldNetTrainingSettings
 from handloom.runtime.errors import InputError
@@ -55,12 +56,7 @@ class Video:
         """Read the pictures; raises InputError when the object or the hand is in no frame."""
         images, labels = (torch.from_numpy(pictures) for pictures in read_pictures(scene))
         video = cls(images, labels, scene.cameras.intrinsics.float(), scene.cameras.world_from_cam.float())
-        for what, there in video.seen(side).items():
-            if not bool(there.any()):
-                raise InputError(
-                    f"masks: no pixel of any of the {len(labels)} frames is labelled {what}; "
-                    "look at the masks' picture and correct the prompt or the label convention"
-                )
+        require_seen(video.seen(side))
         return video
 
     def seen(self, side: Side) -> dict[str, Bool[Tensor, " frames"]]:
@@ -115,9 +111,8 @@ class HoldNetTraining:
     def run_step(self) -> HoldLoss:
         """One optimiser step on new random rays.
 
-        A step for which the device has no memory is done again in twice as many chunks, for the same result; so are all
-        steps after it. Raises InputError when ten gradients in a row are no numbers, and when memory does not suffice
-        for the smallest part.
+        In smaller chunks where memory does not suffice. Raises InputError when ten gradients in a row are no numbers,
+        or the device has no memory for the smallest chunk.
         """
         settings = self.settings
         # The released code lets the first steps pass without one.
@@ -148,13 +143,21 @@ class HoldNetTraining:
             row[f"{name}_beta"] = float(node.density.scale().detach())
         self.history.append(row | {"dropped_rays": terms.dropped_rays, "skipped_steps": self.skipped})
 
+    @property
+    def video_size(self) -> torch.Size:
+        """Frames, height and width."""
+        return self.video.label_u8.shape
+
+    @torch.no_grad()
     def view(self, frame: int, pixels: Int[Tensor, "pixels 2"]) -> Preview:
         """What pixels (column, row) of a frame show, and what the net, in evaluation mode, renders there."""
+        self.net.eval()
         own = torch.tensor([frame], device=self.device)
         pixels = pixels.to(self.device)
         seen = []
         for some in pixels.float()[None].split(max(1, self.settings.rays_per_step // self.net.chunks), dim=1):
             seen.append(self.net(self._rays(own, some)).composite)
+        self.net.train()
         photograph = self.video.image_u8[frame, pixels[:, 1], pixels[:, 0]].float() / 255
         return Preview(photograph, *(torch.cat(values) for values in zip(*seen, strict=True)))
 

@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from handloom.runtime.config.load import load_settings
 from handloom.runtime.config.root import RunSettings
@@ -74,7 +73,7 @@ def _sections(
     for name, field in model.model_fields.items():
         key, meaning = field.alias or name, (field.description or "") + _choices(field.annotation)
         here = f"{path}.{key}" if path else key
-        own = None if field.default is PydanticUndefined else field.default
+        own = None if field.is_required() or field.default_factory else field.default
         usual = getattr(default, name) if isinstance(default, model) else own
         values = usual, getattr(paper, name) if isinstance(paper, model) else usual
         section = _model_of(field.annotation)

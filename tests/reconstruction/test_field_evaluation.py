@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from handloom.reconstruction.compact.fields import FieldValues, VoxelField
-from handloom.reconstruction.holdnet.networks import FieldGradientSample, ImplicitNetwork
+from handloom.reconstruction.holdnet.networks import FieldSample, ImplicitNetwork
 from handloom.runtime.errors import InputError
 
 from .compact.scene import small_settings, small_training
@@ -69,7 +69,7 @@ class SmallDevice:
             take(len(points_unit))
             return AT(field, volume, points_unit, frame)
 
-        def with_gradient(network: ImplicitNetwork, points: Tensor, *, differentiable: bool) -> FieldGradientSample:
+        def with_gradient(network: ImplicitNetwork, points: Tensor, *, differentiable: bool) -> FieldSample:
             take(points.shape[:-1].numel())
             return WITH_GRADIENT(network, points, differentiable=differentiable)
 

@@ -1,10 +1,15 @@
-"""Steps for which a device has no memory: done again with fields evaluated in smaller chunks, for the same result."""
+"""How fields are evaluated, whichever model holds their distances: their density, and chunks that fit into memory.
+
+A step for which a device has no memory is done again with fields evaluated in twice as many chunks, for the same
+result; so are all steps after it.
+"""
 
 import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -14,6 +19,18 @@ FEWEST_RAYS = 16
 """Fewer rays at a time save no memory: the fields and their derivatives are what is left."""
 
 T = TypeVar("T")
+
+
+def laplace_density(
+    distance: Float[Tensor, "*batch"], beta: Float[Tensor, "*#batch"] | float
+) -> Float[Tensor, "*batch"]:
+    """Density from the signed distance d, negative inside (VolSDF, Eq. 2 and 3).
+
+        sigma(d) = (1 + sign(d) expm1(-|d| / beta)) / (2 beta)
+
+    per unit of length, the unit of d and beta; 1 / beta deep inside, 0 far outside.
+    """
+    return (0.5 + 0.5 * distance.sign() * torch.expm1(-distance.abs() / beta)) / beta
 
 
 def in_chunks(

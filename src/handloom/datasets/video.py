@@ -16,7 +16,6 @@ from handloom.runtime.files import whole_folder
 from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
 
-
 SourceFrames = Iterable[tuple[str, Picture]]
 """Of each frame its original base name and its picture in red, green, blue."""
 Clock = Callable[[], tuple[list[float], str]]

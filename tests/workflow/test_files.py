@@ -27,6 +27,7 @@ RULES = {
         flags=re.S | re.M,
     )
 }
+PLANNED_PAPER = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
 ALONE = {
     "stage",
     "check",
@@ -54,17 +55,21 @@ def test_the_paper_preset_is_planned(fresh: Callable[[str], Project]) -> None:
     for number in (37, 68):
         path = project.folder / f"data/checkpoints/ckp_detnet_{number}.pth"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_bytes(b"something")
     (project.folder / "data/mano").mkdir()
     for side in ("RIGHT", "LEFT"):
-        (project.folder / f"data/mano/MANO_{side}.pkl").touch()
+        (project.folder / f"data/mano/MANO_{side}.pkl").write_bytes(b"something")
     folder = project.folder / "data/assemblyhands/annotations/val"
     folder.mkdir(parents=True)
     for kind in ANNOTATIONS:
-        (folder / f"assemblyhands_val_{kind}_v1-1.json").touch()
+        (folder / f"assemblyhands_val_{kind}_v1-1.json").write_bytes(b"something")
     for name in load_settings(ROOT / "config.yaml", ROOT / "config/paper.yaml").hold.chosen:
-        (project.folder / "data/HO3D_v3/train" / name).mkdir(parents=True)
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
+        for part in ("rgb", "meta", "seg"):
+            path = project.folder / "data/HO3D_v3/train" / name / part / "0000"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"something")
+    (project.folder / "data/HO3D_v3/models").mkdir()
+    command = [*PLANNED_PAPER, "--config", "device=cpu"]
     output = project.run(command)
     assert int(re.findall(r"^adapt +(\d+)$", output, flags=re.M)[0]) == 144
 
@@ -98,9 +103,9 @@ def test_the_paper_preset_is_planned(fresh: Callable[[str], Project]) -> None:
 def test_missing_real_data_are_named_with_licence_and_home(
     fresh: Callable[[str], Project], target: str, file: str, name: str, home: str
 ) -> None:
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
+    command = [*PLANNED_PAPER, "--config", "device=cpu", "--", target]
     output = fresh("missing").run(command, fails=True)
-    for words in (f"{file}: not found", name, home, "`snakemake --cores 1 check`"):
+    for words in (f"leads to {file}, which does not exist", name, home, "`snakemake --cores 1 check`"):
         assert words in output
 
 
@@ -115,11 +120,38 @@ def test_results_of_another_configuration_do_not_stand_in_for_missing_data(
     for name in ("views/val/invalid.txt", *crops, *scores):
         path = project.folder / "results/s2d" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
-    output = project.run(command, fails=True)
-    assert "not found" in output
+        path.write_bytes(b"something")
+    output = project.run([*PLANNED_PAPER, "--config", "device=cpu", "--", target], fails=True)
+    assert "does not exist" in output
     assert "`snakemake --cores 1 check`" in output
+
+
+def test_a_gpu_that_is_not_there_is_told_at_once_but_not_where_a_cluster_may_have_it(
+    fresh: Callable[[str], Project],
+) -> None:
+    project = fresh("gpu")
+    target = ("results/s2d/in/headset1/source_predictions.npz", "--dry-run", "--config", "device=cuda:99")
+    assert "device: is cuda:99, but" in project.snakemake(*target, fails=True)
+    project.snakemake("--workflow-profile", "slurm", *target)
+    project.snakemake("check", "--config", "device=cuda:99")
+
+
+def test_configuration_files_are_read_by_handloom_first(fresh: Callable[[str], Project]) -> None:
+    """Snakemake alone ends in a traceback without the file's name, or does not end."""
+    project = fresh("unreadable")
+    (project.folder / "tiny.yaml").write_bytes("preset: mine\n".encode("utf-16"))
+    output = project.snakemake("--dry-run", fails=True)
+    assert "handloom: tiny.yaml: is UTF-16; save it as UTF-8 and run again" in output
+    assert "Traceback" not in output
+    (project.folder / "tiny.yaml").write_text("seeds: [1]\nseeds: [2]\n")
+    assert "tiny.yaml: seeds is there twice, in lines 1 and 2" in project.snakemake(
+        "--workflow-profile", "none", "--dry-run", fails=True
+    )
+
+
+def test_a_folder_with_spaces_and_braces_is_a_folder(fresh: Callable[[str], Project]) -> None:
+    project = fresh("a b{c}")
+    project.snakemake("resources/shipped/detnet_small_in.safetensors", "results/s2d/source/in/detnet.safetensors")
 
 
 def test_the_slurm_profile_is_found_by_its_name(fresh: Callable[[str], Project]) -> None:

@@ -113,7 +113,7 @@ def write_film(path: Path, start: int) -> None:
 def test_masks_and_truth_that_a_sequence_lacks_are_refused_at_once(fresh: Callable[[str], Project]) -> None:
     project = with_sequence(fresh("own"), source="dataset")
     write_pictures(project.folder / "data")
-    assert "of kind frames, which brings no masks" in project.snakemake(TARGET, fails=True)
+    assert "a sequence of kind frames brings no masks" in project.snakemake(TARGET, fails=True)
     output = project.snakemake("results/hold/own/truth.npz", fails=True)
     assert "hold.sequences.own: is of kind frames; only ho3d sequences have a truth" in output
     assert not list((project.folder / "results").rglob("frames.json"))

@@ -23,6 +23,7 @@ use rule stage as hand_template with:
 use rule stage as train_phase with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`) or phase 1's (`phase3_unrefined`)."""
     input:
+        on_device(f"{OF_SEQUENCE}/{{phase}}/network.safetensors"),
         build=build_of,
         template=f"{OF_SEQUENCE}/hand_template.npz",
         first_poses=lambda wildcards: {

@@ -17,6 +17,7 @@ use rule stage as footage_frames with:
 use rule stage as footage_hands with:
     """The hand of every frame of one view."""
     input:
+        on_device(f"{OF_VIEW}/hands.npz"),
         frames=f"{OF_VIEW}/frames",
         frames_json=f"{OF_VIEW}/frames.json",
         weights=footage_weights,
@@ -135,6 +136,7 @@ use rule stage as footage_rotation with:
 use rule stage as footage_adapt with:
     """S2DHand on a camera pair; a killed adaptation goes on from its last checkpoint."""
     input:
+        on_device(f"{OF_RIG}/network.safetensors"),
         crops=of_views("crops.npz"),
         source=footage_weights,
         rotations=f"{OF_RIG}/first_rotation.json",
@@ -231,4 +233,4 @@ localrules:
 rule footage:
     """Everything of every camera pair in footage.pairs."""
     input:
-        FOOTAGE_FILES,
+        footage_files,

@@ -22,6 +22,13 @@ wildcard_constraints:
     view="left|right",
 
 
+def footage_files(wildcards):
+    """Everything of every camera pair."""
+    if not FOOTAGE_FILES:
+        sys.exit("handloom: footage.pairs: names no camera pair; docs/footage.md tells how to give yours")
+    return FOOTAGE_FILES
+
+
 def rig_of(wildcards):
     """The settings of the wildcard's camera pair."""
     if wildcards.rig not in FOOTAGE.chosen:
@@ -50,25 +57,28 @@ def boxes_state(wildcards):
     return state_in(boxes) if boxes else ""
 
 
-def of_view(wildcards, ending=""):
-    """A file or folder that a setting of a view leads to, by its place and name; none where it is not set."""
-    setting = f"{wildcards.view}{ending}"
-    path = getattr(rig_of(wildcards), setting)
-    return [] if path is None else ancient(by_hand(f"footage.pairs.{wildcards.rig}.{setting}", [path])[0])
+def ready_pair(wildcards, stage):
+    """End the run where something stands in the way of a stage of the wildcard's camera pair."""
+    rig_of(wildcards)
+    or_end(refuse_stopped, RUN, Path(), "pairs", wildcards.rig, stage)
 
 
 def view_source(wildcards):
     """The folder or file that a view is read from."""
-    return of_view(wildcards)
+    ready_pair(wildcards, "frames")
+    return ancient(getattr(rig_of(wildcards), wildcards.view))
 
 
 def view_boxes(wildcards):
     """The boxes of a view, if the user gives them."""
-    return of_view(wildcards, "_boxes")
+    ready_pair(wildcards, "frames")
+    boxes = getattr(rig_of(wildcards), f"{wildcards.view}_boxes")
+    return ancient(boxes) if boxes else []
 
 
 def footage_weights(wildcards):
     """The network's weights, which adaptation starts from."""
+    ready_pair(wildcards, "hand_estimates")
     if FOOTAGE.checkpoint is None:
         return own_file(FOOTAGE.backend, "weights")
     return network_file("footage.checkpoint", FOOTAGE.checkpoint)

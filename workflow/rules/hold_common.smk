@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from handloom.check import refuse_stopped
 from handloom.demo.plan import object_name
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS as SFM_BACKENDS
@@ -50,18 +51,21 @@ def sequence_of(wildcards):
     return SEQUENCES[wildcards.sequence]
 
 
-def of_sequence(wildcards, setting, path):
-    """A file or folder that a sequence's setting leads to; the demo renders its own, others are the user's.
+def of_sequence(wildcards, path):
+    """A file or folder of a sequence: of the user's the contents count (`state_in`), not how old they are."""
+    return path if wildcards.sequence in RENDERED else ancient(path)
 
-    Of a user's files the contents count (`state_in`), not how old they are.
-    """
-    rendered = wildcards.sequence in RENDERED and setting == "path"
-    return path if rendered else ancient(by_hand(f"hold.sequences.{wildcards.sequence}.{setting}", [path])[0])
+
+def ready(wildcards, stage):
+    """End the run where something stands in the way of a stage of the wildcard's sequence."""
+    sequence_of(wildcards)
+    or_end(refuse_stopped, RUN, Path(), "sequences", wildcards.sequence, stage)
 
 
 def sequence_source(wildcards):
     """The folder or file that a sequence is read from."""
-    return of_sequence(wildcards, "path", sequence_of(wildcards).path)
+    ready(wildcards, "frames")
+    return of_sequence(wildcards, sequence_of(wildcards).path)
 
 
 def rendered_model(wildcards):
@@ -70,11 +74,18 @@ def rendered_model(wildcards):
     return [] if rendered is None else f"{HOLD_DEMO_ROOT}/models/{rendered}"
 
 
+def rendered_model_of_poses(wildcards):
+    """The same where the object's poses are the annotated ones, which are told of the model."""
+    ready(wildcards, "object_poses")
+    return [] if SFM.of_masks else rendered_model(wildcards)
+
+
 def annotated_source(wildcards):
     """The folder of a sequence whose poses are annotated."""
     kind = sequence_of(wildcards).kind
     if kind != "ho3d":
         sys.exit(f"handloom: hold.sequences.{wildcards.sequence}: is of kind {kind}; only ho3d sequences have a truth")
+    ready(wildcards, "truth")
     return sequence_source(wildcards)
 
 
@@ -100,14 +111,6 @@ def sequence_state(files):
     return state
 
 
-def or_end(function, *arguments):
-    """What a function makes of the settings; if it refuses them, the run ends at once, as that of `by_hand` does."""
-    try:
-        return function(*arguments)
-    except InputError as error:
-        sys.exit(f"handloom: {error}")
-
-
 def mask_source(wildcards):
     """Where the masks of a sequence come from."""
     return MASK_SOURCES[sequence_of(wildcards).masks.source]
@@ -118,17 +121,23 @@ def mask_stage(wildcards):
     return mask_source(wildcards).stage
 
 
+def masks_ready(wildcards):
+    """An input function without a file: ends the run where the masks of a sequence cannot be."""
+    ready(wildcards, "masks")
+    return on_device(f"{OF_SEQUENCE}/masks.png")(wildcards) if mask_source(wildcards).on_device else []
+
+
 def mask_input(wildcards):
     """The user's file or folder that masks are read from, if they are."""
-    given = or_end(mask_source(wildcards).given, sequence_of(wildcards))
-    return [] if given is None else of_sequence(wildcards, *given)
+    given = mask_source(wildcards).given(sequence_of(wildcards))
+    return [] if given is None else of_sequence(wildcards, given[1])
 
 
 def mask_arguments(wildcards):
     """What the stage of the masks is given besides files."""
     source = mask_source(wildcards)
     device = {"device": RUN.device} if source.on_device else {}
-    return {**or_end(source.arguments, sequence_of(wildcards)), **device}
+    return {**source.arguments(sequence_of(wildcards)), **device}
 
 
 def mask_state(wildcards):
@@ -141,9 +150,32 @@ def mask_state(wildcards):
 
 def hand_weights(wildcards):
     """The weights of the configured hand network."""
+    ready(wildcards, "hand_estimates")
     if ESTIMATION.checkpoint is None:
         return own_file(ESTIMATION.backend, "weights")
     return network_file("hold.hand.estimation.checkpoint", ESTIMATION.checkpoint)
+
+
+def annotated_scores(wildcards):
+    """The scores of the sequences in a table of HOLD."""
+    if not ANNOTATED:
+        sys.exit(
+            f"handloom: hold.sequences: none is of kind ho3d, and only those have a truth that a table can compare with; "
+            "ask for results/tables/hold_quality.csv, which needs none"
+        )
+    scored = collect(
+        "results/hold/{sequence}/{phase}/scores.json",
+        sequence=ANNOTATED,
+        phase=PHASES if wildcards.ablation else ["phase3"],
+    )
+    return scored + ([] if wildcards.ablation else OTHER_SCORES)
+
+
+def quality_tables(wildcards):
+    """The quality of the sequences whose stages run."""
+    if not WITH_STAGES:
+        sys.exit("handloom: hold.sequences: names no video, frames or HO3D sequence, whose quality could be told")
+    return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
 
 
 def build_of(wildcards):

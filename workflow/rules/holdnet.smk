@@ -30,6 +30,7 @@ def released_prior(wildcards):
 use rule stage as hand_prior with:
     """The network of the hand's shape, fitted to the shaped hand at rest."""
     input:
+        on_device(f"{OF_SEQUENCE}/hand_prior.safetensors"),
         build=build_of,
         checkpoint=released_prior,
         hand=MANO_HAND,
@@ -55,6 +56,7 @@ use rule stage as hand_prior with:
 use rule stage as train_holdnet with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`), phase 1's (`phase3_unrefined`), or a released checkpoint."""
     input:
+        on_device(f"{OF_SEQUENCE}/{{phase}}/network.safetensors"),
         build=build_of,
         prior=f"{OF_SEQUENCE}/hand_prior.safetensors",
         first_poses=first_poses,

@@ -41,6 +41,7 @@ use rule stage as crop_views with:
 use rule stage as predict_source with:
     """The source network's pose for every crop of a headset: the baseline, and what the first rotations come from."""
     input:
+        on_device("results/s2d/{setting}/{headset}/source_predictions.npz"),
         crops=headset_crops,
         source=source_network,
     output:
@@ -82,6 +83,7 @@ use rule stage as start_rotations with:
 use rule stage as adapt with:
     """S2DHand on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
+        on_device("results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.safetensors"),
         crops=pair_crops,
         labels=pair_labels,
         source=source_network,

@@ -24,6 +24,7 @@ use rule stage as prepare_training_samples with:
 use rule stage as pretrain_source with:
     """DetNet trained with labels on the data sets of a setting; a killed training goes on from its last checkpoint."""
     input:
+        on_device("results/s2d/source/{setting}/detnet.safetensors"),
         samples=lambda wildcards: collect(
             "results/s2d/training/{dataset}.npz",
             dataset=SOURCES[wildcards.setting].datasets,

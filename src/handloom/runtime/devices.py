@@ -1,8 +1,10 @@
 """The device that a stage computes on, and equal runs there."""
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "float32", "bfloat16"]
+_MANY = 64
 _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 """Flags of processors that multiply bfloat16 in hardware; others emulate it, nine times slower than float32."""
 
@@ -43,6 +46,39 @@ def computing_on(device: str, threads: int | None = None) -> "Iterator[torch.dev
     finally:
         torch.use_deterministic_algorithms(before[0])
         memory.fill_uninitialized_memory = before[1]
+
+
+def require_gpu(device: str) -> None:
+    """Raise InputError where this machine surely lacks the GPU that `device` names; tells it without importing PyTorch.
+
+    What is left open, such as a driver that is too old, `computing_on` finds out.
+    """
+    number = int(device.partition(":")[2] or 0)
+    build = version("torch")
+    found = None if build.endswith("+cpu") else _driver_devices()
+    if found is None or number >= found:
+        reason = (
+            f"PyTorch {build} is a build for the CPU"
+            if build.endswith("+cpu")
+            else f"the driver finds {found or 0} CUDA devices here"
+        )
+        raise InputError(
+            f"device: is {device}, but {reason}; set device: cpu, install the driver and a build of PyTorch for CUDA, "
+            "or run on a machine that has one"
+        )
+
+
+def _driver_devices() -> int | None:
+    """How many devices NVIDIA's driver shows to this process; None without a driver."""
+    if Path("/dev/kfd").exists():  # AMD's driver; its devices are PyTorch's to count
+        return _MANY
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
+        return None
+    count = ctypes.c_int(0)
+    working = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if working else 0
 
 
 def chosen_precision(wanted: Precision, device: str) -> Literal["float32", "bfloat16"]:

@@ -81,7 +81,7 @@ class MaskConvention(Settings):
         {"right": (128, 0, 0), "object": (0, 128, 0)},
         description="colours: red, green, blue of each entity; the defaults are DAVIS's first two.",
     )
-    background_colours: tuple[tuple[int, int, int], ...] = Field(
+    background_colours: tuple[tuple[Byte, Byte, Byte], ...] = Field(
         ((0, 0, 0),), description="colours: red, green, blue of what is neither, of each class that is background."
     )
     entity_folders: dict[Entity, str] = Field(

@@ -182,7 +182,7 @@ def test_what_a_file_is_not_is_told_by_its_first_bytes(tmp_path: Path) -> None:
     }
     for name, part in zip(
         words,
-        ("no regular file", "a web page", "pointer of Git LFS", "is empty", "empty folder", "not exist"),
+        ("no regular file", "a web page", "pointer of git-LFS", "is empty", "empty folder", "not exist"),
         strict=True,
     ):
         assert part in words[name]

@@ -156,7 +156,7 @@ def test_an_annotation_that_is_no_dict_is_refused(writer: SequenceWriter) -> Non
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="rgb: no such folder"):
         read_sequence(tmp_path)
 
 

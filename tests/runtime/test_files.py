@@ -249,18 +249,38 @@ def test_anything_else_is_refused(tmp_path: Path, content: bytes | None, problem
         read_table(path, ["epoch", "loss"])
 
 
-def test_a_picture_that_is_replaced_in_place_or_added_changes_the_state_of_its_folder(tmp_path: Path) -> None:
-    """Snakemake sees a folder's own time only."""
+def test_the_state_of_a_folder_is_that_of_its_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the everyday loop: what is repainted counts, by an older file too; a touch, a move and litter do not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    folder = tmp_path / "masks"
+    (folder / "object").mkdir(parents=True)
 
     def state() -> str:
-        return files_state(tmp_path.glob("*.png"))
+        return files_state(folder, ("*.png", "object/*"))
 
-    for name in ("a.png", "b.png", "note.txt"):
-        (tmp_path / name).write_text("one")
+    for name in ("a.png", "b.png", "object/a.png", "note.txt"):
+        (folder / name).write_text("one")
     before = state()
-    (tmp_path / "note.txt").write_text("other")
+    for name in ("note.txt", ".DS_Store", "object/._a.png", "object/Thumbs.db"):
+        (folder / name).write_text("other")
+    (folder / "a.png").touch()
+    os.mkfifo(folder / "pipe.png")
     assert state() == before
-    os.utime(tmp_path / "a.png", ns=(0, 5))
-    touched = state()
-    (tmp_path / "c.png").write_text("one")
-    assert len({before, touched, state()}) == 3
+    folder = folder.rename(tmp_path / "moved")
+    assert state() == before
+    (folder / "object" / "a.png").write_text("two")
+    os.utime(folder / "object" / "a.png", ns=(0, 5))
+    repainted = state()
+    (folder / "c.png").write_text("one")
+    added = state()
+    (folder / "c.png").rename(folder / "d.png")
+    assert len({before, repainted, added, state()}) == 4
+
+
+def test_the_state_of_a_file_is_that_of_its_contents(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("one")
+    before = files_state(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").write_text("two")
+    os.utime(tmp_path / "a.mp4", ns=(0, 5))
+    assert files_state(tmp_path / "a.mp4") != before

@@ -13,7 +13,11 @@ use rule stage as hand_template with:
     resources:
         **needs(runtime=20),
     params:
-        **stage("reconstruction.compact.hand_template:template_of_build", cells=HOLD.compact.hand_cells),
+        **stage(
+            "reconstruction.compact.hand_template:template_of_build",
+            cells=HOLD.compact.hand_cells,
+            watched=sequence_state(BUILD_IN),
+        ),
 
 
 use rule stage as train_phase with:
@@ -49,4 +53,5 @@ use rule stage as train_phase with:
             ),
             seed=HOLD.seed,
             device=RUN.device,
+            watched=sequence_state(BUILD_IN),
         ),

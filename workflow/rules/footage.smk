@@ -38,6 +38,7 @@ use rule stage as footage_hands with:
             field_of_view_deg=lambda wildcards: rig_of(wildcards).view_angle(wildcards.view),
             where=lambda wildcards: f"footage.pairs.{wildcards.rig}.{wildcards.view}",
             device=RUN.device,
+            watched=boxes_state,
         ),
 
 

@@ -47,8 +47,14 @@ def view_frames(wildcards):
 
 
 def view_state(wildcards):
-    """The state of the pictures of a view that is a folder."""
+    """The state of a view's video or pictures."""
     return state_in(view_source(wildcards), ("*",))
+
+
+def boxes_state(wildcards):
+    """The state of a view's boxes."""
+    boxes = view_boxes(wildcards)
+    return state_in(boxes) if boxes else ""
 
 
 def ready_pair(wildcards, stage):
@@ -60,13 +66,14 @@ def ready_pair(wildcards, stage):
 def view_source(wildcards):
     """The folder or file that a view is read from."""
     ready_pair(wildcards, "frames")
-    return getattr(rig_of(wildcards), wildcards.view)
+    return ancient(getattr(rig_of(wildcards), wildcards.view))
 
 
 def view_boxes(wildcards):
     """The boxes of a view, if the user gives them."""
     ready_pair(wildcards, "frames")
-    return getattr(rig_of(wildcards), f"{wildcards.view}_boxes") or []
+    boxes = getattr(rig_of(wildcards), f"{wildcards.view}_boxes")
+    return ancient(boxes) if boxes else []
 
 
 def footage_weights(wildcards):

@@ -185,4 +185,9 @@ use rule stage as refine_poses with:
     resources:
         **needs(mem_mb=4000, gpu=1),
     params:
-        **stage("reconstruction.refinement:refine_poses", refinement=HOLD.refinement, device=RUN.device),
+        **stage(
+            "reconstruction.refinement:refine_poses",
+            refinement=HOLD.refinement,
+            device=RUN.device,
+            watched=sequence_state(BUILD_IN),
+        ),

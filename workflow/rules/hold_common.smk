@@ -32,8 +32,9 @@ STAGES = [
     *("build_sequence", "hand_template" if HOLD.field == "compact" else "hand_prior"),
 ]
 # What is read of a sequence's folder, by its kind.
-PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"]}
-MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*"]}
+PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
+MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
+BUILD_IN = {"build": ["image/*", "mask/*", "corres.txt", "data.npy"]}
 SFM = SFM_BACKENDS[HOLD.sfm.backend]
 TRAINED_BY = {"compact": "train_phase", "holdnet": "train_holdnet"}[HOLD.field]
 
@@ -50,6 +51,11 @@ def sequence_of(wildcards):
     return SEQUENCES[wildcards.sequence]
 
 
+def of_sequence(wildcards, path):
+    """A file or folder of a sequence: of the user's the contents count (`state_in`), not how old they are."""
+    return path if wildcards.sequence in RENDERED else ancient(path)
+
+
 def ready(wildcards, stage):
     """End the run where something stands in the way of a stage of the wildcard's sequence."""
     sequence_of(wildcards)
@@ -59,7 +65,7 @@ def ready(wildcards, stage):
 def sequence_source(wildcards):
     """The folder or file that a sequence is read from."""
     ready(wildcards, "frames")
-    return sequence_of(wildcards).path
+    return of_sequence(wildcards, sequence_of(wildcards).path)
 
 
 def rendered_model(wildcards):
@@ -89,9 +95,9 @@ def frame_settings(wildcards):
 
 
 @cache
-def state_in(folder, patterns):
-    """The state of a user's files in a folder."""
-    return files_state(path for pattern in patterns for path in Path(folder).glob(pattern) if path.is_file())
+def state_in(path, patterns=("**/*",)):
+    """The state of a user's file, or of those in a folder."""
+    return files_state(Path(path), patterns)
 
 
 def sequence_state(files):
@@ -99,8 +105,8 @@ def sequence_state(files):
 
     def state(wildcards):
         sequence = sequence_of(wildcards)
-        rendered = wildcards.sequence in RENDERED
-        return "" if rendered else state_in(sequence.path, tuple(files.get(sequence.kind, ())))
+        watched = wildcards.sequence not in RENDERED and sequence.kind in files
+        return state_in(sequence.path, tuple(files[sequence.kind])) if watched else ""
 
     return state
 
@@ -124,7 +130,7 @@ def masks_ready(wildcards):
 def mask_input(wildcards):
     """The user's file or folder that masks are read from, if they are."""
     given = mask_source(wildcards).given(sequence_of(wildcards))
-    return [] if given is None else given[1]
+    return [] if given is None else of_sequence(wildcards, given[1])
 
 
 def mask_arguments(wildcards):
@@ -135,11 +141,11 @@ def mask_arguments(wildcards):
 
 
 def mask_state(wildcards):
-    """The state of the user's mask files."""
-    masks = sequence_of(wildcards).masks
-    if masks.source == "files":
-        return state_in(mask_input(wildcards), ("**/*",))
-    return sequence_state(MASKS_IN)(wildcards) if masks.source == "dataset" else ""
+    """The state of the user's mask files, or of the weights that masks are made by."""
+    if sequence_of(wildcards).masks.source == "dataset":
+        return sequence_state(MASKS_IN)(wildcards)
+    given = mask_input(wildcards)
+    return state_in(given) if given else ""
 
 
 def hand_weights(wildcards):

@@ -15,7 +15,7 @@ use rule stage as hold_predictions with:
     resources:
         **needs(runtime=10),
     params:
-        **stage("reconstruction.predictions:write_predictions"),
+        **stage("reconstruction.predictions:write_predictions", watched=sequence_state(BUILD_IN)),
 
 
 use rule stage as hold_truth with:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
+from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
@@ -29,7 +30,6 @@ from handloom.runtime.reading import MEGABYTE, reading
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _MOST_OBJ_BYTES = 512 * MEGABYTE
-_PICTURES = (".jpg", ".png")
 _SIZES = {"handPose": 48, "handBeta": 10, "handTrans": 3, "handJoints3D": 63, "objRot": 3, "objTrans": 3}
 """Numbers of an annotation by its names."""
 
@@ -114,9 +114,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
     Raises InputError when there are no pictures, an annotation is damaged or of another format, or the camera or the
     object changes on the way.
     """
-    pictures = tuple(sorted(path for path in (folder / "rgb").glob("*") if path.suffix.lower() in _PICTURES))
-    if not pictures:
-        raise InputError(f"{folder / 'rgb'}: holds no pictures; expected HO3D-v3's {{sequence}}/rgb/0000.jpg")
+    pictures = tuple(numbered_pictures(folder / "rgb"))
     paths = [folder / "meta" / f"{picture.stem}.pkl" for picture in pictures]
     labels = [_labels(path) for path in paths]
     valid = np.array([all(label.get(key) is not None for key in _SIZES) for label in labels])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from handloom.datasets.frames import image_size
 from handloom.datasets.masks import MASK_LABELS
+from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel, rest_joints_m
@@ -81,8 +82,11 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     path = folder / "data.npy"
     content = read_data(path)
     foreign = _checked_keys(path, "", content, _TOP_KEYS)
-    names = tuple(read_text(folder / "corres.txt", "the list of the frames' names, one a line", _FETCH).split())
-    images, masks = (_pictures(folder / kind, len(names)) for kind in ("image", "mask"))
+    lines = read_text(folder / "corres.txt", "the list of the frames' names, one a line", _FETCH).splitlines()
+    names = tuple(line.strip() for line in lines if line.strip())
+    images, masks = pictures_and_masks(folder)
+    if len(images) != len(names):
+        raise InputError(f"{folder}: holds {len(images)} images, but corres.txt names {len(names)} frames; {_FETCH}")
 
     placement, cameras = _cameras(path, content, len(names))
     entities = content["entities"]
@@ -103,8 +107,8 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     scene = BuildScene(
         sequence=str(content["seq_name"]),
         names=names,
-        image_paths=images,
-        mask_paths=masks,
+        image_paths=tuple(images),
+        mask_paths=tuple(masks),
         cameras=cameras,
         placement=placement,
         hands=hands,
@@ -126,9 +130,9 @@ def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel
     InputError when a mask has other labels than 0, 50, 150, 250, or a name would not survive corres.txt.
     """
     folder = Path(folder)
-    split = [name for name in scene.names if len(name.split()) != 1]
+    split = [name for name in scene.names if [name] != name.strip().splitlines()]
     if split:
-        raise InputError(f"{folder}: frame names {split[:5]} hold spaces; rename the frames")
+        raise InputError(f"{folder}: frame names {split[:5]} hold ends of lines or end in spaces; rename the frames")
     counts = {"images": len(scene.image_paths), "masks": len(scene.mask_paths), "names": len(scene.names)}
     counts |= {f"{side} hand poses": len(hand.rotvec) for side, hand in scene.hands.items()}
     counts["object poses"] = len(scene.object.rotation)
@@ -299,10 +303,3 @@ def _require_turns(path: Path, key: str, rotvec: Float[Tensor, "frames numbers"]
     """Raise InputError for rotation vectors, three numbers each, that are none in radians."""
     if fault := turn_fault(rotvec.reshape(-1, 3).numpy()):
         raise InputError(f"{path}: {key} {fault}; {_FETCH}")
-
-
-def _pictures(folder: Path, count: int) -> tuple[Path, ...]:
-    paths = tuple(sorted(folder.glob("*.png")))
-    if len(paths) != count:
-        raise InputError(f"{folder}: holds {len(paths)} PNG files, but corres.txt names {count} frames; {_FETCH}")
-    return paths

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.runtime.checkpoints import CheckpointFolder
 from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import atomic_path
@@ -112,8 +113,8 @@ def run_phase(training: PhaseTraining, length: PhaseLength, folder: CheckpointFo
 
 def given_files(build: Path, *others: Path | None) -> list[Path]:
     """The build folder's files and others, where given: a run goes on only from a checkpoint of the same ones."""
-    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-    return [build / "data.npy", *pictures, *(path for path in others if path is not None)]
+    images, masks = pictures_and_masks(build)
+    return [build / "data.npy", *images, *masks, *(path for path in others if path is not None)]
 
 
 def require_frames(build: Path, names: tuple[str, ...], seen: Mapping[str, Bool[Tensor, " frames"]]) -> None:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,16 +157,40 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def files_state(paths: Iterable[Path]) -> str:
-    """Digest of the names, sizes and times of files: another one where a picture of a folder is replaced in place.
+# What file managers leave beside pictures.
+_LITTER = {"Thumbs.db", "desktop.ini"}
+# Below the folder that a run works in: digests of contents by path, which stay good while size and times do.
+_KNOWN_CONTENTS = Path(".snakemake/handloom_contents.json")
 
-    Snakemake sees a folder's own time only, which tells what was added or removed.
+
+def files_state(root: Path, patterns: Iterable[str] = ("**/*",)) -> str:
+    """Digest of the names and contents of a file, or of a folder's files that match; hidden ones do not count.
+
+    It changes where a picture is repainted or replaced, by an older one too, and not when a file is touched or the
+    folder is moved. Contents are read again only when a file's size or times changed.
     """
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        state = path.stat()
-        digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+    paths = [root] if root.is_file() else {path for pattern in patterns for path in root.glob(pattern)}
+    names = {
+        path: path.name if path == root else path.relative_to(root).as_posix()
+        for path in paths
+        if path.is_file() and not path.name.startswith(".") and path.name not in _LITTER
+    }
+    try:
+        known: dict[str, list[Any]] = json.loads(_KNOWN_CONTENTS.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    state, fresh = hashlib.sha256(), {}
+    for path, name in sorted(names.items(), key=lambda item: item[1]):
+        found, place = path.stat(), str(path.absolute())
+        stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        if known.get(place, [])[:-1] != stamp:
+            with path.open("rb") as file:
+                known[place] = fresh[place] = [*stamp, hashlib.file_digest(file, "blake2b").hexdigest()[:32]]
+        state.update(f"{name} {known[place][-1]}\n".encode(errors="surrogateescape"))
+    if fresh and _KNOWN_CONTENTS.parent.is_dir():
+        with suppress(OSError):  # it only saves time
+            write_text(_KNOWN_CONTENTS, json.dumps(known))
+    return state.hexdigest()[:16]
 
 
 def require_writable(*folders: Path) -> None:

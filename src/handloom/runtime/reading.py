@@ -4,6 +4,7 @@ Every reader of data does its work inside `reading`, so that a pipe never hangs 
 and no parser's own exception reaches the user.
 """
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -69,16 +70,33 @@ def reading(
         raise InputError(f"{path}: {found}; {advice}") from error
 
 
+def require_regular(path: Path, what: str) -> None:
+    """Raise InputError unless a path leads to a plain file: reading a pipe or a device may never end."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: no such {what} ({error.strerror}); check the folder in the configuration") from error
+    if kind := _irregular(state):
+        raise InputError(f"{path}: is {kind}, but the file of a {what} was expected; remove it")
+
+
+def _irregular(state: os.stat_result) -> str | None:
+    """What a file is that is no plain one."""
+    if stat.S_ISREG(state.st_mode):
+        return None
+    return next((name for test, name in _KINDS.items() if test(state.st_mode)), "no plain file")
+
+
 def _require_plain(path: Path, expected: str, advice: str, most_bytes: int, least_bytes: int) -> None:
     state = path.stat()
-    if not stat.S_ISREG(state.st_mode):
-        kind = next((name for test, name in _KINDS.items() if test(state.st_mode)), "no plain file")
+    if kind := _irregular(state):
         raise InputError(f"{path}: is {kind}, but a plain file was expected, {expected}; {advice}")
-    if state.st_size < least_bytes:
+    size = state.st_size
+    if size < least_bytes:
         raise InputError(f"{path}: is empty; expected {expected}; {advice}")
-    if state.st_size > most_bytes:
+    if size > most_bytes:
         raise InputError(
-            f"{path}: has {state.st_size / MEGABYTE:.0f} MB, but at most {most_bytes / MEGABYTE:.0f} MB were expected "
+            f"{path}: has {size / MEGABYTE:.0f} MB, but at most {most_bytes / MEGABYTE:.0f} MB were expected "
             f"of {expected}; {advice}"
         )
 

@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import Literal
 
+from handloom.runtime.reading import form_of
+
 Wanted = Literal["file", "folder", "either"]
 
 
@@ -54,11 +56,8 @@ def _file_fault(path: Path) -> str | None:
         return f"cannot be read ({_reason(error)})"
     if not start:
         return "is empty; fetch or make it again"
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "is a web page; open its address in a browser, and save what it offers"
-    if text.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS and not the file; run git lfs pull there"
+    if form := form_of(path):
+        return f"is {form}"
     return None
 
 

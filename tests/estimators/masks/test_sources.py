@@ -23,9 +23,9 @@ def sequence(kind: str = "ho3d", **masks: object) -> SequenceSettings:
 @pytest.mark.parametrize(
     ("source", "given", "own"),
     [
-        ("propagation", None, {"marks", "still_camera", "empty_fraction"}),
-        ("sam2", ("masks.sam2.checkpoint", "data/sam2.pt"), {"marks", "config", "empty_fraction"}),
-        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction"}),
+        ("propagation", None, {"marks", "still_camera", "empty_fraction", "largest_share"}),
+        ("sam2", ("masks.sam2.checkpoint", "data/sam2.pt"), {"marks", "config", "empty_fraction", "largest_share"}),
+        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction", "largest_share"}),
         ("dataset", ("path", "data/own"), {"kind"}),
     ],
 )

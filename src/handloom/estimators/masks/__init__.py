@@ -39,7 +39,7 @@ def _files(sequence: SequenceSettings) -> MaskFilesSettings:
 
 def _of_files(sequence: SequenceSettings) -> dict[str, Any]:
     convention = _files(sequence).model_dump(mode="json", exclude={"folder"})
-    return {"settings": convention, "empty_fraction": sequence.masks.empty_fraction}
+    return {"settings": convention, **_limits(sequence)}
 
 
 def _marked(sequence: SequenceSettings) -> dict[str, Any]:
@@ -50,7 +50,11 @@ def _marked(sequence: SequenceSettings) -> dict[str, Any]:
             "outline on one frame"
         )
         raise Faults([("masks.prompts", words)])
-    return {"marks": [each.model_dump(mode="json") for each in masks.marks], "empty_fraction": masks.empty_fraction}
+    return {"marks": [each.model_dump(mode="json") for each in masks.marks], **_limits(sequence)}
+
+
+def _limits(sequence: SequenceSettings) -> dict[str, float]:
+    return {"empty_fraction": sequence.masks.empty_fraction, "largest_share": sequence.masks.largest_share}
 
 
 def _checkpoint(sequence: SequenceSettings) -> tuple[str, str]:

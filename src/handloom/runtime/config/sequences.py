@@ -81,9 +81,18 @@ class MaskConvention(Settings):
         {"right": (128, 0, 0), "object": (0, 128, 0)},
         description="colours: red, green, blue of each entity; the defaults are DAVIS's first two.",
     )
+    background_colours: tuple[tuple[Byte, Byte, Byte], ...] = Field(
+        ((0, 0, 0),), description="colours: red, green, blue of what is neither, of each class that is background."
+    )
     entity_folders: dict[Entity, str] = Field(
         {"object": "object/images_masks", "right": "right/images_masks"},
-        description="entity_folders: where each entity's binary images lie under `folder`.",
+        description="entity_folders: where each entity's binary images lie under `folder`: a folder, or a pattern of "
+        "files as `export/*-object-*.png`.",
+    )
+    match: Literal["name", "order"] = Field(
+        "name",
+        description="name: a file is named as its frame, or has its number (of a video's frames counted from 0, before "
+        "`first` and `every`); order: the nth file, by its number, belongs to the nth frame used.",
     )
 
     @model_validator(mode="after")
@@ -151,6 +160,9 @@ class MaskSettings(Settings):
     sam2: Sam2Settings = Sam2Settings()
     empty_fraction: float = Field(
         0.3, ge=0, le=1, description="Stop when an entity's mask is empty in a larger share of the frames."
+    )
+    largest_share: float = Field(
+        0.5, gt=0, le=1, description="Stop when an entity covers a larger share of a picture, as an inverted mask does."
     )
 
     @model_validator(mode="after")

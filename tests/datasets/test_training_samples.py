@@ -173,7 +173,7 @@ def test_each_data_set_is_prepared_by_its_own_reader(tmp_path, dataset):
         run_stage(
             row.stage,
             inputs={},
-            outputs={"samples": tmp_path / "a.npz"},
+            outputs={"samples": str(tmp_path / "a.npz")},
             parameters={"settings": plain(row.settings(root=str(tmp_path))), "input_px": 32},
             offered={"dataset": dataset},
         )

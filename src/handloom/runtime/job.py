@@ -61,14 +61,17 @@ def told_when_killed(rule: str, mem_mb: object) -> Iterator[None]:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    parent = os.getpid()
+    parent, stops = os.getpid(), (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # one that comes before the handlers stand waits for them
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
         _end_with(parent)
         yield
         return
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in stops:
         signal.signal(each, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:

@@ -64,12 +64,8 @@ def copied_project(folder: Path) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy(source, target)
-    settings = DetNetSettings.model_validate(DETNET)
-    roots = {"in": 0, "cross": 9}
     for setting, name in CHECKPOINTS.items():
-        network = DetNet(settings, roots[setting])
-        initialise(network, torch.Generator().manual_seed(roots[setting]))
-        save_checkpoint(folder / name, network)
+        save_checkpoint(folder / name, untrained_detnet(setting))
     tiny = {
         "headsets": ["headset1"],
         "demo": {"rhd_training_images": 1, "rhd_evaluation_images": 1, "ganerated_images": 2},
@@ -79,3 +75,11 @@ def copied_project(folder: Path) -> Project:
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     return Project(folder)
+
+
+def untrained_detnet(setting: str) -> DetNet:
+    """The tiny preset's network of a setting, as it is before any training."""
+    root = {"in": 0, "cross": 9}[setting]
+    network = DetNet(DetNetSettings.model_validate(DETNET), root)
+    initialise(network, torch.Generator().manual_seed(root))
+    return network

@@ -127,7 +127,7 @@ def _array(path: Path) -> Numbers:
     """A mask stored as an array of numbers or of true and false, as Track-Anything does."""
     require_regular(path, "mask")
     try:
-        values = np.squeeze(np.load(path, mmap_mode="r", allow_pickle=False))  # the header tells the shape
+        values = np.squeeze(np.lib.format.open_memmap(path, mode="r"))  # the header tells the shape
     except Exception as error:  # whatever is wrong with a header
         told = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as an array ({told}); export the masks as PNG") from error

@@ -191,6 +191,9 @@ SETTINGS = (
         "estimates_of_a_page", own(f"{FILM}, {MASKS}", hand="{estimation: {checkpoint: page.pth}}"), "is a web page"
     ),
     Setting(
+        "no_right_film", pair("left: film.mp4, right: right.mp4"), "rig.right: leads to right.mp4, which does not exist"
+    ),
+    Setting(
         "no_boxes_file", pair("left: film.mp4, right: frames, left_boxes: no.csv"), "rig.left_boxes: leads to no.csv"
     ),
     Setting(

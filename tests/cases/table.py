@@ -4,6 +4,8 @@ A new fault is one row more. `right`: the result is what was brought, `told`: it
 `refused`: there is no result, and the words, in one line, say why.
 """
 
+# ruff: noqa: TID252 (the tests are no package)
+
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..datasets.video_files import numbered, with_matrix, write_film
@@ -183,6 +184,11 @@ VIDEOS = (
         "refused",
         "this build of FFmpeg cannot decode the codec xyz1; convert it first",
     ),
+    Row("no_video", content("film.mp4", "no video at all\n" * 100), FILM, "refused", "cannot be decoded"),
+    Row(
+        "playlist", content("film.mp4", "ffconcat version 1.0\nfile ../camcorder/a.MTS\n"), FILM, "refused", "cannot be"
+    ),
+    Row("empty", content("film.mp4", b""), FILM, "refused", "is empty"),
     Row("one_picture", film(frames={"first": COUNT - 1}), FILM, "refused", "gives 1 frame(s) with first 11"),
 )
 

@@ -76,11 +76,3 @@ def test_footage_becomes_fused_poses(fresh: Callable[[str], Project]) -> None:
     later = project.snakemake("footage", "--dry-run", "--config", "footage={'pairs': {'my_rig': {'offset_s': 0.04}}}")
     assert "footage_pairs" in later
     assert "footage_hands" not in later
-
-
-def test_missing_footage_is_named_before_any_work(fresh: Callable[[str], Project]) -> None:
-    project = with_footage(fresh("missing"))
-    (project.folder / "data/my_rig/right.mp4").unlink()
-    output = project.snakemake("footage", fails=True)
-    assert "footage.pairs.my_rig.right: leads to data/my_rig/right.mp4, which does not exist" in output
-    assert not (project.folder / RESULTS).exists()

@@ -1,15 +1,12 @@
-"""HOLD's bad input as a user meets it: snakemake ends with the stage's own message, and a killed phase goes on."""
+"""HOLD's own build folders: the page comes of them alone, and a killed phase goes on."""
 
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import yaml
 
@@ -32,46 +29,6 @@ def with_sequence(project: Project, sequence: dict[str, Any]) -> Project:
     settings["hold"] = {"sequences": {"own": sequence}, "compact": COMPACT}
     (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
     return project
-
-
-def files_of(project: Project) -> list[Path]:
-    return [path for path in (project.folder / "results/hold/own").rglob("*") if path.is_file()]
-
-
-def write_video(path: Path, frames: int) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (64, 48))
-    for number in range(frames):
-        writer.write(np.full((48, 64, 3), 40 * number, np.uint8))
-    writer.release()
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [(None, "own.mp4: cannot be decoded; expected a video"), (1, "own.mp4: gives 1 frame(s) with first 0")],
-)
-def test_a_video_without_a_sequence_in_it_ends_the_run(
-    fresh: Callable[[str], Project], frames: int | None, message: str
-) -> None:
-    """Protects users with a video of their own: told at the first stage, nothing is left that looks made."""
-    project = with_sequence(fresh("video"), {"kind": "video", "path": "own.mp4"})
-    if frames is None:
-        (project.folder / "own.mp4").write_bytes(b"no video at all" * 100)
-    else:
-        write_video(project.folder / "own.mp4", frames)
-    assert message in project.snakemake("results/hold/own/frames.json", fails=True)
-    assert files_of(project) == []
-
-
-def test_a_build_folder_with_a_missing_key_ends_the_run(fresh: Callable[[str], Project]) -> None:
-    """Protects users of HOLD's own folders: the key is named, beside the foreign one that may stand for it."""
-    project = with_sequence(fresh("build"), {"kind": "build", "path": "box/build"})
-    path = write_small_build(project.folder / "box") / "data.npy"
-    content = np.load(path, allow_pickle=True).item()
-    content["entities"]["object"]["scale"] = content["entities"]["object"].pop("obj_scale")
-    np.save(path, content, allow_pickle=True)
-    output = project.snakemake("results/hold/own/phase1/object.npz", fails=True)
-    assert "lacks ['entities.object.obj_scale'], found the foreign ['entities.object.scale']" in output
-    assert files_of(project) == []
 
 
 def test_a_build_folder_needs_no_stage_before_it_and_is_trained_once(fresh: Callable[[str], Project]) -> None:

@@ -29,7 +29,7 @@ use rule stage as convert_mano with:
     resources:
         **needs(runtime=10),
     params:
-        **stage("hand.mano_files:convert_mano"),
+        **stage("hand.mano_files:convert_mano", watched=contents_of(mano_pickle("right"), mano_pickle("left"))),
 
 
 use rule stage as shipped_network with:

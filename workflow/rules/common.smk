@@ -1,5 +1,7 @@
 """The checked configuration, the wildcards' values, and the functions that rules share."""
 
+from functools import cache
+
 from handloom.check import PRESET_RECORD, missing, notices, require
 from handloom.datasets import LABELLED
 from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
@@ -11,7 +13,7 @@ from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
-from handloom.runtime.files import require_writable, write_text
+from handloom.runtime.files import files_state, require_writable, write_text
 from handloom.runtime.job import hand_down_source
 from handloom.runtime.stages import plain, stage
 
@@ -216,6 +218,28 @@ def by_hand(setting, paths):
     """Files that the user fetches; where they are missing, the run ends with where to get them."""
     or_end(require, RUN, Path(), setting, paths)
     return paths
+
+
+@cache
+def state_in(path, patterns=("**/*",)):
+    """The state of a user's file, or of those in a folder."""
+    return files_state(Path(path), patterns)
+
+
+def contents_of(*inputs, besides=lambda wildcards: ""):
+    """A parameter: the state of the user's own files among inputs; one in another's place may be the older one.
+
+    `besides` is another such state.
+    """
+
+    def state(wildcards):
+        found = [each(wildcards) for each in inputs]
+        paths = [path for each in found for path in ([each] if isinstance(each, str) else each)]
+        return besides(wildcards) + "".join(
+            state_in(path) for path in paths if not path.startswith(("resources/", "results/"))
+        )
+
+    return state
 
 
 def split_annotations(wildcards):

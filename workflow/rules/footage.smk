@@ -38,7 +38,7 @@ use rule stage as footage_hands with:
             field_of_view_deg=lambda wildcards: rig_of(wildcards).view_angle(wildcards.view),
             where=lambda wildcards: f"footage.pairs.{wildcards.rig}.{wildcards.view}",
             device=RUN.device,
-            watched=boxes_state,
+            watched=contents_of(view_boxes, footage_weights),
         ),
 
 
@@ -112,7 +112,7 @@ use rule stage as footage_crops with:
     pathvars:
         job="footage_crops/{rig}/{view}",
     params:
-        **stage(f"estimators.{FOOTAGE.backend}.hands:crop_pairs"),
+        **stage(f"estimators.{FOOTAGE.backend}.hands:crop_pairs", watched=contents_of(footage_weights)),
 
 
 use rule stage as footage_rotation with:
@@ -162,6 +162,7 @@ use rule stage as footage_adapt with:
             turned_poses=True,
             start=FOOTAGE.adaptation.rotation,
             device=RUN.device,
+            watched=contents_of(footage_weights),
         ),
 
 

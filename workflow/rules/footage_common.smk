@@ -51,12 +51,6 @@ def view_state(wildcards):
     return state_in(view_source(wildcards), ("*",))
 
 
-def boxes_state(wildcards):
-    """The state of a view's boxes."""
-    boxes = view_boxes(wildcards)
-    return state_in(boxes) if boxes else ""
-
-
 def ready_pair(wildcards, stage):
     """End the run where something stands in the way of a stage of the wildcard's camera pair."""
     rig_of(wildcards)

@@ -111,6 +111,7 @@ use rule stage as hand_estimates with:
             side=ESTIMATION.side,
             where=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
             device=RUN.device,
+            watched=contents_of(hand_weights),
         ),
 
 

@@ -1,14 +1,11 @@
 """HOLD's sequences, and what its rules read."""
 
-from functools import cache
-
 from handloom.check import refuse_stopped
 from handloom.demo.plan import object_name
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS as SFM_BACKENDS
 from handloom.runtime.config.hold import HOLD_DEMO_ROOT
 from handloom.runtime.config.sequences import FrameSettings
-from handloom.runtime.files import files_state
 
 HOLD = RUN.hold
 ESTIMATION = HOLD.hand.estimation
@@ -92,12 +89,6 @@ def annotated_source(wildcards):
 def frame_settings(wildcards):
     """Which frames of a sequence are used, and how."""
     return part(sequence_of(wildcards), *FrameSettings.model_fields)
-
-
-@cache
-def state_in(path, patterns=("**/*",)):
-    """The state of a user's file, or of those in a folder."""
-    return files_state(Path(path), patterns)
 
 
 def sequence_state(files):

@@ -72,7 +72,12 @@ use rule stage as score_interchange with:
     resources:
         **needs(mem_mb=3000),
     params:
-        **stage("evaluation.interchange:score_interchange", protocol=HOLD.protocol, seed=HOLD.seed),
+        **stage(
+            "evaluation.interchange:score_interchange",
+            protocol=HOLD.protocol,
+            seed=HOLD.seed,
+            watched=contents_of(interchange_file),
+        ),
 
 
 use rule stage as hold_table with:

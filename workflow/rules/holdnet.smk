@@ -49,7 +49,7 @@ use rule stage as hand_prior with:
             sizes=HOLD.holdnet.network.sdf,
             seed=HOLD.seed,
             device=RUN.device,
-            watched=sequence_state(BUILD_IN),
+            watched=contents_of(released_prior, besides=sequence_state(BUILD_IN)),
         ),
 
 
@@ -84,5 +84,5 @@ use rule stage as train_holdnet with:
             epochs=length_of,
             seed=HOLD.seed,
             device=RUN.device,
-            watched=sequence_state(BUILD_IN),
+            watched=contents_of(released_checkpoint, besides=sequence_state(BUILD_IN)),
         ),

@@ -12,7 +12,11 @@ use rule stage as list_invalid with:
     resources:
         **needs(mem_mb=4000, runtime=30),
     params:
-        **stage("datasets.invalid_list:list_invalid", dataset=DATASETS.assembly_hands),
+        **stage(
+            "datasets.invalid_list:list_invalid",
+            dataset=DATASETS.assembly_hands,
+            watched=contents_of(split_annotations),
+        ),
 
 
 use rule stage as crop_views with:
@@ -35,6 +39,7 @@ use rule stage as crop_views with:
             dataset=DATASETS.assembly_hands,
             input_px=RUN.detnet.input_px,
             field_of_view_deg=RUN.adaptation.field_of_view_deg,
+            watched=contents_of(split_annotations),
         ),
 
 
@@ -56,6 +61,7 @@ use rule stage as predict_source with:
             ray_share=source_setting("ray_share"),
             turned_poses=source_setting("turned_poses"),
             device=RUN.device,
+            watched=contents_of(source_network),
         ),
 
 
@@ -106,4 +112,5 @@ use rule stage as adapt with:
             turned_poses=source_setting("turned_poses"),
             start=lambda wildcards: VARIANTS[wildcards.variant],
             device=RUN.device,
+            watched=contents_of(source_network),
         ),

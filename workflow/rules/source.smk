@@ -89,4 +89,5 @@ use rule stage as convert_source with:
             "estimators.detnet.checkpoint:convert_checkpoint",
             detnet=RUN.detnet,
             root_joint=source_setting("root_joint"),
+            watched=contents_of(configured_checkpoint),
         ),

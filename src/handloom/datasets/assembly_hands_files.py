@@ -158,6 +158,7 @@ def _images_by_id(path: Path, images: Sequence[_Image]) -> dict[int, _Image]:
     """Images by their id; raises InputError for an id or a view of a moment that is there twice."""
     image_of_id: dict[int, _Image] = {}
     of_moment: dict[tuple[str, str, int], _Image] = {}
+    of_file: dict[str, _Image] = {}
     for image in images:
         moment = image["seq_name"], image["camera"], image["frame_idx"]
         for what, first in (
@@ -166,6 +167,7 @@ def _images_by_id(path: Path, images: Sequence[_Image]) -> dict[int, _Image]:
                 f"frame {image['frame_idx']} of {image['camera']} in {image['seq_name']}",
                 of_moment.setdefault(moment, image),
             ),
+            (f"a picture, of ids {image['id']} and others,", of_file.setdefault(image["file_name"], image)),
         ):
             if first is not image:
                 raise InputError(

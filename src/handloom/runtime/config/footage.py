@@ -10,7 +10,7 @@ from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.runtime.config.adaptation import AdaptationSettings, FootagePairingSettings
 from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
-from handloom.runtime.config.sequences import FrameSettings, wrong_names
+from handloom.runtime.config.sequences import EntryName, FrameSettings
 
 Angle = Annotated[float, Field(ge=5, le=175)]
 FieldOfView = tuple[Angle, Angle]
@@ -102,7 +102,7 @@ OWN_PAIRS = AdaptationSettings(
 class FootageSettings(Settings):
     """S2DHand on your own camera pairs, from videos to fused 3D poses (docs/footage.md)."""
 
-    pairs: dict[str, FootagePairSettings | None] = Field(
+    pairs: dict[EntryName, FootagePairSettings | None] = Field(
         {}, description="Your camera pairs by name, as in {my_rig: {left: a.mp4, right: b.mp4}}; null leaves one out."
     )
     backend: str = Field("mediapipe", description="The hand network, one that learns; detnet needs boxes.")
@@ -129,7 +129,6 @@ class FootageSettings(Settings):
         return self
 
     def _faults(self) -> Iterator[tuple[str, str]]:
-        yield from wrong_names("pairs", self.pairs)
         learning = [name for name, row in NETWORKS.items() if row.learner is not None]
         if self.backend not in learning:
             yield "backend", f"is {self.backend}; expected a network that learns: {' or '.join(learning)}"

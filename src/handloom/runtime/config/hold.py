@@ -15,7 +15,7 @@ from handloom.runtime.config.hold_stages import (
     RefinementSettings,
     SfmSettings,
 )
-from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSettings, wrong_names
+from handloom.runtime.config.sequences import DemoSequencesSettings, EntryName, SequenceSettings
 
 
 class HandTrackingSettings(Settings):
@@ -36,7 +36,7 @@ class HoldSettings(Settings):
     demo: DemoSequencesSettings | None = Field(
         None, description="Sizes of the rendered sequences; null when none is rendered."
     )
-    sequences: dict[str, SequenceSettings | None] = Field(
+    sequences: dict[EntryName, SequenceSettings | None] = Field(
         {}, description="The sequences in the tables, by name; null leaves out one that another file names."
     )
     protocol: Literal["faithful", "per_frame"] = Field(
@@ -61,7 +61,7 @@ class HoldSettings(Settings):
 
     @model_validator(mode="after")
     def _names_and_demo_agree(self) -> "HoldSettings":
-        Faults.require_none([*wrong_names("sequences", self.sequences), *self._demo_faults(), *self._unusable()])
+        Faults.require_none([*self._demo_faults(), *self._unusable()])
         return self
 
     def _demo_faults(self) -> Iterator[tuple[str, str]]:

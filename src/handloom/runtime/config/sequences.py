@@ -1,10 +1,10 @@
 """Videos of a hand and an object: where each comes from, how much of it is used, and its masks."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
 
@@ -183,13 +183,14 @@ class MaskSettings(Settings):
         return self.prompts if isinstance(self.prompts, tuple) else (self.prompts,)
 
 
-def wrong_names(section: str, named: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The names of a user's entries that cannot be folders of results, and why."""
-    for name in named:
-        if _NAME.fullmatch(name) is None:
-            yield f"{section}.{name}", "a name has letters a to z, digits, - and _ only, 80 at most: it names a folder"
+def _folder_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError("a name has letters a to z, digits, - and _ only, 80 at most: it names a folder")
+    return name
 
 
+EntryName = Annotated[str, AfterValidator(_folder_name)]
+"""What a user calls a sequence or a camera pair."""
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
 DemoSequence = Literal["jug1", "carton1", "lamp1"]
 

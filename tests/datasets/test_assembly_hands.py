@@ -297,12 +297,14 @@ def test_a_few_bad_hands_are_left_out_and_counted(split: SplitWriter, capsys: py
     assert "a hand without size, a placeholder? (4 of 32 hands)" in told
 
 
-@pytest.mark.parametrize("what", ["image", "id", "moment"])
+@pytest.mark.parametrize("what", ["image", "id", "file", "moment"])
 def test_what_is_there_twice_is_refused(split: SplitWriter, what: str) -> None:
     if what == "image":
         split.annotations[3]["image_id"] = split.images[0]["id"]
     elif what == "id":
         split.images[3]["id"] = split.images[0]["id"]
+    elif what == "file":
+        split.images[3]["file_name"] = split.images[0]["file_name"]
     else:
         split.images[3] |= {name: split.images[0][name] for name in ("seq_name", "camera", "frame_idx")}
     named = "annotations 0 and 3 are both of image 100" if what == "image" else "is there twice, as "

@@ -155,7 +155,7 @@ def hands_of(path: Path, cameras: frozenset[str]) -> dict[str, np.ndarray]:
 
 
 def _images_by_id(path: Path, images: Sequence[_Image]) -> dict[int, _Image]:
-    """Images by their id; raises InputError for an id or a view of a moment that is there twice."""
+    """Images by their id; raises InputError for an id, a view of a moment or a picture that is there twice."""
     image_of_id: dict[int, _Image] = {}
     of_moment: dict[tuple[str, str, int], _Image] = {}
     of_file: dict[str, _Image] = {}
@@ -167,12 +167,12 @@ def _images_by_id(path: Path, images: Sequence[_Image]) -> dict[int, _Image]:
                 f"frame {image['frame_idx']} of {image['camera']} in {image['seq_name']}",
                 of_moment.setdefault(moment, image),
             ),
-            (f"a picture, of ids {image['id']} and others,", of_file.setdefault(image["file_name"], image)),
+            (f"file_name {image['file_name']}", of_file.setdefault(image["file_name"], image)),
         ):
             if first is not image:
+                shown = [f"{each['file_name']} (id {each['id']})" for each in (first, image)]
                 raise InputError(
-                    f"{path}: {what} is there twice, as {first['file_name']} and as {image['file_name']}; expected it "
-                    "once; remove one of them"
+                    f"{path}: {what} is there twice, as {' and as '.join(shown)}; expected it once; remove one of them"
                 )
     return image_of_id
 

@@ -215,5 +215,5 @@ def test_the_users_own_camera_is_taken_and_made_smaller_with_the_frames(tmp_path
 
 def test_a_build_folder_is_taken_whole() -> None:
     """Training reads all of the folder: a choice of frames would be heeded by some stages only."""
-    with pytest.raises(ValueError, match="first: is set, but a build folder.*every: is set"):
+    with pytest.raises(ValueError, match=r"first: is set, but a build folder.*every: is set"):
         FrameSettings(kind="build", first=1, every=2)

@@ -97,7 +97,7 @@ def test_what_no_finished_stage_uses_runs_nothing_again(built: Project) -> None:
     """Protects hours of training from another backend's settings and from those that only say how a stage works."""
     hold = {
         "compact": {"checkpoint_seconds": 7},
-        "holdnet": {"rays": 7},
+        "holdnet": {"rays": 64},
         "sfm": {"hloc": {"features": "disk"}},
         "hand": {"estimation": {"metro": {"fidelity": "faithful"}, "mediapipe": {"palms": "own.tflite"}}},
     }
@@ -132,13 +132,13 @@ def test_another_size_of_the_training_data_does_not_touch_the_test_data(built: P
 
 
 def test_a_comment_in_imported_code_runs_nothing_again(built: Project) -> None:
-    path = built.folder / "src/handloom/adaptation/teacher.py"
+    path = built.folder / "src/handloom/adaptation/student_augmentation.py"
     with edited(path, "return", "# a remark\n    return"):
         assert "Nothing to be done" in built.snakemake("--dry-run")
 
 
 def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> None:
-    path = built.folder / "src/handloom/adaptation/teacher.py"
+    path = built.folder / "src/handloom/adaptation/student_augmentation.py"
     with edited(path, "return", "settled = 1\n    return"):
         output = built.snakemake("--dry-run")
     assert planned(output) >= DESCENDANTS
@@ -154,7 +154,7 @@ def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) ->
     output = built.snakemake("--dry-run", "--config", "adaptation={'learning_rat': 1}", fails=True)
     assert "adaptation.learning_rat: no such setting" in output
     output = built.snakemake("--dry-run", "--config", "detnet={'map_cells': 11}", fails=True)
-    assert "detnet: map_cells is 11, but input_px 64 allows only 16 or 8" in output
+    assert "detnet.map_cells: is 11, but input_px 64 allows only 16 or 8" in output
 
 
 def test_the_report_is_one_offline_file_with_tables_and_pictures(built: Project) -> None:
@@ -181,7 +181,8 @@ def test_a_disk_that_fills_loses_nothing(fresh: Callable[[str], Project]) -> Non
     output = project.run(limited, fails=True)
     assert f"no room to write {target}" in output
     assert "free some space and run again" in output
-    assert [path for path in (project.folder / "results").rglob("*") if path.is_file()] == []
+    left = {path.name for path in (project.folder / "results").rglob("*") if path.is_file()}
+    assert left <= {"preset.txt"}
     project.snakemake(target)
     assert (project.folder / target).is_file()
 

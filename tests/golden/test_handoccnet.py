@@ -11,7 +11,7 @@ from torch import Tensor
 from handloom.estimators.handoccnet.hands import PUBLISHED, HandOccNetHands, posed
 from handloom.estimators.handoccnet.network import HandOccNet, HandOccNetArchitecture, HandOccNetOutput
 from handloom.estimators.hands.meshes import colours, mean_pose
-from handloom.estimators.published_weights import filled
+from handloom.estimators.published_weights import filled, used
 from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH
 
 from .generic_weights import generic_weights
@@ -53,7 +53,7 @@ def weights(golden: Arrays) -> Arrays:
 
 @pytest.fixture(scope="module")
 def network(weights: Arrays) -> HandOccNet:
-    return filled(lambda: HandOccNet(HandOccNetArchitecture()), weights, PUBLISHED, "recipe")
+    return filled(lambda: HandOccNet(HandOccNetArchitecture()), used(weights, PUBLISHED), PUBLISHED, "recipe")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from handloom.estimators.metro.hands import (
     weak_perspective,
 )
 from handloom.estimators.metro.network import Metro, MetroArchitecture, MetroOutput, normalised
-from handloom.estimators.published_weights import filled
+from handloom.estimators.published_weights import filled, used
 from handloom.hand.mano import HandModel
 
 from .generic_weights import generic_weights
@@ -58,7 +58,7 @@ def weights(golden: Arrays) -> Arrays:
 @pytest.fixture(scope="module")
 def network(weights: Arrays) -> Metro:
     template = template_tokens_m(random_hand())
-    return filled(lambda: Metro(MetroArchitecture(), template), weights, PUBLISHED, "recipe")
+    return filled(lambda: Metro(MetroArchitecture(), template), used(weights, PUBLISHED), PUBLISHED, "recipe")
 
 
 @pytest.fixture(scope="module")

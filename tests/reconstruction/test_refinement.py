@@ -107,7 +107,8 @@ def test_the_forearm_pulls_at_nothing() -> None:
 
 def test_diverged_poses_stop_the_refinement() -> None:
     """Protects results from NaN: a rate that is far too high ends in a message with the step and what to lower."""
-    running = refinement(held_box().poses, turn_rate=1e30)
+    running = refinement(held_box().poses)
+    running.optimiser.param_groups[0]["lr"] = running.optimiser.param_groups[0]["initial_lr"] = 1e30
     with pytest.raises(InputError, match=r"no numbers at step 1; lower hold\.refinement"):
         running.run()
 

@@ -156,7 +156,7 @@ def test_random_state_survives(tmp_path: Path) -> None:
 
 
 def test_remove_leaves_nothing(tmp_path: Path) -> None:
-    folder = CheckpointFolder(tmp_path, fingerprint("a"))
+    folder = CheckpointFolder(tmp_path / "work", fingerprint("a"))
     folder.save(1, {"step": 1})
     folder.remove()
     folder.remove()

@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +57,51 @@ class Project:
         output = ended.stdout + ended.stderr
         assert (ended.returncode != 0) == fails, output
         return output
+
+
+_STOPPING = """
+import os, re, signal
+
+def replace(source, place, replaced=os.replace, **given):
+    replaced(source, place, **given)
+    saved = re.search(r"/work/[^/]+/step-(\\d+)-", str(place))
+    if saved and int(saved[1]) >= {step}:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+os.replace = replace
+"""
+
+
+@contextmanager
+def held_at_step(project: Project, target: str, step: int, tools: Path) -> Iterator[None]:
+    """Make the target until its training has saved that step or a later one, where the training stops itself.
+
+    So it cannot end before the block does; then snakemake and its jobs are killed at once. Jobs load what stops them
+    from the folder `tools`.
+    """
+    tools.mkdir()
+    (tools / "sitecustomize.py").write_text(_STOPPING.format(step=step))
+    run = subprocess.Popen(
+        project.command(target),
+        cwd=project.folder,
+        env={**project.environment(), "PYTHONPATH": str(tools)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while max(saved_steps(project, target), default=0) < step:
+            assert run.poll() is None, "the run ended without saving that step"
+            time.sleep(0.1)
+        yield
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def saved_steps(project: Project, target: str) -> list[int]:
+    """The steps of the checkpoints that lie in the work folder of the job of a target."""
+    return sorted(int(path.name.split("-")[1]) for path in (project.folder / target).parent.glob("work/*/step-*.pt"))
 
 
 def copied_project(folder: Path) -> Project:

@@ -1,9 +1,5 @@
 """HOLD's own build folders: the page comes of them alone, and a killed phase goes on."""
 
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +7,12 @@ import pytest
 import yaml
 
 from ..reconstruction.held_box import write_small_build  # noqa: TID252 (the tests are no package)
-from .project import Project
+from .project import Project, held_at_step, saved_steps
 from .test_runs import planned
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
-PHASE = {"steps": 30, "cells": [12, 16]}
+PHASE = {"steps": 10, "cells": [12, 16]}
 COMPACT = {
     **{"rays": 96, "hand_cells": 12, "coarse_samples": 16, "feature_cells": 8, "features": 3, "hidden": 8},
     **{"checkpoint_seconds": 0, "phase1": PHASE},
@@ -48,44 +44,22 @@ def test_a_build_folder_needs_no_stage_before_it_and_is_trained_once(fresh: Call
     assert finer == {"hand_template", "train_phase", "hold_predictions"}
 
 
-def steps(project: Project) -> list[int]:
-    """The steps of the checkpoints of phase 1."""
-    return sorted(
-        int(path.name.split("-")[1]) for path in project.folder.glob("results/hold/own/phase1/work/*/step-*.pt")
-    )
-
-
-def test_a_killed_phase_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project]) -> None:
+def test_a_killed_phase_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project], tmp_path: Path) -> None:
     """Protects long trainings: snakemake and its job die of SIGKILL at once, the next run ends with the same bytes."""
     killed, whole = (with_sequence(fresh(name), {"kind": "build", "path": "box/build"}) for name in ("killed", "whole"))
     for project in (killed, whole):
         write_small_build(project.folder / "box")
     target = "results/hold/own/phase1/object.npz"
-    run = subprocess.Popen(
-        killed.command(target),
-        cwd=killed.folder,
-        env=killed.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 600
-        while max(steps(killed), default=0) < 5:
-            assert run.poll() is None, "the run ended too early"
-            assert time.monotonic() < deadline, "the phase never came so far"
-            time.sleep(0.02)
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    assert steps(killed)
+    with held_at_step(killed, target, 5, tmp_path / "tools"):
+        pass
+    assert max(saved_steps(killed, target)) == 5
     assert not (killed.folder / target).exists()
     killed.snakemake("--unlock")
     log = "logs/train_phase/own/phase1.log"
     for project, resumed in ((killed, True), (whole, False)):
         project.snakemake(target)
         assert ("going on at step" in (project.folder / log).read_text()) == resumed
-        assert not steps(project)
+        assert not saved_steps(project, target)
     folder = "results/hold/own/phase1"
     for name in ("network.safetensors", "poses.npz", "object.npz", "history.csv"):
         assert (killed.folder / folder / name).read_bytes() == (whole.folder / folder / name).read_bytes(), name

@@ -1,18 +1,15 @@
 """A training or an adaptation killed mid-way through a run goes on in the next run and ends with the same bytes."""
 
-import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
-from .project import Project
+from .project import Project, held_at_step, saved_steps
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
@@ -21,12 +18,11 @@ NETWORK, HISTORY = f"{SOURCE}/detnet.safetensors", f"{SOURCE}/history.csv"
 TRAINING = {
     "sources": {"cross": {"datasets": ["rhd"], "checkpoint": None}},
     "demo": {"rhd_training_images": 16},
-    # A checkpoint after every step, and so many steps that none of this is over before it is killed.
-    "pretraining": {"epochs": 50, "batch_size": 4, "precision": "float32"},
-    "checkpoint_seconds": 0,
+    "pretraining": {"epochs": 3, "batch_size": 4, "precision": "float32"},
+    "checkpoint_seconds": 0,  # a checkpoint after every step
 }
 PAIR = "results/s2d/cross/headset1/1-2/s2dhand"
-ADAPTATION = {"adaptation": {"epochs": 30, "precision": "float32"}, "checkpoint_seconds": 0}
+ADAPTATION = {"adaptation": {"epochs": 6, "precision": "float32"}, "checkpoint_seconds": 0}
 
 
 def training(project: Project) -> Project:
@@ -35,35 +31,6 @@ def training(project: Project) -> Project:
     del settings["sources"]
     (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings | TRAINING))
     return project
-
-
-@contextmanager
-def to_be_killed(project: Project, target: str, far_enough: Callable[[], bool], seconds: float = 900) -> Iterator[None]:
-    """Make the target until it is far enough; when the block ends, snakemake and its jobs are killed at once."""
-    run = subprocess.Popen(
-        project.command(target),
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + seconds
-        while not far_enough():
-            assert run.poll() is None, "the run ended too early"
-            assert time.monotonic() < deadline, "the job never came so far"
-            time.sleep(0.02)
-        yield
-        assert run.poll() is None, "the run ended before it was killed"
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-
-
-def checkpoints(project: Project, folder: str) -> list[int]:
-    """The steps of the checkpoints that lie in the work folder of a job."""
-    return sorted(int(path.name.split("-")[1]) for path in (project.folder / folder).glob("work/*/step-*.pt"))
 
 
 def ends_alike(killed: Project, whole: Project, target: str, log: str, files: list[str]) -> None:
@@ -81,15 +48,15 @@ def test_a_killed_training_goes_on_and_ends_bit_equal(fresh: Callable[[str], Pro
     killed = training(fresh("killed"))
     killed.snakemake("results/s2d/training/rhd.npz")
     whole = killed.copied(tmp_path / "whole")
-    with to_be_killed(killed, NETWORK, lambda: max(checkpoints(killed, SOURCE), default=0) >= 20):
+    with held_at_step(killed, NETWORK, 6, tmp_path / "tools"):
         # A second run in the same folder is refused while the first one works.
         refusal = killed.snakemake(NETWORK, fails=True)
         assert "Directory cannot be locked" in refusal
         assert "--unlock" in refusal
-    assert checkpoints(killed, SOURCE)
+    assert saved_steps(killed, NETWORK)
     assert not (killed.folder / NETWORK).exists()
     ends_alike(killed, whole, NETWORK, "logs/pretrain_source/cross.log", [NETWORK, HISTORY])
-    assert not checkpoints(killed, SOURCE)
+    assert not saved_steps(killed, NETWORK)
 
 
 def test_a_killed_adaptation_goes_on_and_ends_bit_equal(built: Project, tmp_path: Path) -> None:
@@ -98,13 +65,13 @@ def test_a_killed_adaptation_goes_on_and_ends_bit_equal(built: Project, tmp_path
     (whole.folder / "tiny.yaml").write_text(yaml.safe_dump(settings | ADAPTATION))
     killed = whole.copied(tmp_path / "killed")
     network = f"{PAIR}/seed1.safetensors"
-    with to_be_killed(killed, network, lambda: max(checkpoints(killed, PAIR), default=0) >= 3):
+    with held_at_step(killed, network, 3, tmp_path / "tools"):
         pass
-    assert 3 <= max(checkpoints(killed, PAIR)) < ADAPTATION["adaptation"]["epochs"] - 1
+    assert max(saved_steps(killed, network)) == 3
     outputs = [network, f"{PAIR}/seed1.predictions.npz", f"{PAIR}/seed1.history.csv"]
     assert [name for name in outputs if (killed.folder / name).exists()] == []
     ends_alike(killed, whole, network, "logs/adapt/cross/headset1/1-2/s2dhand/seed1.log", outputs)
-    assert not checkpoints(killed, PAIR)
+    assert not saved_steps(killed, network)
 
 
 KILLED = """

@@ -51,4 +51,4 @@ def test_source_free_methods_need_no_source_data(project: Project) -> None:
 def test_a_long_budget_of_a_method_that_is_left_out_is_refused(project: Project) -> None:
     command = [sys.executable, "-m", "snakemake", TABLE, "--dry-run", "--config", "methods={'names':['fine_tune']}"]
     output = project.run(command, fails=True)
-    assert "long_names has ['adda', 'regda', 'sfdahpe'], which names lacks" in output
+    assert "methods.long_names: has ['adda', 'regda', 'sfdahpe'], which names lacks" in output

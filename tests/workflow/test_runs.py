@@ -137,7 +137,7 @@ def test_what_no_finished_stage_uses_runs_nothing_again(built: Project) -> None:
     """Protects hours of training from another backend's settings and from those that only say how a stage works."""
     hold = {
         "compact": {"checkpoint_seconds": 7},
-        "holdnet": {"rays": 7},
+        "holdnet": {"rays": 64},
         "sfm": {"hloc": {"features": "disk"}},
         "hand": {"estimation": {"metro": {"fidelity": "faithful"}, "mediapipe": {"palms": "own.tflite"}}},
     }
@@ -172,13 +172,13 @@ def test_another_size_of_the_training_data_does_not_touch_the_test_data(built: P
 
 
 def test_a_comment_in_imported_code_runs_nothing_again(built: Project) -> None:
-    path = built.folder / "src/handloom/adaptation/teacher.py"
+    path = built.folder / "src/handloom/adaptation/student_augmentation.py"
     with edited(path, "return", "# a remark\n    return"):
         assert "Nothing to be done" in built.snakemake("--dry-run")
 
 
 def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> None:
-    path = built.folder / "src/handloom/adaptation/teacher.py"
+    path = built.folder / "src/handloom/adaptation/student_augmentation.py"
     with edited(path, "return", "settled = 1\n    return"):
         output = built.snakemake("--dry-run")
     assert planned(output) >= DESCENDANTS
@@ -219,7 +219,8 @@ def test_a_disk_that_fills_loses_nothing(fresh: Callable[[str], Project]) -> Non
     output = project.run(limited, fails=True)
     assert f"no room to write {target}" in output
     assert "free some space and run again" in output
-    assert [path for path in (project.folder / "results").rglob("*") if path.is_file()] == []
+    left = {path.name for path in (project.folder / "results").rglob("*") if path.is_file()}
+    assert left <= {"preset.txt"}
     project.snakemake(target)
     assert (project.folder / target).is_file()
 

@@ -64,12 +64,17 @@ def read_state(path: Path, published: PublishedWeights) -> dict[str, Tensor]:
         _require_weights_archive(file)
         content = _loaded(file)
     state = _state_dict(path, content, published)
-    state = {
-        name: value for name, value in state.items() if not any(fnmatchcase(name, each) for each in published.unused)
-    }
+    state = used(state, published)
     _require_held(path, state, advice)
     require_finite(path, state)
     return state
+
+
+def used(state: Mapping[str, Tensor], published: PublishedWeights) -> dict[str, Tensor]:
+    """The entries that the network takes: published files hold others, too."""
+    return {
+        name: value for name, value in state.items() if not any(fnmatchcase(name, each) for each in published.unused)
+    }
 
 
 def _require_weights_archive(file: BinaryIO) -> None:

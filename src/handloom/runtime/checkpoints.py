@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,14 @@ class CheckpointFolder:
         return None
 
     def remove(self) -> None:
-        """Delete the folder, once the training's results lie in their places."""
-        when_in_place(lambda: shutil.rmtree(self.path, ignore_errors=True))
+        """Delete the folder, once the training's results lie in their places, and the one around it if none is left."""
+
+        def delete() -> None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # other trainings keep theirs there
+                self.path.parent.rmdir()
+
+        when_in_place(delete)
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("step-*.pt"))

@@ -18,7 +18,7 @@ from handloom.runtime.files import flush, require_writable
 _afterwards: list[list[Callable[[], None]]] = []
 """What waits for the outputs of the running job; a list for every job inside another one's block."""
 
-Outputs = Mapping[str, str | Sequence[str]]
+Outputs = Mapping[str, str | Path | Sequence[str]]
 
 
 @contextmanager

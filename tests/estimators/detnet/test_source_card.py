@@ -33,9 +33,9 @@ class _Hands:
         return self._count
 
     def hand(self, row):
-        joints = np.random.default_rng(row).standard_normal((21, 3))
+        joints = 0.03 * np.random.default_rng(row).standard_normal((21, 3))
         image = np.zeros((64, 64), np.uint8)
-        return LabelledHand(image, np.full(2, 32.0), 64.0, 32 + joints[:, :2], joints, np.ones(21), False)
+        return LabelledHand(image, np.full(2, 32.0), 64.0, 32 + 100 * joints[:, :2], joints, np.ones(21), False)
 
 
 @pytest.fixture(scope="module")

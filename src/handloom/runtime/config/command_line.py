@@ -15,7 +15,7 @@ from handloom.runtime.errors import InputError
 
 def named_files(arguments: Sequence[str]) -> list[Path]:
     """The files that `--configfile` names, as snakemake's own parser takes them."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
     before = list(arguments)[: arguments.index("--")] if "--" in arguments else arguments
     try:

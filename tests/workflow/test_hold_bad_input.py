@@ -1,6 +1,7 @@
 """HOLD's own build folders: the page comes of them alone, and a killed phase goes on."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest

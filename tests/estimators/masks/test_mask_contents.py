@@ -237,3 +237,10 @@ def test_other_arrays_are_refused(tmp_path: Path, value: np.ndarray, told: str) 
     np.save(tmp_path / "0.npy", value)
     with pytest.raises(InputError, match=told):
         read_label_files([tmp_path / "0.npy"], MaskConvention.model_validate(INDEX), SIZE)
+
+
+def test_what_is_no_array_is_refused_without_advice_to_load_it_unsafely(tmp_path: Path) -> None:
+    (tmp_path / "0.npy").write_text("no array")
+    with pytest.raises(InputError, match="cannot be read as an array") as raised:
+        read_label_files([tmp_path / "0.npy"], MaskConvention.model_validate(INDEX), SIZE)
+    assert "pickle" not in str(raised.value)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from handloom.adaptation.camera_rotation import read_rotation
 from handloom.adaptation.methods.detnet_s2dhand import adapt
-from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.adaptation.pair_predictions import PairPredictions, first_rotation
 from handloom.datasets.views import HandCrops, HandLabels
 from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.adaptation import AugmentationSettings
@@ -59,7 +58,7 @@ def test_faithful_mode_uses_annotations_says_so_and_keeps_the_first_rotation(
     settings = changed(epochs=1, pairs=2, rotation_momentum=0.999)
     found = adapted(rig, adapt, "faithful", settings, fidelity="faithful")
     assert "annotations enter this adaptation, not only its curves" in capfd.readouterr().err
-    start = read_rotation(rig.rotations, "1-2", "single").numpy()
+    start = first_rotation(rig.rotations, "1-2", "single")
     np.testing.assert_array_equal(PairPredictions.load(found.predictions).rotation_12, start)
     curves = found.curves
     assert abs(curves[1]["rotation_error_deg"] - curves[0]["rotation_error_deg"]) < 1e-3

@@ -19,12 +19,11 @@ from handloom.adaptation.camera_rotation import (
     consensus_rotation,
     disagreement,
     estimate_rotation,
-    read_rotation,
     start_rotations,
 )
 from handloom.adaptation.learner import Poses
 from handloom.adaptation.map_learner import predict_source
-from handloom.adaptation.pair_predictions import SourcePredictions
+from handloom.adaptation.pair_predictions import SourcePredictions, first_rotation
 from handloom.adaptation.pseudo_labels import align_poses
 from handloom.datasets.views import HandCrops, HandLabels
 from handloom.estimators.hands.found import FoundHands
@@ -36,6 +35,11 @@ from rendered_pair import Filmed
 
 from ..own_pair import OwnPair  # noqa: TID252 (the tests are no package)
 from .rig import PAIRS, ROOT_JOINT, Rig, make_view, open_hand, other_labels
+
+
+def rotation_of(path: Path, pair: str, kind: str) -> Tensor:
+    return torch.from_numpy(first_rotation(path, pair, kind))
+
 
 PAIR_NAMES = ["1-2", "1-3", "1-4", "2-3", "2-4", "3-4"]
 
@@ -113,10 +117,10 @@ def test_all_pairs_are_estimated_and_compared_with_the_calibration(headset: Head
         torch.testing.assert_close(torch.tensor(told["calibrated"]).double(), truth, atol=1e-6, rtol=0)
         assert document["estimates"][pair]["published"] == document["estimates"][pair]["single"]
         for kind in ("published", "single", "synchronised"):
-            error = float(angle_deg(read_rotation(output, pair, kind), truth))
+            error = float(angle_deg(rotation_of(output, pair, kind), truth))
             assert error == pytest.approx(told[f"{kind}_error_deg"], abs=1e-4)
             assert fidelity == "faithful" or error < 6
-    synchronised = [read_rotation(output, pair, "synchronised") for pair in ("1-2", "2-3", "1-3")]
+    synchronised = [rotation_of(output, pair, "synchronised") for pair in ("1-2", "2-3", "1-3")]
     torch.testing.assert_close(synchronised[0] @ synchronised[1], synchronised[2], atol=1e-6, rtol=0)
 
 
@@ -200,7 +204,7 @@ def test_released_rotations_replace_the_estimates(headset: Headset, tmp_path: Pa
     output = start(headset, ray_share=0.5, rotations=str(file))
     for pair, rotation in given.items():
         for kind in ("published", "single"):
-            torch.testing.assert_close(read_rotation(output, pair, kind), rotation)
+            torch.testing.assert_close(rotation_of(output, pair, kind), rotation)
     del keys["set1-0,2"]
     file.write_text(json.dumps(keys))
     with pytest.raises(InputError, match=r"set1-0,2\.R_pred"):
@@ -233,7 +237,7 @@ def test_a_pair_without_a_common_frame_does_not_stop_the_others(
     assert "pair 1-4 has no rotation: cameras camera1 and camera4 share no hand" in told
     assert "leave this pair out of `pairs`" in told
     with pytest.raises(InputError, match="has no single 3x3 rotation of pair 1-4"):
-        read_rotation(output, "1-4", "single")
+        first_rotation(output, "1-4", "single")
 
 
 def test_cameras_that_share_nothing_leave_the_earlier_rotations_whole(headset: Headset) -> None:
@@ -326,7 +330,7 @@ def own_rotations(pair: OwnPair) -> dict[str, Any]:
 def test_both_views_hands_give_the_rotation_of_an_own_pair(own_pair: OwnPair, filmed: Filmed) -> None:
     found, true = own_rotations(own_pair), torch.from_numpy(filmed.right_from_left.T)
     for kind in ("poses", "keypoints"):
-        assert float(angle_deg(read_rotation(own_pair.folder / "first_rotation.json", "left-right", kind), true)) < 3
+        assert float(angle_deg(rotation_of(own_pair.folder / "first_rotation.json", "left-right", kind), true)) < 3
     assert found["samples"] == 65
     assert found["keypoints_deviation_deg"] > 0
 

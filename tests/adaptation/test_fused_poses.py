@@ -59,11 +59,8 @@ def test_before_is_what_was_found_and_after_what_the_adapted_network_predicts(po
 
 
 def views(left: Tensor, right: Tensor, sure: float = 0.9, less: float = 0.9, rotation_12: Tensor = EYE) -> ViewPoses:
-    confidence = (
-        torch.full(left.shape[:2], sure, dtype=torch.float64),
-        torch.full(left.shape[:2], less, dtype=torch.float64),
-    )
-    return ViewPoses((left, right), confidence, rotation_12)
+    confidence = [torch.full(left.shape[:2], value, dtype=torch.float64) for value in (sure, less)]
+    return ViewPoses(torch.stack([left, right]), torch.stack(confidence), rotation_12)
 
 
 def test_exact_views_fuse_to_the_truth_at_one_size(filmed: Filmed) -> None:

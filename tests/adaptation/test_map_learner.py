@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from handloom.adaptation.learner import Asked
+from handloom.adaptation.learner import Asked, Lesson
 from handloom.adaptation.map_learner import MapLearner
 from handloom.estimators.detnet.network import DetNet, network_input, read_out
 from handloom.estimators.detnet.targets import DetNetLoss, delta_target, detnet_loss, location_target
@@ -44,7 +44,7 @@ def test_the_loss_is_the_sum_of_both_views_published_ones(rig: Rig, learner: Map
     generator = torch.Generator().manual_seed(0)
     taught, heat = torch.randn(6, 21, 3, generator=generator), torch.rand(6, 21, 8, 8, generator=generator)
     asked = Asked(taught, torch.ones(6, 21), heat)
-    found = learner.losses(network, batch.image_u8, asked, taught, None, generator)
+    found = learner.losses(network, Lesson(batch.image_u8, asked, taught), generator)
     maps = network(network_input(batch.image_u8))
     for name in DetNetLoss._fields:
         views = [

@@ -24,7 +24,7 @@ def teacher_answers(seed: int, noise: float = 0.1) -> tuple[Tensor, ...]:
     valid = torch.rand(2, COUNT, 21, generator=g) < 0.8
     valid[:, :, :4] = True
     off = roma.rotvec_to_rotmat(0.1 * torch.randn(3, generator=g, dtype=torch.float64))
-    return poses_1 + 0.01, poses_2 - 0.02, *confidence, *valid, turns[0] @ off
+    return torch.stack([poses_1 + 0.01, poses_2 - 0.02]), confidence, valid, turns[0] @ off
 
 
 def labels_of(seed: int, root_joint: int = 0, **changes: object) -> tuple[PseudoLabels, Tensor]:
@@ -40,7 +40,7 @@ def test_merged_and_refined_poses_obey_the_rotation_and_the_root_stays(seed: int
     labels, rotation = labels_of(seed, root_joint, merge=merge)
     merged, refined, aligned = labels.merged, labels.refined, labels.aligned
     torch.testing.assert_close(merged.view_2, merged.view_1 @ rotation)
-    valid_1, valid_2 = teacher_answers(seed)[4:6]
+    valid_1, valid_2 = teacher_answers(seed)[2]
     torch.testing.assert_close(merged.view_1[valid_1 & ~valid_2], aligned.view_1[valid_1 & ~valid_2])
     torch.testing.assert_close(merged.view_2[valid_2 & ~valid_1], aligned.view_2[valid_2 & ~valid_1])
     found = rotation_between(refined.view_1, refined.view_2, labels.common.double())
@@ -58,11 +58,10 @@ def test_faithful_labels_move_the_rotation_less_than_a_thousandth_of_a_degree() 
 @pytest.mark.parametrize("fidelity", ["faithful", "fixed"])
 def test_labels_of_agreeing_views_are_the_poses_themselves(fidelity: str) -> None:
     """Nothing is to be corrected, so nothing changes: scale, anchors and the way back are consistent."""
-    poses_1, _, c1, c2, v1, v2, rotation = teacher_answers(2)
+    (poses_1, _), confidence, valid, rotation = teacher_answers(2)
     poses_2 = 0.6 * poses_1 @ rotation + 3
-    labels = make_pseudo_labels(
-        *(poses_1, poses_2, c1, c2, v1, v2, rotation), root_joint=9, consensus_weight=0.7, fidelity=fidelity
-    )
+    answers = (torch.stack([poses_1, poses_2]), confidence, valid, rotation)
+    labels = make_pseudo_labels(*answers, root_joint=9, consensus_weight=0.7, fidelity=fidelity)
     torch.testing.assert_close(labels.view_1, poses_1, atol=1e-6, rtol=0)
     torch.testing.assert_close(labels.view_2, poses_2, atol=1e-6, rtol=0)
 
@@ -74,11 +73,10 @@ def test_consensus_weight_one_leaves_the_refinement_out() -> None:
 
 
 def test_a_sharp_soft_merge_is_the_hard_one_and_never_overflows() -> None:
-    _, _, *seen = teacher_answers(1)[:6]
-    confidence_1, confidence_2, valid_1, valid_2 = seen
+    _, confidence, valid, _ = teacher_answers(1)
 
     def weights(mode: str, sharpness: float = 1.0) -> Tensor:
-        both = merge_weights(valid_1, valid_2, confidence_1, confidence_2, mode, sharpness=sharpness)
+        both = merge_weights(valid, confidence, mode, sharpness=sharpness)
         torch.testing.assert_close(both[0] + both[1], torch.ones_like(both[0]))
         return both[0]
 
@@ -89,6 +87,5 @@ def test_a_sharp_soft_merge_is_the_hard_one_and_never_overflows() -> None:
 @pytest.mark.parametrize(("ties", "share"), [("add", 1.0), ("average", 0.5)])
 def test_ties(ties: str, share: float) -> None:
     """The released code sums the candidates of a tie: its joint is twice as far from the root."""
-    seen, confidence = torch.ones(1, 21, dtype=torch.bool), torch.full((1, 21), 0.5)
-    for weight in merge_weights(seen, seen, confidence, confidence, "max", ties=ties):
-        torch.testing.assert_close(weight, torch.full((1, 21), share))
+    seen, confidence = torch.ones(2, 1, 21, dtype=torch.bool), torch.full((2, 1, 21), 0.5)
+    torch.testing.assert_close(merge_weights(seen, confidence, "max", ties=ties), torch.full((2, 1, 21), share))

@@ -12,12 +12,11 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from handloom.adaptation.camera_rotation import read_rotation
 from handloom.adaptation.joint_learner import JointLearner, relative_to_wrist
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings
 from handloom.adaptation.methods.detnet_s2dhand import adapt
-from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.adaptation.pair_predictions import PairPredictions, first_rotation
 from handloom.adaptation.pairs import PairBatch, PairCrops
 from handloom.adaptation.s2dhand import (
     GroundTruthLeak,
@@ -258,7 +257,7 @@ def test_annotated_validity_and_veil_leak_into_the_released_mode_alone(rig: Rig)
 
 
 def test_the_rotation_follows_the_teacher_slowly_and_is_saved(rig: Rig) -> None:
-    first, moved = read_rotation(rig.rotations, "1-2", "single").numpy(), {}
+    first, moved = first_rotation(rig.rotations, "1-2", "single"), {}
     for momentum in (1.0, 0.9, 0.0):
         settings = SETTINGS.model_copy(update={"rotation_momentum": momentum})
         found = PairPredictions.load(adapted(rig, adapt, f"m{momentum}", settings).predictions)
@@ -269,7 +268,7 @@ def test_the_rotation_follows_the_teacher_slowly_and_is_saved(rig: Rig) -> None:
 def test_a_rotation_of_key_points_stays(rig: Rig) -> None:
     settings = SETTINGS.model_copy(update={"rotation_momentum": 0.0, "rotation": "keypoints", "epochs": 1})
     found = adapted(rig, adapt, "keypoints", settings)
-    first = read_rotation(rig.rotations, "1-2", "single").numpy()
+    first = first_rotation(rig.rotations, "1-2", "single")
     np.testing.assert_array_equal(PairPredictions.load(found.predictions).rotation_12, first)
     assert found.curves[-1]["rotation_from_start_deg"] == pytest.approx(0, abs=1e-6)
     assert found.curves[-1]["pose_rotation_gap_deg"] > 1

@@ -6,10 +6,10 @@ import torch
 
 from handloom.adaptation.student_augmentation import (
     StudentAugmentation,
-    augment_heat_maps,
     augment_images,
     augment_joints,
     augment_keypoints,
+    augment_maps,
     draw_augmentation,
 )
 from handloom.runtime.config.adaptation import AugmentationSettings
@@ -28,7 +28,7 @@ def spot(row: int, column: int) -> torch.Tensor:
 
 def test_a_quarter_turn_moves_heat_and_joints_to_the_same_side() -> None:
     """Something right of the centre comes to lie below it: x right, y down."""
-    heat = augment_heat_maps(spot(16, 26), turn(90))
+    heat = augment_maps(spot(16, 26), turn(90))
     assert divmod(int(heat[0, 0].argmax()), 33) == (26, 16)
     joints = torch.zeros(1, 21, 3)
     joints[..., 0] = 2
@@ -38,12 +38,12 @@ def test_a_quarter_turn_moves_heat_and_joints_to_the_same_side() -> None:
 
 
 def test_zoom_moves_heat_outwards() -> None:
-    heat = augment_heat_maps(spot(16, 21), turn(0, scale=2.0))
+    heat = augment_maps(spot(16, 21), turn(0, scale=2.0))
     assert divmod(int(heat[0, 0].argmax()), 33) == (16, 26)
 
 
 def test_key_points_move_as_the_heat_does() -> None:
-    heat = augment_heat_maps(spot(16, 21), turn(90, scale=2.0))
+    heat = augment_maps(spot(16, 21), turn(90, scale=2.0))
     row, column = divmod(int(heat[0, 0].argmax()), 33)
     points = torch.tensor([21.5, 16.5]).expand(1, 21, 2)  # of the spot, from the corner
     moved = augment_keypoints(points, turn(90, scale=2.0), 33)

@@ -55,7 +55,7 @@ def test_hand_and_forearm_form_one_closed_surface_that_looks_outwards(is_left: b
         elbow_m=np.array([[0.25, 0.02, 0.0]]),
         is_left=is_left,
     )
-    faces = (TOPOLOGY.left if is_left else TOPOLOGY.right).faces
+    faces = (TOPOLOGY.left if is_left else TOPOLOGY.right)[0].faces
     vertices = track.vertices_m[0].astype(float)
     assert len(vertices) == TOPOLOGY.vertex_count > len(MODEL.v_template)
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)

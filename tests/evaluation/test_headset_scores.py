@@ -132,7 +132,7 @@ def test_a_first_rotation_that_is_missing_or_none_is_refused(files: HeadsetFiles
     document = json.loads(files.rotations.read_text())
     document["estimates"]["2-4"][kind] = np.diag([1, 1, -1]).tolist()
     files.rotations.write_text(json.dumps(document))
-    with pytest.raises(InputError, match=f"the {kind} rotation of pair 2-4 is not a rotation"):
+    with pytest.raises(InputError, match=f"the {kind} 3x3 rotation of pair 2-4 is not a rotation"):
         score(files)
     del document["estimates"]["2-4"][kind]
     files.rotations.write_text(json.dumps(document))

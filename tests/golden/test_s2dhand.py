@@ -104,27 +104,26 @@ def batches(c6: Arrays) -> list[str]:
     return found
 
 
+def both(arrays: Arrays, name: str) -> Tensor:
+    """What the file holds of each of two views."""
+    return torch.stack([arrays[f"{name}{view}"] for view in (1, 2)])
+
+
 class TestPseudoLabels:
     MODES = (("max", "max"), ("soft", "weight"), ("average", "avg"))
 
     @pytest.mark.parametrize(("mode", "reference_name"), MODES)
     def test_merging(self, c6: Arrays, mode: str, reference_name: str) -> None:
         for k in batches(c6):
-            weights = merge_weights(
-                *(c6[k + "vis1"] > 0, c6[k + "vis2"] > 0, c6[k + "vmax1"][..., 0], c6[k + "vmax2"][..., 0], mode),
-                ties="add",
-            )
-            w1, w2 = (weight.double() for weight in weights)
-            merged = merge_poses(c6[k + "q1"].double(), c6[k + "q2"].double(), c6[k + "R12"], w1, w2)
+            weights = merge_weights(both(c6, k + "vis") > 0, both(c6, k + "vmax")[..., 0], mode, ties="add").double()
+            merged = merge_poses(c6[k + "q1"].double(), c6[k + "q2"].double(), c6[k + "R12"], weights)
             close(merged.view_1, c6[f"{k}c1_{reference_name}"], atol=2e-6)
             close(merged.view_2, c6[f"{k}c2_{reference_name}"], atol=2e-6)
 
     @pytest.mark.parametrize(("ties", "suffix"), [("add", "upstream"), ("average", "fixed")])
     def test_ties_are_added_as_released_or_averaged(self, c6: Arrays, ties: str, suffix: str) -> None:
-        seen_1, seen_2 = c6["tie_vis1"] > 0, c6["tie_vis2"] > 0
-        weights = merge_weights(seen_1, seen_2, c6["tie_vmax1"][..., 0], c6["tie_vmax2"][..., 0], "max", ties=ties)
-        w1, w2 = (weight.double() for weight in weights)
-        merged = merge_poses(c6["tie_q1"].double(), c6["tie_q2"].double(), c6["tie_R12"], w1, w2)
+        weights = merge_weights(both(c6, "tie_vis") > 0, both(c6, "tie_vmax")[..., 0], "max", ties=ties).double()
+        merged = merge_poses(c6["tie_q1"].double(), c6["tie_q2"].double(), c6["tie_R12"], weights)
         close(merged.view_1, c6[f"tie_c1_max_{suffix}"], atol=2e-6)
         close(merged.view_2, c6[f"tie_c2_max_{suffix}"], atol=2e-6)
 
@@ -132,8 +131,7 @@ class TestPseudoLabels:
         for k in batches(c6):
             root = int(c6[k + "root_idx"])
             labels = make_pseudo_labels(
-                *(c6[k + "e1"], c6[k + "e2"], c6[k + "vmax1"][..., 0], c6[k + "vmax2"][..., 0]),
-                *(c6[k + "vis1"] > 0, c6[k + "vis2"] > 0, c6[k + "R12"]),
+                *(both(c6, k + "e"), both(c6, k + "vmax")[..., 0], both(c6, k + "vis") > 0, c6[k + "R12"]),
                 root_joint=root,
                 consensus_weight=0.7,
                 fidelity="faithful",

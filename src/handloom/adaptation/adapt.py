@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handloom.adaptation.camera_rotation import ROTATION_PAIRS, chosen_pairs, estimate_rotation, read_rotation
+from handloom.adaptation.camera_rotation import ROTATION_PAIRS, chosen_pairs, estimate_rotation
 from handloom.adaptation.diagnostics import Curves, PairLabels
 from handloom.adaptation.learner import Learner, Poses
-from handloom.adaptation.method import Method, Surroundings
-from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.adaptation.method import Method, SourceSamples, Surroundings
+from handloom.adaptation.pair_predictions import PairPredictions, first_rotation
 from handloom.adaptation.pairs import PairCrops
-from handloom.adaptation.source_samples import SourceSamples
 from handloom.datasets.views import HandCrops, pair_rows
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
 from handloom.runtime.config.adaptation import AdaptationSettings
@@ -34,20 +33,14 @@ from handloom.runtime.files import write_text
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 
-
-class NoOptions(Settings):
-    """Of a method that has no settings of its own."""
-
-
 Make = Callable[[Surroundings], Method]
 MakeWithLabels = Callable[[Surroundings, PairLabels], Method]
-MakeLearner = Callable[[AdaptationSettings, Fidelity], Learner]
 
 
 def adaptation_stage(
-    make_learner: MakeLearner,
+    make_learner: type[Learner],
     make: Make | None = None,
-    options_type: type[Settings] = NoOptions,
+    options_type: type[Settings] = Settings,
     *,
     with_labels: MakeWithLabels | None = None,
 ) -> Callable[..., None]:
@@ -95,7 +88,7 @@ def adaptation_stage(
         views = HandCrops.load(crops[0]), HandCrops.load(crops[1])
         rows = pair_rows(*views)
         chosen = chosen_pairs(len(rows[0]), adaptation)
-        start_12 = read_rotation(rotations, pair, start)
+        start_12 = torch.from_numpy(first_rotation(rotations, pair, start))
         # How many pairs the curves show changes nothing of what comes out.
         deciding = adaptation.model_dump(mode="json", exclude={"diagnostic_pairs"})
         identity = (deciding, options, budget, variant, fidelity, pair, seed, code, start_12.tolist(), ray_share)

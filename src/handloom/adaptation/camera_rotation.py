@@ -1,8 +1,8 @@
 """The rotation between two cameras from what their views show of hands: by poses, or by key points' viewing rays.
 
 `faithful` averages the poses' rotations as the code behind the released R_config.json must have, or reads that file.
-`fixed` takes a robust mean of proper rotations, of the poses as they are (`published`) and after the turn by their
-viewing rays that they lack (`single`); `synchronised` lets the rotations of a headset's pairs correct each other.
+`fixed` takes a robust mean of proper rotations, of the poses as they are (`published`) and after the turn by a share of
+their viewing rays that they lack (`single`); `synchronised` lets the rotations of a headset's pairs correct each other.
 A user's pair has the rotation of its poses, and a better one of its key points. Calibration enters only
 `rotation_errors`, whose figures are for logs and plots.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handloom.adaptation.learner import Poses
-from handloom.adaptation.pair_predictions import SourcePredictions
+from handloom.adaptation.pair_predictions import SourcePredictions, rotation_in
 from handloom.adaptation.pairs import ray_turned
 from handloom.adaptation.pseudo_labels import AlignedPoses, align_poses
 from handloom.adaptation.rotation_guided_refinement import LEAST_COMMON_JOINTS
-from handloom.datasets.assembly_hands import headset_number
+from handloom.datasets.assembly_hands import camera_numbers, headset_number, views_of
 from handloom.datasets.views import OWN_PAIR, FramePairs, HandCrops, HandLabels, pair_rows
 from handloom.estimators.hands.found import FoundHands
 from handloom.geometry.camera import turns_to_rays
@@ -44,15 +44,13 @@ from handloom.hand.joints import BONE, JOINT_COUNT, WRIST
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Fidelity
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import read_json, write_json
+from handloom.runtime.files import write_json
 
-HeadsetRotation = Literal["published", "single", "synchronised"]
+HEADSET_ROTATIONS = ("published", "single", "synchronised")
 ROTATION_PAIRS = 512
 """R(0) is estimated from at most so many pairs of hands."""
 LEAST_SPREAD_DEG = 1.0
 """Pairs that agree better than this weigh no more: their errors are common ones."""
-_NOT_ORTHOGONAL = 1e-3
-"""Rotations are written with more digits than this."""
 
 
 class PairRotation(NamedTuple):
@@ -127,7 +125,7 @@ def synchronise_pairs(singles: Mapping[str, PairRotation], cameras: int) -> dict
     """All pairs' rotations made consistent, pair estimates weighted by their inverse squared spread."""
     if not singles:
         raise InputError("no two cameras of the headset share a hand; expected frames that several annotate")
-    edges = torch.tensor([_cameras_of(pair) for pair in singles])
+    edges = torch.tensor([camera_numbers(pair) for pair in singles])
     rotations = torch.stack([single.rotation_12 for single in singles.values()])
     spreads = torch.tensor([single.spread_deg for single in singles.values()], dtype=rotations.dtype)
     camera_rotations = synchronise_rotations(
@@ -153,8 +151,7 @@ def start_rotations(
 ) -> None:
     """Stage: estimate R(0) of all pairs of a headset and write them as JSON.
 
-    `estimates` is what adaptation and scores read: `published`, from the poses as they are; `single`, from poses turned
-    by `ray_share` of their viewing rays; `synchronised`, from the single ones. `diagnostics` compares them with the
+    `estimates`, of the module's three kinds, is what adaptation and scores read; `diagnostics` compares them with the
     calibration, for plots and logs only. Rotations of `adaptation.rotations` replace published and single ones.
     Pairs that share no hand are named on stderr and left out: other pairs do without them, and whoever asks for them
     gets the error. Raises InputError when the remaining pairs do not connect all cameras.
@@ -164,10 +161,11 @@ def start_rotations(
     published: dict[str, PairRotation] = {}
     singles: dict[str, PairRotation] = {}
     for a, b in combinations(range(len(views)), 2):
+        pair = f"{a + 1}-{b + 1}"
         try:
             rows = tuple(index[:ROTATION_PAIRS] for index in pair_rows(views[a], views[b]))
         except InputError as error:
-            print(f"pair {a + 1}-{b + 1} has no rotation: {error}", file=sys.stderr)
+            print(f"pair {pair} has no rotation: {error}", file=sys.stderr)
             continue
         both, leak = list(zip((a, b), rows, strict=True)), None
         if fidelity == "faithful":
@@ -180,7 +178,6 @@ def start_rotations(
             fidelity=fidelity,
             true_common=leak,
         )
-        pair = f"{a + 1}-{b + 1}"
         published[pair] = singles[pair] = estimate()
         if ray_share > 0 and not source.turned:
             rays = (torch.from_numpy(views[view].rays[index]) for view, index in both)
@@ -219,10 +216,11 @@ def own_pair_rotations(
     every = moments.rows("left"), moments.rows("right")
     chosen = chosen_pairs(len(every[0]), adaptation)
     views = [(view, index[chosen]) for view, index in zip(found, every, strict=True)]
-    joints = [torch.from_numpy(view.joints_cam[index]).double() for view, index in views]
-    confidence = [torch.from_numpy(view.confidence[index]).double() for view, index in views]
-    aligned = align_poses(joints[0], joints[1], WRIST)
-    of_poses = consensus_rotation(aligned.view_1, aligned.view_2, confidence[0] * confidence[1])
+    poses = (
+        Poses(*(torch.from_numpy(values[index]).double() for values in (view.joints_cam, view.confidence)))
+        for view, index in views
+    )
+    of_poses = estimate_rotation(*poses, root_joint=WRIST, fidelity="fixed")
     rays = [view.rays[index].reshape(-1, 3) for view, index in views]
     by_rays = epipolar_rotation(rays[0], rays[1], of_poses.rotation_12.numpy().T, together=JOINT_COUNT)
     of_keypoints = torch.from_numpy(by_rays.second_from_first.T.copy())
@@ -231,12 +229,11 @@ def own_pair_rotations(
         f"poses, standard deviation {by_rays.deviation_deg:.1f}",
         file=sys.stderr,
     )
-    deviation = by_rays.deviation_deg
     estimate = {
         "poses": of_poses.rotation_12.tolist(),
         "keypoints": of_keypoints.tolist(),
         "spread_deg": of_poses.spread_deg,
-        "keypoints_deviation_deg": deviation if math.isfinite(deviation) else None,
+        "keypoints_deviation_deg": by_rays.deviation_deg if math.isfinite(by_rays.deviation_deg) else None,
         "samples": len(chosen),
     }
     write_json(rotations, {"estimates": {OWN_PAIR: estimate}})
@@ -256,19 +253,6 @@ def disagreement(aligned: AlignedPoses, rotation_12: Float[Tensor, "3 3"]) -> fl
     return float((apart / bone[:, None]).mean())
 
 
-def read_rotation(path: Path, pair: str, kind: str) -> Float[Tensor, "3 3"]:
-    """A pair's R(0) in float64; raises InputError when the file lacks it or it is no rotation."""
-    try:
-        values = read_json(path)["estimates"][pair][kind]
-        rotation = torch.tensor(values, dtype=torch.float64).reshape(3, 3)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: has no {kind} 3x3 rotation of pair {pair} ({error}); run the rule that makes it again"
-        ) from error
-    _require_orthogonal(rotation, f"{path}: {kind} rotation of pair {pair}")
-    return rotation
-
-
 def calibrated_rotation(
     view_1: HandLabels, view_2: HandLabels, index_1: Int[np.ndarray, " pairs"], index_2: Int[np.ndarray, " pairs"]
 ) -> Float[Tensor, "3 3"]:
@@ -281,40 +265,21 @@ def calibrated_rotation(
 
 def rotation_errors(samples: Sequence[HandLabels], pair: str, estimate: Mapping[str, Any]) -> dict[str, Any]:
     """Angles between a pair's estimates and its calibrated rotation."""
-    view_1, view_2 = (samples[camera] for camera in _cameras_of(pair))
-    truth = calibrated_rotation(view_1, view_2, *pair_rows(view_1, view_2))
+    views = views_of(samples, pair)
+    truth = calibrated_rotation(*views, *pair_rows(*views))
     return {
         "calibrated": truth.tolist(),
         **{
             f"{name}_error_deg": float(angle_deg(torch.tensor(estimate[name], dtype=truth.dtype), truth))
-            for name in get_args(HeadsetRotation)
+            for name in HEADSET_ROTATIONS
         },
     }
 
 
-def _cameras_of(pair: str) -> tuple[int, int]:
-    first, second = pair.split("-")
-    return int(first) - 1, int(second) - 1
-
-
 def _released_rotations(path: Path, headset: str, pairs: Sequence[str]) -> dict[str, Tensor]:
     """R_pred of every pair from a file in R_config.json's layout: keys `set{0,1}-{a,b}` with 0-based cameras."""
-    document, found = read_json(path), {}
+    remedy, found = "name a file in R_config.json's layout in adaptation.rotations, or set it to null", {}
     for pair in pairs:
-        a, b = _cameras_of(pair)
-        key = f"set{headset_number(headset)}-{a},{b}"
-        try:
-            found[pair] = torch.tensor(document[key]["R_pred"], dtype=torch.float64).reshape(3, 3)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{path}: has no 3x3 matrix {key}.R_pred ({error}); name a file in R_config.json's layout in "
-                "adaptation.rotations, or set it to null"
-            ) from error
-        _require_orthogonal(found[pair], f"{path}: {key}.R_pred")
+        key = f"set{headset_number(headset)}-{','.join(map(str, camera_numbers(pair)))}"
+        found[pair] = torch.from_numpy(rotation_in(path, key, "R_pred", what=f"3x3 matrix {key}.R_pred", remedy=remedy))
     return found
-
-
-def _require_orthogonal(rotation: Tensor, what: str) -> None:
-    error = float((rotation.T @ rotation - torch.eye(3, dtype=rotation.dtype)).abs().max())
-    if not (error < _NOT_ORTHOGONAL and float(torch.linalg.det(rotation)) > 0):
-        raise InputError(f"{what} is not a rotation (orthogonal up to {error:.2g}); expected one; make the file again")

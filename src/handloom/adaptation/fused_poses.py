@@ -61,8 +61,8 @@ class FusedPoses(Artifact, kind="fused_poses", units="m, s", frame="left camera 
 class ViewPoses:
     """Both views' poses relative to the wrist along each camera's axes, their confidence, and what merges them."""
 
-    joints: tuple[Float[Tensor, "pairs 21 3"], Float[Tensor, "pairs 21 3"]]
-    confidence: tuple[Float[Tensor, "pairs 21"], Float[Tensor, "pairs 21"]]
+    joints: Float[Tensor, "2 pairs 21 3"]
+    confidence: Float[Tensor, "2 pairs 21"]
     rotation_12: Float[Tensor, "3 3"]
 
 
@@ -91,21 +91,25 @@ def fuse_poses(
     estimate = read_json(start)["estimates"][OWN_PAIR]
     rows = moments.rows("left"), moments.rows("right")
     start_12 = torch.tensor(estimate[adaptation.rotation], dtype=torch.float64)
-    left, right = (_found(view, index) for view, index in zip(found, rows, strict=True))
-    before = ViewPoses((left[0], right[0]), (left[1], right[1]), start_12)
-    joints = torch.from_numpy(adapted.joints).double()
-    joints = joints - joints[:, :, WRIST, None]
-    confidence = torch.from_numpy(adapted.confidence).double()
-    end_12 = torch.from_numpy(adapted.rotation_12).double()
-    after = ViewPoses((joints[:, 0], joints[:, 1]), (confidence[:, 0], confidence[:, 1]), end_12)
+    joints, confidence = (
+        torch.stack(
+            [torch.from_numpy(getattr(view, name)[index]).double() for view, index in zip(found, rows, strict=True)]
+        )
+        for name in ("joints_cam", "confidence")
+    )
+    before = ViewPoses(joints, confidence, start_12)
+    joints, confidence, end_12 = (
+        torch.from_numpy(values).double() for values in (adapted.joints, adapted.confidence, adapted.rotation_12)
+    )
+    after = ViewPoses((joints - joints[:, :, WRIST, None]).transpose(0, 1), confidence.transpose(0, 1), end_12)
     metric = adapted.metric
     result = FusedPoses(
         index_left=rows[0],
         index_right=rows[1],
-        names_left=_of(listed[0].names, rows[0]),
-        names_right=_of(listed[1].names, rows[1]),
-        times_left_s=_of(listed[0].times_s, rows[0]),
-        times_right_s=_of(listed[1].times_s, rows[1]),
+        names_left=np.array(listed[0].names)[rows[0]],
+        names_right=np.array(listed[1].names)[rows[1]],
+        times_left_s=np.array(listed[0].times_s)[rows[0]],
+        times_right_s=np.array(listed[1].times_s)[rows[1]],
         **fused(before, after, adaptation.attention_sharpness, metric=metric),
         side=found[0].side,
         size="the network's own size of each view, averaged" if metric else f"bone 0-9 set to {NOMINAL_BONE_M} m",
@@ -114,15 +118,6 @@ def fuse_poses(
     result.save(poses, code=code)
     write_json(text, as_text(result))
     write_json(rotation, rotation_report(estimate, adaptation.rotation, start_12, end_12))
-
-
-def _found(hands: FoundHands, rows: Int[np.ndarray, " pairs"]) -> tuple[Tensor, Tensor]:
-    """Joints and confidence of some frames."""
-    return torch.from_numpy(hands.joints_cam[rows]).double(), torch.from_numpy(hands.confidence[rows]).double()
-
-
-def _of(values: tuple[str, ...] | tuple[float, ...], rows: Int[np.ndarray, " pairs"]) -> np.ndarray:
-    return np.array(values)[rows]
 
 
 def fused(before: ViewPoses, after: ViewPoses, sharpness: float, *, metric: bool) -> dict[str, np.ndarray]:
@@ -138,13 +133,13 @@ def fused(before: ViewPoses, after: ViewPoses, sharpness: float, *, metric: bool
     for poses, ending in ((before, "_before"), (after, "")):
         own = [joints * (bone_m / np.median(bone_lengths(joints.numpy()))) for joints in poses.joints]
         arrays[f"joints_left{ending}_m"], arrays[f"joints_right{ending}_m"] = (joints.numpy() for joints in own)
-        every = torch.ones_like(poses.confidence[0], dtype=torch.bool)
-        weights = merge_weights(every, every, *poses.confidence, "soft", sharpness=sharpness)
+        every = torch.ones_like(poses.confidence, dtype=torch.bool)
+        weights = merge_weights(every, poses.confidence, "soft", sharpness=sharpness)
         in_left = own[0], own[1] @ poses.rotation_12.T
         merged = sum((w[..., None] * joints for w, joints in zip(weights, in_left, strict=True)), torch.zeros(1))
         arrays[f"joints{ending}_m"] = merged.numpy()
         if not ending:
-            arrays["confidence"] = torch.maximum(*poses.confidence).numpy()
+            arrays["confidence"] = poses.confidence.amax(0).numpy()
         arrays[f"right_from_left{ending}"] = poses.rotation_12.T.numpy()
     return arrays
 

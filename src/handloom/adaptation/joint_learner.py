@@ -14,34 +14,26 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from handloom.adaptation.adapt import adaptation_stage
-from handloom.adaptation.learner import Asked, Learner
+from handloom.adaptation.learner import Asked, Learner, Lesson, source_prediction
 from handloom.adaptation.s2dhand import S2DHand
-from handloom.adaptation.source_prediction import source_prediction
-from handloom.adaptation.student_augmentation import (
-    StudentAugmentation,
-    augment_images,
-    augment_joints,
-    augment_keypoints,
-)
+from handloom.adaptation.student_augmentation import augment_images, augment_joints, augment_keypoints
 from handloom.estimators.mediapipe.landmark_network import LandmarkNetwork
 from handloom.estimators.mediapipe.tflite_network import network_input
 from handloom.hand.joints import BONE, JOINT_COUNT, WRIST
 from handloom.runtime.artifacts import Header, read_weights, write_weights
-from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.base import Fidelity
 from handloom.runtime.errors import InputError
 
 KIND = "mediapipe_hand_landmarks"
+Joints = Float[Tensor, "batch 21 3"]
+KeyPoints = Float[Tensor, "batch 21 2"]
 
 
-def relative_to_wrist(joints: Float[Tensor, "batch 21 3"]) -> Float[Tensor, "batch 21 3"]:
+def relative_to_wrist(joints: Joints) -> Joints:
     """Joints from the wrist on."""
     return joints - joints[:, WRIST, None]
 
 
-def joint_loss(
-    joints: Float[Tensor, "batch 21 3"], taught: Float[Tensor, "batch 21 3"], bone: Float[Tensor, " batch"]
-) -> Float[Tensor, ""]:
+def joint_loss(joints: Joints, taught: Joints, bone: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Mean over hands and joints of |(p_j - p_wrist) - (y_j - y_wrist)|^2 / bone^2.
 
     `bone` is the length of the teacher's bone 0-9: dividing by the student's own would leave its size untaught.
@@ -50,9 +42,7 @@ def joint_loss(
     return error.square().sum(-1).mean()
 
 
-def keypoint_loss(
-    keypoints_px: Float[Tensor, "batch 21 2"], taught_px: Float[Tensor, "batch 21 2"], side_px: int
-) -> Float[Tensor, ""]:
+def keypoint_loss(keypoints_px: KeyPoints, taught_px: KeyPoints, side_px: int) -> Float[Tensor, ""]:
     """Mean over hands and key points of the squared distance, in squares of a quarter of the crop's side."""
     return ((keypoints_px - taught_px) * (4 / side_px)).square().sum(-1).mean()
 
@@ -62,16 +52,12 @@ class JointLearner(Learner):
 
     root_joint, metric = WRIST, True
 
-    def __init__(self, settings: AdaptationSettings, fidelity: Fidelity) -> None:
-        """It has no settings of its own."""
-
     def load(self, path: Path, source: Path | None = None) -> LandmarkNetwork:
         """A .tflite file, or adapted weights for the network of one; raises InputError for others'."""
         if source is None:
             return LandmarkNetwork.of(path)
         network, (state, _) = LandmarkNetwork.of(source), read_weights(path, KIND)
-        expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        found = {name: tuple(value.shape) for name, value in state.items()}
+        expected, found = ({name: v.shape for name, v in each.items()} for each in (network.state_dict(), state))
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if wrong:
             raise InputError(f"{path}: does not fit the network of {source} ({', '.join(wrong[:4])}); adapt again")
@@ -89,24 +75,15 @@ class JointLearner(Learner):
         confidence = seen.presence[:, None].expand(-1, JOINT_COUNT)
         return Asked(relative_to_wrist(seen.joints_m), confidence, seen.keypoints_crop_px[..., :2])
 
-    def losses(
-        self,
-        network: nn.Module,
-        image_u8: UInt8[Tensor, "crops px px channels"],
-        asked: Asked,
-        taught: Float[Tensor, "crops 21 3"],
-        augmentation: StudentAugmentation | None,
-        generator: torch.Generator,
-        veil: Float[Tensor, "crops 21"] | None = None,
-    ) -> dict[str, Tensor]:
+    def losses(self, network: nn.Module, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
         """The loss of joints, and of key points, which are taught to stay the teacher's."""
-        images, keypoints = network_input(image_u8), asked.kept
-        if augmentation is not None:
-            images = augment_images(images - 0.5, augmentation, generator) + 0.5
-            taught = augment_joints(taught, augmentation)
-            keypoints = augment_keypoints(keypoints, augmentation, images.shape[-1])
-        answer = network(images)
-        bone = torch.linalg.vector_norm(asked.joints[:, BONE[1]] - asked.joints[:, BONE[0]], dim=-1)
+        images, taught, keypoints = network_input(lesson.image_u8), lesson.taught, lesson.asked.kept
+        if lesson.augmentation is not None:
+            images = augment_images(images - 0.5, lesson.augmentation, generator) + 0.5
+            taught = augment_joints(taught, lesson.augmentation)
+            keypoints = augment_keypoints(keypoints, lesson.augmentation, images.shape[-1])
+        answer, teacher = network(images), lesson.asked.joints
+        bone = torch.linalg.vector_norm(teacher[:, BONE[1]] - teacher[:, BONE[0]], dim=-1)
         joints = joint_loss(answer.joints_m, taught, bone)
         points = keypoint_loss(answer.keypoints_crop_px[..., :2], keypoints, images.shape[-1])
         return {"total": joints + points, "joint": joints, "keypoint": points}

@@ -1,14 +1,25 @@
-"""What S2DHand asks of a network, whichever it is: its poses, and its loss for poses that it is taught."""
+"""What S2DHand asks of a network, whichever it is: its poses, and its loss for poses that it is taught.
+
+The source network's answer on every hand crop of a headset is the baseline, and what the first rotation is made of.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from handloom.adaptation.pair_predictions import SourcePredictions
 from handloom.adaptation.student_augmentation import StudentAugmentation
+from handloom.datasets.views import HandCrops
+from handloom.geometry.camera import turns_to_rays
+from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.base import Fidelity
+from handloom.runtime.devices import computing_on
 
 _AT_ONCE = 64
 
@@ -20,6 +31,19 @@ class Asked(NamedTuple):
     confidence: Float[Tensor, "crops 21"]
     kept: Tensor
     """What it is taught to keep, since no label speaks of it: heat maps, or key points."""
+
+
+class Lesson(NamedTuple):
+    """Crops, and what a student is to answer to them."""
+
+    image_u8: UInt8[Tensor, "crops px px channels"]
+    asked: Asked
+    """What the teacher answered."""
+    taught: Float[Tensor, "crops 21 3"]
+    """The poses that they should have, in the crops' axes."""
+    augmentation: StudentAugmentation | None = None
+    veil: Float[Tensor, "crops 21"] | None = None
+    """What the released code leaves out of the heat maps' loss, by annotations: faithful mode only."""
 
 
 class Poses(NamedTuple):
@@ -41,6 +65,9 @@ class Learner(ABC):
     metric: ClassVar[bool]
     """Whether its joints are in metres; in bones 0-9 otherwise."""
 
+    def __init__(self, settings: AdaptationSettings, fidelity: Fidelity) -> None:
+        self.settings, self.fidelity = settings, fidelity
+
     @abstractmethod
     def load(self, path: Path, source: Path | None = None) -> nn.Module:
         """The network of a file, in evaluation mode; an adapted one's structure may have to come from its source."""
@@ -54,20 +81,8 @@ class Learner(ABC):
         """The network's answer to crops, without gradient."""
 
     @abstractmethod
-    def losses(
-        self,
-        network: nn.Module,
-        image_u8: UInt8[Tensor, "crops px px channels"],
-        asked: Asked,
-        taught: Float[Tensor, "crops 21 3"],
-        augmentation: StudentAugmentation | None,
-        generator: torch.Generator,
-        veil: Float[Tensor, "crops 21"] | None = None,
-    ) -> dict[str, Tensor]:
-        """The loss `total` and its terms for crops whose poses, in the crops' axes, should be `taught`.
-
-        `veil` is what the released code leaves out of the heat maps' loss, by annotations: faithful mode only.
-        """
+    def losses(self, network: nn.Module, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss `total` and its terms; the generator draws what an augmentation's noise needs."""
 
     def poses(
         self,
@@ -83,3 +98,40 @@ class Learner(ABC):
         joints = torch.cat([each.joints.cpu() for each in asked])
         axes = axes_from_crop.to(joints)
         return Poses(joints @ axes.mT, torch.cat([each.confidence.cpu() for each in asked]))
+
+
+def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
+    """The stage `predict_source` of a network that `make_learner` knows how to ask."""
+
+    def predict_source(
+        crops: Sequence[Path],
+        source: Path,
+        predictions: Path,
+        *,
+        ray_share: float,
+        turned_poses: bool = False,
+        device: str = "cpu",
+        threads: int | None = None,
+        code: str = "",
+    ) -> None:
+        """Stage: run a source network over the crops of all cameras of a headset; `turned_poses` as in `PairCrops`."""
+        learner = make_learner(AdaptationSettings(), "fixed")
+        found, cameras = [], []
+        with computing_on(device, threads):
+            network = learner.load(source).to(device)
+            for number, path in enumerate(crops):
+                view = HandCrops.load(path)
+                axes = torch.from_numpy(view.picture_axes_from_crop)
+                if turned_poses:
+                    axes = turns_to_rays(torch.from_numpy(view.rays), ray_share) @ axes
+                found.append(learner.poses(network, torch.from_numpy(view.image_u8), axes, device))
+                cameras.append(np.full(len(view), number))
+        SourcePredictions(
+            camera=np.concatenate(cameras),
+            joints=torch.cat([each.joints for each in found]).numpy(),
+            confidence=torch.cat([each.confidence for each in found]).numpy(),
+            root_joint=learner.root_joint,
+            turned=turned_poses,
+        ).save(predictions, code=code)
+
+    return predict_source

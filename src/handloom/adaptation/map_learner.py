@@ -4,22 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from handloom.adaptation.learner import Asked, Learner
-from handloom.adaptation.source_prediction import source_prediction
-from handloom.adaptation.student_augmentation import (
-    StudentAugmentation,
-    augment_heat_maps,
-    augment_images,
-    augment_joints,
-)
+from handloom.adaptation.learner import Asked, Learner, Lesson, source_prediction
+from handloom.adaptation.student_augmentation import augment_images, augment_joints, augment_maps
 from handloom.estimators.detnet.checkpoint import load_checkpoint, save_checkpoint
 from handloom.estimators.detnet.network import DetNet, DetNetMaps, network_input, read_out
 from handloom.estimators.detnet.targets import DetNetLoss, delta_target, detnet_loss, location_target
-from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.base import Fidelity
 from handloom.runtime.errors import InputError
 
 
@@ -30,10 +22,6 @@ class MapLearner(Learner):
     """
 
     metric = False
-
-    def __init__(self, settings: AdaptationSettings, fidelity: Fidelity) -> None:
-        self.fidelity = fidelity
-        self.half_precision = settings.precision == "bfloat16"
 
     def load(self, path: Path, source: Path | None = None) -> DetNet:
         """A checkpoint that knows its root joint; raises InputError as `load_checkpoint` does."""
@@ -54,25 +42,16 @@ class MapLearner(Learner):
             read = read_out(maps)
         return Asked(read.joints, read.confidence, maps.heat)
 
-    def losses(
-        self,
-        network: nn.Module,
-        image_u8: UInt8[Tensor, "crops px px channels"],
-        asked: Asked,
-        taught: Float[Tensor, "crops 21 3"],
-        augmentation: StudentAugmentation | None,
-        generator: torch.Generator,
-        veil: Float[Tensor, "crops 21"] | None = None,
-    ) -> dict[str, Tensor]:
+    def losses(self, network: nn.Module, lesson: Lesson, generator: torch.Generator) -> dict[str, Tensor]:
         """DetNet's loss of each view."""
-        images, heat = network_input(image_u8), asked.kept
-        if augmentation is not None:
-            images = augment_images(images, augmentation, generator)
-            heat, taught = augment_heat_maps(heat, augmentation), augment_joints(taught, augmentation)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half_precision):
+        images, taught, heat = network_input(lesson.image_u8), lesson.taught, lesson.asked.kept
+        if lesson.augmentation is not None:
+            images = augment_images(images, lesson.augmentation, generator)
+            heat, taught = augment_maps(heat, lesson.augmentation), augment_joints(taught, lesson.augmentation)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             maps = network(images)
         maps = DetNetMaps(*(each.float() for each in maps))
-        shown = heat.new_ones(heat.shape[:2]) if veil is None else veil
+        shown = heat.new_ones(heat.shape[:2]) if lesson.veil is None else lesson.veil
         half = len(images) // 2
         views = [
             detnet_loss(

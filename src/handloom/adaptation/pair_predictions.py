@@ -5,6 +5,7 @@ Only arrays, so that the jobs that read them need not import torch.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -69,17 +70,21 @@ class SourcePredictions(
 
 
 def first_rotation(path: Path, pair: str, kind: str) -> Float[np.ndarray, "3 3"]:
-    """A pair's R(0) in float64; raises InputError when the file lacks it or it is no rotation."""
+    """A pair's R(0); raises InputError as `rotation_in` does."""
+    what = f"{kind} 3x3 rotation of pair {pair}"
+    return rotation_in(path, "estimates", pair, kind, what=what, remedy="run the rule that makes it again")
+
+
+def rotation_in(path: Path, *keys: str, what: str, remedy: str) -> Float[np.ndarray, "3 3"]:
+    """The rotation at some keys of a JSON file, in float64; raises InputError when the file lacks it or it is none."""
     try:
-        rotation = np.array(read_json(path)["estimates"][pair][kind], dtype=np.float64).reshape(3, 3)
+        values: Any = read_json(path)
+        for key in keys:
+            values = values[key]
+        rotation = np.array(values, dtype=np.float64).reshape(3, 3)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: has no {kind} 3x3 rotation of pair {pair} ({error}); run the rule that makes it again"
-        ) from error
-    error_norm = np.abs(rotation.T @ rotation - np.eye(3)).max()
-    if not (error_norm < _NOT_ORTHOGONAL and np.linalg.det(rotation) > 0):
-        raise InputError(
-            f"{path}: the {kind} rotation of pair {pair} is not a rotation (orthogonal up to {error_norm:.2g}); run "
-            "the rule that makes it again"
-        )
+        raise InputError(f"{path}: has no {what} ({error}); {remedy}") from error
+    off = np.abs(rotation.T @ rotation - np.eye(3)).max()
+    if not (off < _NOT_ORTHOGONAL and np.linalg.det(rotation) > 0):
+        raise InputError(f"{path}: the {what} is not a rotation (orthogonal up to {off:.2g}); {remedy}")
     return rotation

@@ -9,7 +9,7 @@ mismatch of an offset is what the best rotation leaves of the poses' sum of squa
 and needs no calibration: 0 for equal motion, about 1 for poses that have nothing to do with each other.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 
 OffsetSource = Literal["given", "estimated", "zero, as the estimate is ambiguous"]
+Clocks = tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]]
+"""Times of both views' frames, each from its first one."""
+Hands = tuple[FoundHands, FoundHands]
 LEAST_POSES = 8
 DISTINCT_S = 0.25
 """Offsets nearer than this to the best one are taken for the same."""
@@ -119,19 +122,12 @@ def estimate_offset(
     )
     best = int(np.nanargmin(mismatches))
     others = np.where(np.abs(offsets - offsets[best]) >= DISTINCT_S, mismatches, np.nan)
-    if np.isnan(others).all():
-        return OffsetEstimate(float(offsets[best]), float(mismatches[best]), None, None, 0.0, offsets, mismatches)
-    second = int(np.nanargmin(others))
-    certainty = 1 - mismatches[best] / max(float(mismatches[second]), 1e-12)
-    return OffsetEstimate(
-        float(offsets[best]),
-        float(mismatches[best]),
-        float(offsets[second]),
-        float(mismatches[second]),
-        float(certainty),
-        offsets,
-        mismatches,
-    )
+    second: tuple[float | None, float | None, float] = (None, None, 0.0)
+    if not np.isnan(others).all():
+        row = int(np.nanargmin(others))
+        certainty = 1 - mismatches[best] / max(float(mismatches[row]), 1e-12)
+        second = float(offsets[row]), float(mismatches[row]), float(certainty)
+    return OffsetEstimate(float(offsets[best]), float(mismatches[best]), *second, offsets, mismatches)
 
 
 @dataclass(frozen=True)
@@ -159,9 +155,7 @@ def pair_times(
     return left[chosen], to_right[chosen]
 
 
-def clocks(
-    settings: FootagePairingSettings, left: Frames, right: Frames
-) -> tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]]:
+def clocks(settings: FootagePairingSettings, left: Frames, right: Frames) -> Clocks:
     """Times of the frames from each view's first one; frame numbers at the first view's rate if `clock` is index."""
     times = [np.array(frames.times_s) - frames.times_s[0] for frames in (left, right)]
     if settings.clock == "time":
@@ -171,11 +165,7 @@ def clocks(
 
 
 def choose_offset(
-    settings: FootagePairingSettings,
-    times: tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]],
-    hands: tuple[FoundHands, FoundHands],
-    given_s: float | None,
-    name: str,
+    settings: FootagePairingSettings, times: Clocks, hands: Hands, given_s: float | None, name: str
 ) -> Offset:
     """The given offset, or the estimated one; raises InputError for an ambiguous one, if so configured."""
     if given_s is not None:
@@ -224,33 +214,30 @@ def pair_views(
     none = np.zeros(0)
     tried = (none, none) if offset.estimate is None else (offset.estimate.offsets_s, offset.estimate.mismatches)
     moments = FramePairs(left, right, found[0].found[left] & found[1].found[right], *tried)
-    _require_common(settings, rig, moments, found, offset)
+    common, count = int(moments.common.sum()), len(moments.common)
+    if common < 2 or common < settings.least_common * count:
+        seen = " and ".join(f"{int(hand.found.sum())} of {len(hand.found)}" for hand in found)
+        raise InputError(
+            f"footage.pairs.{rig}: {common} of {count} pairs of frames show the hand in both views (offset "
+            f"{offset.offset_s:+.3f} s, {offset.source}); expected at least 2 and a share of {settings.least_common} "
+            f"(footage.pairing.least_common). The views have a hand in {seen} frames; check the pictures hands.jpg of "
+            "both views, offset_s, and that both cameras film the same hand"
+        )
     moments.save(pairs, code=code)
     write_json(pairing, pairing_report(moments, found, times, offset))
 
 
-def pairing_report(
-    pairs: FramePairs,
-    hands: tuple[FoundHands, FoundHands],
-    times: tuple[Float[np.ndarray, " left"], Float[np.ndarray, " right"]],
-    offset: Offset,
-) -> dict[str, Any]:
+def pairing_report(pairs: FramePairs, hands: Hands, times: Clocks, offset: Offset) -> dict[str, Any]:
     """Counts, the offset and its certainty, as JSON values."""
     gaps = times[1][pairs.index_right] - times[0][pairs.index_left] - offset.offset_s
-    estimate = offset.estimate
+    estimate = None
+    if offset.estimate is not None:
+        single = {name: value for name, value in asdict(offset.estimate).items() if not isinstance(value, np.ndarray)}
+        estimate = {**single, "ambiguous": offset.source.startswith("zero")}
     return {
         "offset_s": offset.offset_s,
         "offset_is": offset.source,
-        "estimate": None
-        if estimate is None
-        else {
-            "offset_s": estimate.offset_s,
-            "mismatch": estimate.mismatch,
-            "second_offset_s": estimate.second_offset_s,
-            "second_mismatch": estimate.second_mismatch,
-            "certainty": estimate.certainty,
-            "ambiguous": offset.source.startswith("zero"),
-        },
+        "estimate": estimate,
         "clock_left_s": times[0].round(6).tolist(),
         "clock_right_s": times[1].round(6).tolist(),
         "frames": [len(hand.found) for hand in hands],
@@ -263,22 +250,3 @@ def pairing_report(
         "pairs_with_common_hand": int(pairs.common.sum()),
         "largest_gap_ms": float(1000 * np.abs(gaps).max()) if len(gaps) else 0.0,
     }
-
-
-def _require_common(
-    settings: FootagePairingSettings,
-    name: str,
-    pairs: FramePairs,
-    hands: tuple[FoundHands, FoundHands],
-    offset: Offset,
-) -> None:
-    common, count = int(pairs.common.sum()), len(pairs.common)
-    if common >= 2 and common >= settings.least_common * count:
-        return
-    seen = " and ".join(f"{int(hand.found.sum())} of {len(hand.found)}" for hand in hands)
-    raise InputError(
-        f"footage.pairs.{name}: {common} of {count} pairs of frames show the hand in both views (offset "
-        f"{offset.offset_s:+.3f} s, {offset.source}); expected at least 2 and a share of {settings.least_common} "
-        f"(footage.pairing.least_common). The views have a hand in {seen} frames; check the pictures hands.jpg of both "
-        "views, offset_s, and that both cameras film the same hand"
-    )

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.adaptation.rotation_guided_refinement import RefinedPoses, refine_bfgs, refine_least_norm
+from handloom.adaptation.rotation_guided_refinement import Poses, RefinedPoses, refine_bfgs, refine_least_norm
 from handloom.geometry.rotations import mean_rotation_unsigned, rotation_between
 from handloom.hand.joints import BONE
 from handloom.runtime.config.base import Fidelity
@@ -17,8 +17,8 @@ MergeMode = Literal["max", "soft", "average"]
 class AlignedPoses(NamedTuple):
     """Root-relative poses of both views at the scale of view 1, and what undoes the alignment."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
     anchor_1: Float[Tensor, "batch 1 3"]
     anchor_2: Float[Tensor, "batch 1 3"]
     scale_2: Float[Tensor, "batch 1 1"]
@@ -27,15 +27,15 @@ class AlignedPoses(NamedTuple):
 class MergedPoses(NamedTuple):
     """The consensus pose in the frame of each view; `view_2 = view_1 @ rotation_12` joint by joint."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
 
 
 class PseudoLabels(NamedTuple):
     """The poses that both views are taught, in network units of each view and the true (un-mirrored) frame."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
     aligned: AlignedPoses
     merged: MergedPoses
     refined: RefinedPoses
@@ -43,9 +43,7 @@ class PseudoLabels(NamedTuple):
     """Joints valid in both views."""
 
 
-def align_poses(
-    poses_1: Float[Tensor, "batch 21 3"], poses_2: Float[Tensor, "batch 21 3"], root_joint: int
-) -> AlignedPoses:
+def align_poses(poses_1: Poses, poses_2: Poses, root_joint: int) -> AlignedPoses:
     """q1 = e1 - e1[root]; q2 = s (e2 - e2[root]), with s the ratio of the views' bones 0-9."""
     anchor_1, anchor_2 = poses_1[:, root_joint, None], poses_2[:, root_joint, None]
     bone_1, bone_2 = (torch.linalg.vector_norm(e[:, BONE[1]] - e[:, BONE[0]], dim=-1) for e in (poses_1, poses_2))
@@ -54,56 +52,44 @@ def align_poses(
 
 
 def merge_weights(
-    valid_1: Bool[Tensor, "batch 21"],
-    valid_2: Bool[Tensor, "batch 21"],
-    confidence_1: Float[Tensor, "batch 21"],
-    confidence_2: Float[Tensor, "batch 21"],
+    valid: Bool[Tensor, "2 batch 21"],
+    confidence: Float[Tensor, "2 batch 21"],
     mode: MergeMode,
     *,
     sharpness: float = 1.0,
     ties: Literal["add", "average"] = "average",
-) -> tuple[Float[Tensor, "batch 21"], Float[Tensor, "batch 21"]]:
+) -> Float[Tensor, "2 batch 21"]:
     """Share of each view's candidate, joint by joint; a joint that neither view sees counts as seen by both.
 
     `max`: all to the view of larger confidence; a tie gives one half each, or 1 to both with `ties="add"`, the
     released code's quirk. `soft`: exp(sharpness * confidence) over the views that see the joint. `average`: equal
     shares.
     """
-    neither = ~(valid_1 | valid_2)
-    seen_1, seen_2 = valid_1 | neither, valid_2 | neither
+    seen = valid | ~valid.any(0)
     if mode == "max":
-        score_1, score_2 = seen_1 * confidence_1, seen_2 * confidence_2
-        raw_1, raw_2 = (score_1 >= score_2).to(confidence_1.dtype), (score_2 >= score_1).to(confidence_1.dtype)
+        score = seen * confidence
+        raw = (score >= score.flip(0)).to(confidence.dtype)
         if ties == "add":
-            return raw_1, raw_2
+            return raw
     elif mode == "soft":
-        logits = sharpness * torch.stack([confidence_1, confidence_2])
-        raw_1, raw_2 = logits.masked_fill(~torch.stack([seen_1, seen_2]), -torch.inf).softmax(0)
+        raw = (sharpness * confidence).masked_fill(~seen, -torch.inf).softmax(0)
     else:
-        raw_1, raw_2 = seen_1.to(confidence_1.dtype), seen_2.to(confidence_1.dtype)
-    total = raw_1 + raw_2
-    return raw_1 / total, raw_2 / total
+        raw = seen.to(confidence.dtype)
+    return raw / (raw[0] + raw[1])
 
 
 def merge_poses(
-    poses_1: Float[Tensor, "batch 21 3"],
-    poses_2: Float[Tensor, "batch 21 3"],
-    rotation_12: Float[Tensor, "3 3"],
-    weights_1: Float[Tensor, "batch 21"],
-    weights_2: Float[Tensor, "batch 21"],
+    poses_1: Poses, poses_2: Poses, rotation_12: Float[Tensor, "3 3"], weights: Float[Tensor, "2 batch 21"]
 ) -> MergedPoses:
     """w1 q1 + w2 q2 R12^T in the frame of view 1, and w1 q1 R12 + w2 q2 in the frame of view 2."""
-    part_1, part_2 = weights_1.unsqueeze(-1) * poses_1, weights_2.unsqueeze(-1) * poses_2
+    part_1, part_2 = weights[0].unsqueeze(-1) * poses_1, weights[1].unsqueeze(-1) * poses_2
     return MergedPoses(part_1 + part_2 @ rotation_12.T, part_1 @ rotation_12 + part_2)
 
 
 def make_pseudo_labels(
-    poses_1: Float[Tensor, "batch 21 3"],
-    poses_2: Float[Tensor, "batch 21 3"],
-    confidence_1: Float[Tensor, "batch 21"],
-    confidence_2: Float[Tensor, "batch 21"],
-    valid_1: Bool[Tensor, "batch 21"],
-    valid_2: Bool[Tensor, "batch 21"],
+    poses: Float[Tensor, "2 batch 21 3"],
+    confidence: Float[Tensor, "2 batch 21"],
+    valid: Bool[Tensor, "2 batch 21"],
     rotation_12: Float[Tensor, "3 3"],
     *,
     root_joint: int,
@@ -118,15 +104,13 @@ def make_pseudo_labels(
     `faithful`: ties are added, refinement by BFGS in float64, labels in float64.
     `fixed`: ties are averaged, refinement by the closed form, labels in the poses' precision.
     """
-    aligned = align_poses(poses_1, poses_2, root_joint)
+    aligned = align_poses(poses[0], poses[1], root_joint)
     faithful = fidelity == "faithful"
-    dtype = torch.float64 if faithful else poses_1.dtype
+    dtype = torch.float64 if faithful else poses.dtype
     q1, q2, rotation = aligned.view_1.to(dtype), aligned.view_2.to(dtype), rotation_12.to(dtype)
-    weights = merge_weights(
-        valid_1, valid_2, confidence_1, confidence_2, merge, sharpness=sharpness, ties="add" if faithful else "average"
-    )
-    merged = merge_poses(q1, q2, rotation, *(weight.to(dtype) for weight in weights))
-    common = valid_1 & valid_2
+    weights = merge_weights(valid, confidence, merge, sharpness=sharpness, ties="add" if faithful else "average")
+    merged = merge_poses(q1, q2, rotation, weights.to(dtype))
+    common = valid.all(0)
     if consensus_weight == 1:  # the refined poses would have no share in the label
         refined = RefinedPoses(q1, q2, torch.zeros_like(common[:, 0]))
     elif faithful:

@@ -22,6 +22,10 @@ from torch import Tensor
 
 from handloom.geometry.rotations import rotation_between
 
+Poses = Float[Tensor, "batch 21 3"]
+Common = Bool[Tensor, "batch 21"]
+Rotation = Float[Tensor, "3 3"]
+
 LEAST_COMMON_JOINTS = 3
 BFGS_ITERATIONS = 20
 NEWTON_STEPS = 40
@@ -34,17 +38,12 @@ THINNEST = 1e-3
 class RefinedPoses(NamedTuple):
     """The refined poses of both views, and which samples were too degenerate to be refined (returned unchanged)."""
 
-    view_1: Float[Tensor, "batch 21 3"]
-    view_2: Float[Tensor, "batch 21 3"]
+    view_1: Poses
+    view_2: Poses
     unchanged: Bool[Tensor, " batch"]
 
 
-def refine_least_norm(
-    poses_1: Float[Tensor, "batch 21 3"],
-    poses_2: Float[Tensor, "batch 21 3"],
-    common: Bool[Tensor, "batch 21"],
-    rotation_12: Float[Tensor, "3 3"],
-) -> RefinedPoses:
+def refine_least_norm(poses_1: Poses, poses_2: Poses, common: Common, rotation_12: Rotation) -> RefinedPoses:
     """Smallest total displacement of the common joints after which rot(P1', P2') is the proper rotation `rotation_12`.
 
     A joint at the origin stays there. Samples with fewer than three common joints, or with all of them on one line
@@ -153,12 +152,7 @@ def _skew(vector: Tensor) -> Tensor:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
-def refine_bfgs(
-    poses_1: Float[Tensor, "batch 21 3"],
-    poses_2: Float[Tensor, "batch 21 3"],
-    common: Bool[Tensor, "batch 21"],
-    rotation_12: Float[Tensor, "3 3"],
-) -> RefinedPoses:
+def refine_bfgs(poses_1: Poses, poses_2: Poses, common: Common, rotation_12: Rotation) -> RefinedPoses:
     """The released refinement: 20 iterations of SciPy's BFGS per sample, with a finite-difference gradient.
 
     It minimises |U V^T - R12|_F for P1^T P2 = U S V^T, the norm and not its square. Runs in float64 on the CPU, one

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from handloom.adaptation.camera_rotation import consensus_rotation, disagreement
-from handloom.adaptation.learner import Asked
+from handloom.adaptation.learner import Asked, Lesson
 from handloom.adaptation.method import Method, Surroundings
 from handloom.adaptation.pairs import PairBatch, ray_turned
 from handloom.adaptation.pseudo_labels import AlignedPoses, PseudoLabels, label_rotation, make_pseudo_labels
@@ -81,7 +81,8 @@ class S2DHand(Method):
         if settings.augmentation is not None:
             drawn = draw_augmentation(len(taught), settings.augmentation, surroundings.generator)
         veil = None if self.leak is None else self.leak.veil[:, batch.rows].flatten(0, 1).to(taught.device)
-        losses = self.learner.losses(self.student, batch.image_u8, asked, taught, drawn, surroundings.generator, veil)
+        lesson = Lesson(batch.image_u8, asked, taught, drawn, veil)
+        losses = self.learner.losses(self.student, lesson, surroundings.generator)
         self.optimisers["student"].zero_grad()
         losses["total"].backward()
         self.optimisers["student"].step()
@@ -94,14 +95,11 @@ class S2DHand(Method):
         return {name: value.detach() for name, value in losses.items()}
 
     def _labels(self, batch: PairBatch, asked: Asked) -> PseudoLabels:
-        poses = asked.joints @ batch.axes_from_crop.to(asked.joints).mT
-        (poses_1, poses_2), (confidence_1, confidence_2) = poses.chunk(2), asked.confidence.chunk(2)
-        if self.leak is None:
-            valid_1, valid_2 = confidence_1 > 0, confidence_2 > 0
-        else:
-            valid_1, valid_2 = self.leak.valid[:, batch.rows].to(poses.device)
+        poses = (asked.joints @ batch.axes_from_crop.to(asked.joints).mT).unflatten(0, (2, -1))
+        confidence = asked.confidence.unflatten(0, (2, -1))
+        valid = confidence > 0 if self.leak is None else self.leak.valid[:, batch.rows].to(poses.device)
         labels = make_pseudo_labels(
-            *(poses_1, poses_2, confidence_1, confidence_2, valid_1, valid_2, self.rotation_12.to(poses.device)),
+            *(poses, confidence, valid, self.rotation_12.to(poses.device)),
             root_joint=self.learner.root_joint,
             consensus_weight=self.settings.consensus_weight,
             merge=self.settings.merge,
@@ -110,8 +108,8 @@ class S2DHand(Method):
         )
         epoch = self._epoch
         epoch.rows.append(batch.rows)
-        epoch.answers.append(torch.stack([poses_1, poses_2], 1))
-        epoch.confidence.append(torch.stack([confidence_1, confidence_2], 1))
+        epoch.answers.append(poses.transpose(0, 1))
+        epoch.confidence.append(confidence.transpose(0, 1))
         epoch.labels.append(labels)
         return labels
 

@@ -14,6 +14,9 @@ from torch.nn import functional
 
 from handloom.runtime.config.adaptation import AugmentationSettings
 
+Images = Float[Tensor, "batch channels rows cols"]
+"""Or heat maps, whose channels are joints."""
+
 
 class StudentAugmentation(NamedTuple):
     """One draw per image."""
@@ -39,21 +42,22 @@ def draw_augmentation(count: int, settings: AugmentationSettings, generator: tor
     )
 
 
-def augment_images(
-    images: Float[Tensor, "batch channels px px"], augmentation: StudentAugmentation, generator: torch.Generator
-) -> Float[Tensor, "batch channels px px"]:
+def augment_images(images: Images, augmentation: StudentAugmentation, generator: torch.Generator) -> Images:
     """Turned and zoomed images (black outside the crop) with gain, offset and grey noise, in [-0.5, 0.5]."""
-    warped = _warp(images + 0.5, augmentation) - 0.5
+    warped = augment_maps(images + 0.5, augmentation) - 0.5
     noise = torch.randn(len(images), 1, *images.shape[2:], generator=generator).to(images)
     gain, offset, deviation = (value.to(images)[:, None, None, None] for value in augmentation[2:])
     return (gain * warped + offset + deviation * noise).clamp(-0.5, 0.5)
 
 
-def augment_heat_maps(
-    heat: Float[Tensor, "batch 21 rows cols"], augmentation: StudentAugmentation
-) -> Float[Tensor, "batch 21 rows cols"]:
-    """Heat maps of the turned and zoomed images."""
-    return _warp(heat, augmentation)
+def augment_maps(maps: Images, augmentation: StudentAugmentation) -> Images:
+    """Heat maps, or channels, of the turned and zoomed images; 0 beyond their edges."""
+    # grid_sample asks for the map from output to input: the inverse of "turn by angle, then zoom by scale".
+    angle, scale = augmentation.angle_rad.to(maps), augmentation.scale.to(maps)
+    cos, sin, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros_like(angle)
+    matrix = torch.stack([torch.stack([cos, sin, zero], -1), torch.stack([-sin, cos, zero], -1)], -2)
+    grid = functional.affine_grid(matrix, list(maps.shape), align_corners=False)
+    return functional.grid_sample(maps, grid, align_corners=False)
 
 
 def augment_joints(
@@ -75,12 +79,3 @@ def augment_keypoints(
     x, y = (keypoints_px - middle).unbind(-1)
     cos, sin = scale * angle.cos(), scale * angle.sin()
     return torch.stack([cos * x - sin * y, sin * x + cos * y], -1) + middle
-
-
-def _warp(maps: Tensor, augmentation: StudentAugmentation) -> Tensor:
-    # grid_sample asks for the map from output to input: the inverse of "turn by angle, then zoom by scale".
-    angle, scale = augmentation.angle_rad.to(maps), augmentation.scale.to(maps)
-    cos, sin, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros_like(angle)
-    matrix = torch.stack([torch.stack([cos, sin, zero], -1), torch.stack([-sin, cos, zero], -1)], -2)
-    grid = functional.affine_grid(matrix, list(maps.shape), align_corners=False)
-    return functional.grid_sample(maps, grid, align_corners=False)

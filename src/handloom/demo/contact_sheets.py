@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handloom.datasets.assembly_hands import CALIBRATION_SUFFIX
+from handloom.demo.renderer import project_from_world
 from handloom.hand.joints import SNAP_BONES, SNAP_FROM_ASSEMBLY_HANDS, SNAP_FROM_RHD
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json
@@ -53,8 +54,7 @@ def assembly_hands_sheet(
 def _with_assembly_labels(tile: Tile, world_mm: np.ndarray, image: dict, annotation: dict, calibration: dict) -> Tile:
     camera = image["camera"] + CALIBRATION_SUFFIX
     extrinsics = np.array(calibration["extrinsics"][f"{image['frame_idx']:06d}"][camera])
-    pixels = (world_mm @ extrinsics[:, :3].T + extrinsics[:, 3]) @ np.array(calibration["intrinsics"][camera]).T
-    pixels = pixels[:, :2] / pixels[:, 2:]
+    pixels, _ = project_from_world(world_mm, extrinsics, np.array(calibration["intrinsics"][camera]))
     valid = np.array(annotation["joint_valid"]) > 0
     tile = tile.copy()
     for start, side in ((0, "right"), (21, "left")):

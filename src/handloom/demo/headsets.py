@@ -228,14 +228,9 @@ def gather_assembly_split(sequences: Sequence[Path], data: Path, calibration: Pa
                 moment = {"seq_name": recording.sequence, "camera": name, "frame_idx": frame}
                 images.append({"id": number, "file_name": file_name, **size, **moment})
                 right, left = recording.boxes_px[index, camera]
-                boxes, valid = {"right": _box(right), "left": _box(left)}, recording.joint_valid[index, camera]
-                annotation = {
-                    "id": number,
-                    "image_id": number,
-                    "bbox": boxes,
-                    "joint_valid": valid.astype(int).tolist(),
-                }
-                annotations.append(annotation)
+                boxes = {"right": _box(right), "left": _box(left)}
+                valid = recording.joint_valid[index, camera].astype(int).tolist()
+                annotations.append({"id": number, "image_id": number, "bbox": boxes, "joint_valid": valid})
     for path, content in (
         (data, {"images": images, "annotations": annotations}),
         (calibration, {"calibration": cameras}),

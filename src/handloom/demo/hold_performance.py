@@ -138,13 +138,10 @@ def optimised_grasp(kind: ObjectKind, plan: HoldPerformance, shape: Float[np.nda
     centre_0 = torch.from_numpy(plan.centre_m).float()
     pads, palm = _inner_vertices()
 
-    def hand(angles: Tensor) -> Tensor:
-        pose = torch.cat([torch.zeros(1, 3), anatomy.pose_from_angles(angles)])
-        return skin(model, pose_rotvec=pose, shape=shape_t, translation_m=origin).vertices_m
-
     def distances(angles: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
-        rotation = roma.rotvec_to_rotmat(turn) @ rotation_0
-        return distance_m(kind, (hand(angles) - centre_0 - shift) @ rotation)
+        pose = torch.cat([torch.zeros(1, 3), anatomy.pose_from_angles(angles)])
+        hand_m = skin(model, pose_rotvec=pose, shape=shape_t, translation_m=origin).vertices_m
+        return distance_m(kind, (hand_m - centre_0 - shift) @ (roma.rotvec_to_rotmat(turn) @ rotation_0))
 
     change = torch.zeros_like(start, requires_grad=True)
     turn = torch.full((3,), 1e-4, requires_grad=True)
@@ -235,14 +232,8 @@ def perform(
     along = camera_from_hand[:, :, 0] + [0.0, performance.elbow_down, 0.0]
     along /= np.linalg.norm(along, axis=-1, keepdims=True)
     elbow = wrist + _FOREARM_M * np.einsum("fij,fj->fi", bend, along)
-    track = place_hand(
-        person,
-        finger_pose=fingers.astype(np.float32),
-        world_from_wrist=camera_from_hand,
-        wrist_m=wrist,
-        elbow_m=elbow,
-        is_left=False,
-    )
+    arm = {"world_from_wrist": camera_from_hand, "wrist_m": wrist, "elbow_m": elbow}
+    track = place_hand(person, finger_pose=fingers.astype(np.float32), is_left=False, **arm)
     root = Rotation.from_matrix(camera_from_hand).as_rotvec()
     rest_wrist = rest_joints_m(open_hand(), torch.from_numpy(person.shape).float())[0].double().numpy()
     return HoldMotion(

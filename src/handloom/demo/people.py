@@ -84,12 +84,12 @@ class HandTopology:
         cap = np.stack([ahead[-1], index[-1], apex], -1)
         faces = np.concatenate([FACES, first, second, cap])
         self.vertex_count = hand_vertices + RINGS * around + 1
-        self.right = Topology(faces, self.vertex_count)
-        self.left = Topology(faces[:, ::-1], self.vertex_count)
         bone = MODEL.weights.numpy().argmax(1)[FACES].max(1)
         forearm = np.full(len(first) + len(second) + len(cap), _PERSON)
-        self.right_labels = np.concatenate([_rhd_labels(bone, _RIGHT_FIRST), forearm])
-        self.left_labels = np.concatenate([_rhd_labels(bone, _LEFT_FIRST), forearm])
+        self.right, self.left = (
+            (Topology(of_side, self.vertex_count), np.concatenate([_rhd_labels(bone, first_label), forearm]))
+            for of_side, first_label in ((faces, _RIGHT_FIRST), (faces[:, ::-1], _LEFT_FIRST))
+        )
 
 
 def _rhd_labels(bone: np.ndarray, first: int) -> np.ndarray:
@@ -136,9 +136,7 @@ class HandMotion:
 
     def mesh(self, frame: int, *, grey: bool = False) -> Mesh:
         """The hand of one frame as a mesh of the scene."""
-        topology, labels = (
-            (TOPOLOGY.left, TOPOLOGY.left_labels) if self.is_left else (TOPOLOGY.right, TOPOLOGY.right_labels)
-        )
+        topology, labels = TOPOLOGY.left if self.is_left else TOPOLOGY.right
         albedo = self.person.grey_albedo() if grey else self.person.albedo
         return Mesh(topology, self.vertices_m[frame], albedo, labels, self.person.gloss)
 
@@ -222,7 +220,7 @@ def _tone(generator: Generator) -> Float[np.ndarray, "3"]:
 def _rest_geometry() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     vertices, keypoints = pose_right_hand(np.zeros((1, 15, 3)), np.zeros(SHAPES))
     hand = vertices[0]
-    faces = TOPOLOGY.right.faces
+    faces = TOPOLOGY.right[0].faces
     normals = Topology(faces[(faces < len(hand)).all(1)], len(hand)).normals(hand)
     return hand, keypoints[0], normals
 

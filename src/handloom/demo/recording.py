@@ -46,7 +46,8 @@ def record(generator: Generator, frames: int, person: Person) -> Recording:
     centre = _WORK_M + smooth_noise(generator, frames, 3, frames_apart=3.0) * [0.04, 0.04, 0.03]
     tracks = []
     for side, is_left in enumerate((False, True)):
-        finger_pose = _free_fingers(generator, frames)
+        stream = torch.Generator().manual_seed(int(generator.integers(2**62)))
+        finger_pose = smooth_motion(stream, frames, _FRAMES_PER_POSE).double().numpy()
         for hold in holds[side]:
             closing = hold.grasp.closing + 0.03 * smooth_noise(generator, frames, 5)
             finger_pose[hold.held] = closed_fingers(closing)[hold.held]
@@ -69,12 +70,6 @@ def _holds(generator: Generator, frames: int, person: Person) -> tuple[list[Hold
                 holds[side].append(Hold(held, thing, grasp(generator, thing, person.shape)))
         start = end
     return holds
-
-
-def _free_fingers(generator: Generator, frames: int) -> FingerPoses:
-    """Fingers of a hand that holds nothing, moving from pose to pose; a right hand's rotation vectors (radians)."""
-    stream = torch.Generator().manual_seed(int(generator.integers(2**62)))
-    return smooth_motion(stream, frames, _FRAMES_PER_POSE).double().numpy()
 
 
 def _place(generator: Generator, finger_pose: FingerPoses, centre: Track, person: Person, is_left: bool) -> HandMotion:

@@ -178,8 +178,7 @@ class Scene:
         camera = camera[camera[:, 2] > NEAR_M]
         if len(camera) == 0:
             return slice(0, 0), slice(0, 0)
-        pixels = camera @ intrinsics.T
-        pixels = pixels[:, :2] / pixels[:, 2:]
+        pixels = project(camera, intrinsics)
         first = np.clip(np.floor(pixels.min(0)), 0, (width, height)).astype(int)
         last = np.clip(np.ceil(pixels.max(0)) + 1, 0, (width, height)).astype(int)
         return slice(int(first[1]), int(last[1])), slice(int(first[0]), int(last[0]))

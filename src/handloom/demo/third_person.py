@@ -59,7 +59,11 @@ def holding_hand(
 
     `seed` is the data set's; it names the bank of poses.
     """
-    fingers = _free_fingers(generator, seed)
+    # A free hand's pose mixes two of the bank's: between two possible poses all are possible.
+    bank = _pose_bank(seed)
+    first, second = generator.integers(len(bank), size=2)
+    angles = torch.lerp(bank[first], bank[second], 0.5 * float(generator.random()) ** 2)
+    fingers = open_hand_anatomy().pose_from_angles(angles[None]).double().numpy()
     rotation = _camera_from_wrist(generator)
     wrist = (palm_m * MIRROR if is_left else palm_m) - rotation @ PALM_M
     bend = Rotation.from_rotvec(generator.normal(0, 0.3, 3)).as_matrix()
@@ -70,27 +74,13 @@ def holding_hand(
         thing = random_object(generator)
         chosen = grasp(generator, thing, person.shape)
         fingers = closed_fingers(np.clip(chosen.closing + generator.normal(0, 0.03, 5), -0.1, 1)[None])
-    track = place_hand(
-        person,
-        finger_pose=fingers,
-        world_from_wrist=rotation[None],
-        wrist_m=wrist[None],
-        elbow_m=elbow[None],
-        is_left=is_left,
-    )
+    arm = {"world_from_wrist": rotation[None], "wrist_m": wrist[None], "elbow_m": elbow[None]}
+    track = place_hand(person, finger_pose=fingers, is_left=is_left, **arm)
     held: tuple[Mesh, ...] = ()
     if holds:
         (turn,), (centre,) = chosen.placed(track)
         held = (thing.mesh(turn, centre),)
     return HoldingHand(track, held)
-
-
-def _free_fingers(generator: Generator, seed: int) -> Float[np.ndarray, "1 15 3"]:
-    """One pose: two of the bank's poses of this seed, mixed. Between two possible poses all are possible."""
-    bank = _pose_bank(seed)
-    first, second = generator.integers(len(bank), size=2)
-    angles = torch.lerp(bank[first], bank[second], 0.5 * float(generator.random()) ** 2)
-    return open_hand_anatomy().pose_from_angles(angles[None]).double().numpy()
 
 
 @cache

@@ -13,6 +13,7 @@ from handloom.adaptation.fused_poses import FusedPoses
 from handloom.estimators.hands.found import FoundHands
 from handloom.runtime.files import read_json, write_table
 
+PairJoints = Float[np.ndarray, "pairs 21 3"]
 FILM_AGAIN = "do not trust the poses"
 LARGEST_DEVIATION_DEG = 10.0
 """A rotation that its key points leave less certain than this is not to be trusted."""
@@ -38,17 +39,12 @@ def write_footage_quality(hands: tuple[Path, Path], pairing: Path, rotation: Pat
     write_table(table, pd.DataFrame(rows).round(4))
 
 
-def consistency_mm(
-    joints_left_m: Float[np.ndarray, "pairs 21 3"],
-    joints_right_m: Float[np.ndarray, "pairs 21 3"],
-    right_from_left: Float[np.ndarray, "3 3"],
-) -> float:
+def consistency_mm(left_m: PairJoints, right_m: PairJoints, right_from_left: Float[np.ndarray, "3 3"]) -> float:
     """Mean distance of the two views' joints along the left camera's axes, wrists together."""
-    in_left = joints_right_m @ right_from_left
-    return float(1000 * np.linalg.norm(joints_left_m - in_left, axis=-1).mean())
+    return float(1000 * np.linalg.norm(left_m - right_m @ right_from_left, axis=-1).mean())
 
 
-def jitter_mm(joints_m: Float[np.ndarray, "pairs 21 3"], times_s: Float[np.ndarray, " pairs"]) -> float:
+def jitter_mm(joints_m: PairJoints, times_s: Float[np.ndarray, " pairs"]) -> float:
     """Mean |x(t-1) - 2 x(t) + x(t+1)| of all joints, over evenly spaced neighbours; NaN without any."""
     steps = np.diff(times_s)
     if len(steps) < 2:

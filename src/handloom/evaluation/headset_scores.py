@@ -245,11 +245,10 @@ def load_pair_predictions(path: Path) -> PairPredictions:
 def source_pair_predictions(
     source_predictions: Path, rotations: Path, labels: Sequence[HandLabels], pair: str, variant: str = SOURCE
 ) -> PairPredictions:
-    """The source network's poses of one pair with a first rotation R(0) of its own.
+    """The source network's poses of one pair with a first rotation R(0) of its own, as `score_headset` tells.
 
-    `source`, the baseline, has the published estimate; `source_rays` has the one that S2DHand starts from, for which
-    poses were turned by their viewing rays: what it gains on the baseline is not adaptation's.
-    Raises InputError as `load_pair_predictions` does, and for a pair without a rotation.
+    What `source_rays` gains on the baseline `source` is not adaptation's. Raises InputError as `load_pair_predictions`
+    does, and for a pair without a rotation.
     """
     source = SourcePredictions.load(source_predictions)
     rows = np.stack(pair_rows(*views_of(labels, pair)), axis=1)

@@ -24,7 +24,7 @@ from handloom.evaluation.icp import RESTARTS
 from handloom.evaluation.mesh_metrics import FramePoints, mpjpe_mm
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel
-from handloom.hand.mano_files import MANO_VERTEX_COUNT
+from handloom.hand.mano_files import MANO_VERTEX_COUNT, fits
 from handloom.hand.models import configured_hand
 from handloom.runtime.errors import InputError
 
@@ -182,8 +182,8 @@ def _layout_problems(arrays: dict[str, np.ndarray], hand_vertices: int) -> Itera
         yield f"fnames holds {_listed(twice)} more than once"
     hands = {"hand_verts": (count, hand_vertices, 3), "obj_verts": (None, 3)}
     for name, shape in {**hands, "obj_vert_ptr": (count + 1,), "obj_faces": (None, 3)}.items():
-        if not _fits(arrays[name].shape, shape):
-            mano = name == "hand_verts" and _fits(arrays[name].shape, (count, MANO_VERTEX_COUNT, 3))
+        if not fits(arrays[name].shape, shape):
+            mano = name == "hand_verts" and fits(arrays[name].shape, (count, MANO_VERTEX_COUNT, 3))
             hint = "; these are MANO's vertices: set `mano` in the configuration" if mano else ""
             yield f"{name} has shape {arrays[name].shape}, expected {str(shape).replace('None', 'any')}{hint}"
     if arrays["obj_face_ptr"].shape not in ((count + 1,), (2,)):
@@ -202,10 +202,6 @@ def _layout_problems(arrays: dict[str, np.ndarray], hand_vertices: int) -> Itera
         yield f"frame is '{arrays['frame']}', expected one of {', '.join(FRAMES)}"
     if str(arrays["units"]) != "m":
         yield f"units is '{arrays['units']}', expected 'm': convert all lengths to metres"
-
-
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(e is None or e == s for s, e in zip(shape, expected, strict=True))
 
 
 def _frame_problems(meshes: FrameMeshes, hands: Float[np.ndarray, "frames vertices 3"], frame: str) -> Iterator[str]:

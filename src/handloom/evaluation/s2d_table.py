@@ -18,19 +18,18 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_table
 
 METRICS = (Column("mono_m", "Mono-M", "mm", "low"), Column("dual_m", "Dual-M", "mm", "low"))
+_METRIC_OF = {metric.key: metric for metric in METRICS}
 OVERALL = "overall"
-_RAYS = ("Baseline, R with viewing rays", "baseline_rays_mm", "")
 _METHODS = (
     ("Baseline", "baseline_mm", ""),  # one network, so no spread over seeds
-    _RAYS,
+    ("Baseline, R with viewing rays", "baseline_rays_mm", ""),
     ("S2DHand", "s2dhand_mm", "s2dhand_std_mm"),
     ("S2DHand, synchronised R", "s2dhand_sync_mm", "s2dhand_sync_std_mm"),
 )
-_RAYS_REDUCTION = ("R with viewing rays alone by", "baseline_rays_reduction_pct")
 _REDUCTIONS = (
     ("S2DHand reduces by", "reduction_pct"),
     ("synchronised R by", "s2dhand_sync_reduction_pct"),
-    _RAYS_REDUCTION,
+    ("R with viewing rays alone by", "baseline_rays_reduction_pct"),
 )
 _PUBLISHED = (("paper: Baseline", "paper_baseline_mm"), ("paper: S2DHand", "paper_s2dhand_mm"))
 
@@ -164,10 +163,9 @@ def _needs(headset: str, pair: str, pairs: Sequence[str], present: Sequence[str]
 
 def _block(headset: str, frame: pd.DataFrame, rays: bool) -> Block:
     """A headset; without `rays`, the rows of the baseline with viewing rays are left out."""
-    metric_of = {metric.key: metric for metric in METRICS}
-    columns = [(metric_of[row["metric"]], row) for row in frame.to_dict("records")]
-    methods = [method for method in _METHODS if rays or method is not _RAYS]
-    reductions = [reduction for reduction in _REDUCTIONS if rays or reduction is not _RAYS_REDUCTION]
+    columns = [(_METRIC_OF[row["metric"]], row) for row in frame.to_dict("records")]
+    methods = [method for method in _METHODS if rays or "rays" not in method[1]]
+    reductions = [reduction for reduction in _REDUCTIONS if rays or "rays" not in reduction[1]]
     rows = [
         Row([Cell(name), *(m.cell(row[key], row.get(std), [row[k] for _, k, _ in methods]) for m, row in columns)])
         for name, key, std in methods
@@ -207,10 +205,9 @@ def _explanation(frame: pd.DataFrame) -> str:
 
 def _seeds(frame: pd.DataFrame) -> list[str]:
     """The overall of every seed, one line per headset and metric; none for a single seed."""
-    name_of = {metric.key: metric.name for metric in METRICS}
     rows = frame[(frame["pair"] == OVERALL) & (frame["seeds"] > 1)]
     return [
-        f"{row.headset}, overall {name_of[str(row.metric)]} per seed (mm): S2DHand {row.s2dhand_per_seed}; "
+        f"{row.headset}, overall {_METRIC_OF[str(row.metric)].name} per seed (mm): S2DHand {row.s2dhand_per_seed}; "
         f"synchronised R {row.s2dhand_sync_per_seed}"
         for row in rows.itertuples()
     ]

@@ -204,11 +204,9 @@ def _of_alignment(
     hand = aligned.hand.to(torch.float32).skinned(hand_model)
     keypoints = project(hand.keypoints_m.double().numpy(), poses.intrinsics, _NEAREST_M)
     seen = hands.found
-    off = np.full(keypoints.shape[:2], np.nan)
     distance = np.linalg.norm(keypoints[seen] - hands.keypoints_px[seen], axis=-1)
-    off[seen] = distance / np.maximum(_hand_side_px(hands)[seen], 1.0)[:, None]
     frame_off = np.full(len(labels), np.nan)
-    frame_off[seen] = np.median(off[seen], 1)
+    frame_off[seen] = np.median(distance / np.maximum(_hand_side_px(hands)[seen], 1.0)[:, None], 1)
     points = aligned.object.to(torch.float64).placed(torch.from_numpy(poses.points_object).double()).numpy()
     on_image = project(points, poses.intrinsics, _NEAREST_M)
     return {

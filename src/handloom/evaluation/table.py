@@ -1,8 +1,4 @@
-"""One table: columns with unit, best direction and digits, blocks of rows, notes; its print as CSV, Markdown and HTML.
-
-A metric takes two lines: one where it is computed (`mesh_metrics.frame_metrics` for HOLD, `headset_scores.scores_of`
-for S2DHand and the methods), and a `Column` in `METRICS` of the table that shows it.
-"""
+"""One table: columns with unit, best direction and digits, blocks of rows, notes; printed as CSV, Markdown and HTML."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

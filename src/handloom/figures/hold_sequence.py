@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from handloom.datasets.frames import read_frames
 from handloom.datasets.hand_and_object import HandAndObject, HoldPredictions
 from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture, vertex_normals
+from handloom.geometry.camera import project
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
@@ -71,8 +72,7 @@ class HoldSequence(HandAndObject):
             height, width = image.shape[:2]
             vertices = self.object_cam_m(frame)
             picture = take_picture(self.meshes(frame), self.intrinsics, height, width)
-            pixels = vertices @ self.intrinsics.T
-            column, row = np.rint(pixels[:, :2] / np.maximum(pixels[:, 2:], 1e-6)).astype(int).T
+            column, row = np.rint(project(vertices, self.intrinsics, nearest=1e-6)).astype(int).T
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (vertices[:, 2] > 0)
             column, row = column.clip(0, width - 1), row.clip(0, height - 1)
             facing = -(vertex_normals(vertices, self.object_faces) * vertices).sum(1) / np.linalg.norm(vertices, axis=1)

@@ -9,6 +9,10 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Int, UInt8
 
+Points = Float[np.ndarray, "points 3"]
+Vertices = Float[np.ndarray, "vertices 3"]
+Faces = Int[np.ndarray, "faces 3"]
+
 _AMBIENT = 0.35
 """Light on a face that is seen edge on, so that silhouettes are not black."""
 _NOTHING = -1
@@ -18,8 +22,8 @@ _NOTHING = -1
 class PaintedMesh:
     """A mesh in the camera's frame (metres) with a colour for each vertex."""
 
-    vertices_m: Float[np.ndarray, "vertices 3"]
-    faces: Int[np.ndarray, "faces 3"]
+    vertices_m: Vertices
+    faces: Faces
     colours_u8: UInt8[np.ndarray, "vertices 3"]
 
     def turned(self, centre_m: Float[np.ndarray, "3"], angle_rad: float) -> "PaintedMesh":
@@ -43,9 +47,7 @@ class MeshPicture:
         return self.mesh != _NOTHING
 
 
-def one_colour(
-    vertices_m: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"], rgb: tuple[int, int, int]
-) -> PaintedMesh:
+def one_colour(vertices_m: Vertices, faces: Faces, rgb: tuple[int, int, int]) -> PaintedMesh:
     """A mesh painted in one colour."""
     colours = np.tile(np.array(rgb, dtype=np.uint8), (len(vertices_m), 1))
     return PaintedMesh(vertices_m, faces, colours)
@@ -101,18 +103,14 @@ def laid_over(
     return np.asarray((1 - share) * image_u8 + share * picture.rgb_u8).round().astype(np.uint8)
 
 
-def turned_about(
-    points_m: Float[np.ndarray, "points 3"], centre_m: Float[np.ndarray, "3"], angle_rad: float
-) -> Float[np.ndarray, "points 3"]:
+def turned_about(points_m: Points, centre_m: Float[np.ndarray, "3"], angle_rad: float) -> Points:
     """Points turned about the vertical (y) through a centre, as if one walked around them."""
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
     turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
     return np.asarray((points_m - centre_m) @ turn.T + centre_m)
 
 
-def framed_camera(
-    points_m: Float[np.ndarray, "points 3"], height_px: int, width_px: int, margin: float = 0.1
-) -> Float[np.ndarray, "3 3"]:
+def framed_camera(points_m: Points, height_px: int, width_px: int, margin: float = 0.1) -> Float[np.ndarray, "3 3"]:
     """Intrinsics with which a camera at the origin sees all the points in the middle; they must lie before it."""
     tangents = points_m[:, :2] / np.maximum(points_m[:, 2:], 1e-6)
     low, high = tangents.min(0), tangents.max(0)
@@ -122,9 +120,7 @@ def framed_camera(
     return np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
 
 
-def vertex_normals(
-    vertices: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"]
-) -> Float[np.ndarray, "vertices 3"]:
+def vertex_normals(vertices: Vertices, faces: Faces) -> Vertices:
     """Unit normals weighted by face area; zero for a vertex without faces."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     of_face = np.cross(b - a, c - a).astype(np.float64)

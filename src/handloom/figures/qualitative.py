@@ -24,7 +24,7 @@ from handloom.evaluation.headset_scores import (
     load_sample_errors,
     source_pair_predictions,
 )
-from handloom.figures.skeleton import draw_ghost, draw_skeleton, look_at, show_crop
+from handloom.figures.skeleton import draw_bones, draw_skeleton, look_at, show_crop
 from handloom.figures.style import FINGER_COLOURS, drawn, heading
 from handloom.runtime.config.sources import SETTING_NAMES
 from handloom.runtime.errors import InputError
@@ -261,7 +261,7 @@ def _draw_cell(axes: Axes, case: CaseViews, view: int, column: str) -> None:
     if column == TRUTH:
         draw_skeleton(axes, case.keypoints_px[column][view], case.valid[view])
         return
-    draw_ghost(axes, case.keypoints_px[TRUTH][view])
+    draw_bones(axes, case.keypoints_px[TRUTH][view], "white", 0.8)  # to compare with
     draw_skeleton(axes, case.keypoints_px[column][view])
     axes.text(
         0.03, 0.97, f"{case.errors_mm[column][view]:.1f} mm", transform=axes.transAxes, ha="left", va="top",

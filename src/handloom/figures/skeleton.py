@@ -51,8 +51,8 @@ def draw_skeleton(
     axes: Axes, keypoints_px: Float[np.ndarray, "21 2"], valid: Float[np.ndarray, "21"] | None = None
 ) -> None:
     """Bones and joints in the colours of their fingers; joints that do not count (`valid` 0) are hollow."""
-    _draw_bones(axes, keypoints_px, "black", 3.0)  # an outline, for contrast on any skin
-    _draw_bones(axes, keypoints_px, _BONE_COLOURS, 1.9)
+    draw_bones(axes, keypoints_px, "black", 3.0)  # an outline, for contrast on any skin
+    draw_bones(axes, keypoints_px, _BONE_COLOURS, 1.9)
     filled = np.ones(len(keypoints_px), dtype=bool) if valid is None else valid > 0
     colours = [_WRIST_COLOUR, *_BONE_COLOURS]
     faces = [colour if full else "black" for colour, full in zip(colours, filled, strict=True)]
@@ -61,12 +61,8 @@ def draw_skeleton(
     axes.scatter(x, y, s=9, c=faces, edgecolors=edges, linewidths=0.5, zorder=3)
 
 
-def draw_ghost(axes: Axes, keypoints_px: Float[np.ndarray, "21 2"]) -> None:
-    """A thin white skeleton to compare with."""
-    _draw_bones(axes, keypoints_px, "white", 0.8)
-
-
-def _draw_bones(axes: Axes, keypoints_px: np.ndarray, colours: str | list[str], width: float) -> None:
+def draw_bones(axes: Axes, keypoints_px: Float[np.ndarray, "21 2"], colours: str | list[str], width: float) -> None:
+    """Lines from joint to joint, in one colour or each in its own."""
     lines = keypoints_px[np.array(SNAP_BONES)]
     axes.add_collection(LineCollection(list(lines), colors=colours, linewidths=width, capstyle="round", zorder=2))
 

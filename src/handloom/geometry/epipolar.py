@@ -11,6 +11,10 @@ from jaxtyping import Float
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+Rays = Float[np.ndarray, "points 3"]
+Matrix = Float[np.ndarray, "3 3"]
+Values = Float[np.ndarray, "6"]
+"""A rotation vector and a direction of any length."""
 _SOFT_RAD = 0.006
 """Errors beyond this count less and less (about 2 pixels of a picture 640 pixels wide)."""
 _OTHER_STARTS_DEG = 25.0
@@ -22,7 +26,7 @@ _EVALUATIONS = 60
 class EpipolarRotation(NamedTuple):
     """What points tell about two cameras."""
 
-    second_from_first: Float[np.ndarray, "3 3"]
+    second_from_first: Matrix
     direction: Float[np.ndarray, "3"]
     """Of the first camera's centre as the second sees it: unit, its sign undecided."""
     deviation_deg: float
@@ -30,12 +34,7 @@ class EpipolarRotation(NamedTuple):
 
 
 def epipolar_rotation(
-    rays_1: Float[np.ndarray, "points 3"],
-    rays_2: Float[np.ndarray, "points 3"],
-    start: Float[np.ndarray, "3 3"],
-    *,
-    together: int = 1,
-    start_deviation_deg: float = 10.0,
+    rays_1: Rays, rays_2: Rays, start: Matrix, *, together: int = 1, start_deviation_deg: float = 10.0
 ) -> EpipolarRotation:
     """The rotation of least robust (soft L1) epipolar error, sought from `start` and from six turns about it.
 
@@ -51,7 +50,7 @@ def epipolar_rotation(
         values = np.concatenate([Rotation.from_matrix(first).as_rotvec(), _direction(rays_1, rays_2, first)])
         given = (rays_1, rays_2, start, weight)
         fits.append(least_squares(_residuals, values, loss="soft_l1", args=given, max_nfev=_EVALUATIONS))
-    near = [fit for fit in fits if _angle_deg(fit.x, start) < 90] or fits[:1]
+    near = [fit for fit in fits if np.degrees(_turn(fit.x, start).magnitude()) < 90] or fits[:1]
     best = min(near, key=lambda fit: float(fit.cost))
     return EpipolarRotation(
         Rotation.from_rotvec(best.x[:3]).as_matrix(),
@@ -61,20 +60,13 @@ def epipolar_rotation(
 
 
 def _residuals(
-    values: Float[np.ndarray, "6"],
-    rays_1: Float[np.ndarray, "points 3"],
-    rays_2: Float[np.ndarray, "points 3"],
-    start: Float[np.ndarray, "3 3"],
-    weight: float,
+    values: Values, rays_1: Rays, rays_2: Rays, start: Matrix, weight: float
 ) -> Float[np.ndarray, " residuals"]:
     """The errors in soft ones, and the turn from the start in its deviations."""
-    turn = (Rotation.from_rotvec(values[:3]) * Rotation.from_matrix(start).inv()).as_rotvec()
-    return np.concatenate([_errors(values, rays_1, rays_2) / _SOFT_RAD, weight * turn])
+    return np.concatenate([_errors(values, rays_1, rays_2) / _SOFT_RAD, weight * _turn(values, start).as_rotvec()])
 
 
-def _errors(
-    values: Float[np.ndarray, "6"], rays_1: Float[np.ndarray, "points 3"], rays_2: Float[np.ndarray, "points 3"]
-) -> Float[np.ndarray, " points"]:
+def _errors(values: Values, rays_1: Rays, rays_2: Rays) -> Float[np.ndarray, " points"]:
     direction = values[3:] / np.linalg.norm(values[3:])
     across = np.array(
         [[0, -direction[2], direction[1]], [direction[2], 0, -direction[0]], [-direction[1], direction[0], 0]]
@@ -88,18 +80,16 @@ def _errors(
     return errors
 
 
-def _direction(
-    rays_1: Float[np.ndarray, "points 3"], rays_2: Float[np.ndarray, "points 3"], rotation: Float[np.ndarray, "3 3"]
-) -> Float[np.ndarray, "3"]:
+def _direction(rays_1: Rays, rays_2: Rays, rotation: Matrix) -> Float[np.ndarray, "3"]:
     """The direction most nearly in all epipolar planes, if the rotation is right."""
     normals = np.cross(rays_2, rays_1 @ rotation.T)
     direction: Float[np.ndarray, "3"] = np.linalg.svd(normals, full_matrices=False)[2][-1]
     return direction
 
 
-def _angle_deg(values: Float[np.ndarray, "6"], start: Float[np.ndarray, "3 3"]) -> float:
-    turn = Rotation.from_rotvec(values[:3]) * Rotation.from_matrix(start).inv()
-    return float(np.degrees(turn.magnitude()))
+def _turn(values: Values, start: Matrix) -> Rotation:
+    """From the start to the values' rotation."""
+    return Rotation.from_rotvec(values[:3]) * Rotation.from_matrix(start).inv()
 
 
 def _deviation_deg(jacobian: Float[np.ndarray, "points 6"], together: int) -> float:

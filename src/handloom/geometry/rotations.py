@@ -14,6 +14,11 @@ from torch import Tensor
 
 from handloom.runtime.errors import InputError
 
+Rotation = Float[Tensor, "3 3"]
+Rotations = Float[Tensor, "*batch 3 3"]
+Several = Float[Tensor, "count 3 3"]
+Weights = Float[Tensor, " count"]
+
 ROBUST_ITERATIONS, SYNCHRONISATION_ITERATIONS = 30, 50
 """Re-weightings of a mean, and of a camera graph; a fixed number, so that equal inputs take equal steps."""
 ROBUST_FLOOR_RAD = math.radians(1.0)
@@ -26,7 +31,7 @@ def rotation_between(
     weights: Float[Tensor, "*batch joints"] | None = None,
     *,
     proper: bool = True,
-) -> Float[Tensor, "*batch 3 3"]:
+) -> Rotations:
     """The orthogonal R that minimises sum_j w_j |p1_j R - p2_j|^2: U V^T of the SVD of P1^T W P2.
 
     Poses are not centred. With `proper` the determinant is corrected to +1 (Kabsch); without it, R may be a reflection,
@@ -36,13 +41,13 @@ def rotation_between(
     return nearest_orthogonal(weighted.transpose(-1, -2) @ poses_2, proper=proper)
 
 
-def nearest_orthogonal(matrix: Float[Tensor, "*batch 3 3"], *, proper: bool = True) -> Float[Tensor, "*batch 3 3"]:
+def nearest_orthogonal(matrix: Rotations, *, proper: bool = True) -> Rotations:
     """The orthogonal matrix (with `proper`: the rotation) nearest to `matrix` in the Frobenius norm."""
     nearest: Tensor = roma.procrustes(matrix, force_rotation=proper, method="svd")
     return nearest
 
 
-def quaternion_from_matrix(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
+def quaternion_from_matrix(matrix: Rotations) -> Float[Tensor, "*batch 4"]:
     """Quaternion (w, x, y, z) by branches: trace > 0, else the largest diagonal element (the later one of a tie).
 
     The sign is whatever the branch gives, which is what the released code averages (`calc_metrics.py:calc_R`).
@@ -68,21 +73,19 @@ def quaternion_from_matrix(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor,
     return row / (2 * own.sqrt())
 
 
-def matrix_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
+def matrix_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Rotations:
     """Rotation matrix of a quaternion (w, x, y, z) of any length; it is normalised first."""
     unit = quaternion / quaternion.norm(dim=-1, keepdim=True)
     matrix: Tensor = roma.unitquat_to_rotmat(roma.quat_wxyz_to_xyzw(unit))
     return matrix
 
 
-def mean_rotation_unsigned(rotations: Float[Tensor, "count 3 3"]) -> Float[Tensor, "3 3"]:
+def mean_rotation_unsigned(rotations: Several) -> Rotation:
     """Normalised mean of quaternions without aligned signs: the released code's average, wrong near sign flips."""
     return matrix_from_quaternion(quaternion_from_matrix(rotations).mean(0))
 
 
-def mean_rotation_chordal(
-    rotations: Float[Tensor, "count 3 3"], weights: Float[Tensor, " count"] | None = None
-) -> Float[Tensor, "3 3"]:
+def mean_rotation_chordal(rotations: Several, weights: Weights | None = None) -> Rotation:
     """Rotation of least weighted sum of squared chordal distances: the arithmetic mean, projected onto SO(3)."""
     if len(rotations) == 0:
         raise InputError("mean rotation: found 0 rotations, expected at least 1; give pairs with valid common joints")
@@ -90,9 +93,7 @@ def mean_rotation_chordal(
     return nearest_orthogonal((scale[:, None, None] * rotations).sum(0))
 
 
-def mean_rotation_robust(
-    rotations: Float[Tensor, "count 3 3"], weights: Float[Tensor, " count"] | None = None
-) -> Float[Tensor, "3 3"]:
+def mean_rotation_robust(rotations: Several, weights: Weights | None = None) -> Rotation:
     """Geodesic-L1 mean by iteratively re-weighted chordal means: weight / max(angle to the mean, one degree).
 
     Half of the samples may be outliers. Source: Weiszfeld's algorithm on SO(3), Hartley, Aftab and Trumpf, CVPR 2011.
@@ -105,12 +106,8 @@ def mean_rotation_robust(
 
 
 def momentum_rotation(
-    previous: Float[Tensor, "*batch 3 3"],
-    estimate: Float[Tensor, "*batch 3 3"],
-    momentum: Float[Tensor, "*batch"] | float,
-    *,
-    align_signs: bool = True,
-) -> Float[Tensor, "*batch 3 3"]:
+    previous: Rotations, estimate: Rotations, momentum: Float[Tensor, "*batch"] | float, *, align_signs: bool = True
+) -> Rotations:
     """Matrix of normalise(m q_previous + (1 - m) q_estimate), the moving average of a rotation.
 
     `align_signs` first flips q_estimate into q_previous's half of the sphere; the released code does not.
@@ -123,17 +120,13 @@ def momentum_rotation(
     return matrix_from_quaternion(m * q_previous + (1 - m) * q_estimate)
 
 
-def angle_rad(
-    rotations_1: Float[Tensor, "*batch 3 3"], rotations_2: Float[Tensor, "*#batch 3 3"]
-) -> Float[Tensor, "*batch"]:
+def angle_rad(rotations_1: Rotations, rotations_2: Float[Tensor, "*#batch 3 3"]) -> Float[Tensor, "*batch"]:
     """Geodesic distance of rotations in radians, from the chordal one: |R1 - R2|_F = 2 sqrt(2) sin(angle / 2)."""
     chord = torch.linalg.matrix_norm(rotations_1 - rotations_2)
     return 2 * torch.asin((chord / math.sqrt(8)).clamp_max(1))
 
 
-def angle_deg(
-    rotations_1: Float[Tensor, "*batch 3 3"], rotations_2: Float[Tensor, "*#batch 3 3"]
-) -> Float[Tensor, "*batch"]:
+def angle_deg(rotations_1: Rotations, rotations_2: Float[Tensor, "*#batch 3 3"]) -> Float[Tensor, "*batch"]:
     """Geodesic distance of rotations in degrees."""
     return torch.rad2deg(angle_rad(rotations_1, rotations_2))
 

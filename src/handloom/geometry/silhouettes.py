@@ -37,6 +37,12 @@ _FARTHEST_PX = 1.0e4
 """Coordinates are cut here: what lies so far outside does not show, and boxes stay countable."""
 
 
+VerticesPx = Float[Tensor, "frames vertices 2"]
+Along = Float[Tensor, " band"]
+"""Where on its edge each band pixel's nearest point lies, 0..1."""
+BandPx = Float[Tensor, "band 2"]
+
+
 class MeshEdges(NamedTuple):
     """The edges of a mesh, each with the faces on its two sides; the second is -1 at a border."""
 
@@ -71,10 +77,10 @@ class Outlines:
     """The vertices at both ends of the edge."""
     along: Float[Tensor, " band"]
     outward: Float[Tensor, "band 2"]
-    drawn_px: Float[Tensor, "frames vertices 2"]
+    drawn_px: VerticesPx
     """Where the vertices were."""
 
-    def moved_px(self, vertices_px: Float[Tensor, "frames vertices 2"]) -> float:
+    def moved_px(self, vertices_px: VerticesPx) -> float:
         """How far the fastest outline vertex has moved since; find new outlines before this exceeds `BAND_PX`."""
         rows = self.frame[:, None]
         shift = vertices_px.detach()[rows, self.ends] - self.drawn_px[rows, self.ends]
@@ -82,7 +88,7 @@ class Outlines:
 
 
 def find_outlines(
-    vertices_px: Float[Tensor, "frames vertices 2"],
+    vertices_px: VerticesPx,
     faces: Int[Tensor, "faces 3"],
     edges: MeshEdges,
     height_px: int,
@@ -113,7 +119,7 @@ def find_outlines(
 
 
 def soft_silhouettes(
-    vertices_px: Float[Tensor, "frames vertices 2"], outlines: Outlines, softness_px: float = 1.0
+    vertices_px: VerticesPx, outlines: Outlines, softness_px: float = 1.0
 ) -> Float[Tensor, "frames height width"]:
     """Soft masks in 0..1, differentiable in the vertices; the step at an outline is about 4 `softness_px` wide."""
     a, b = vertices_px[outlines.frame[:, None], outlines.ends].unbind(1)
@@ -124,7 +130,7 @@ def soft_silhouettes(
 
 
 def rasterise(
-    vertices_px: Float[Tensor, "frames vertices 2"],
+    vertices_px: VerticesPx,
     faces: Int[Tensor, "faces 3"],
     visible: Bool[Tensor, "frames faces"],
     height_px: int,
@@ -226,37 +232,27 @@ def _nearest_edge(
     candidates = edge[owner[torch.from_numpy(nearest).to(owner.device)]]
     known = frame[owner[torch.from_numpy(nearest[:, 0]).to(owner.device)]] == of_frame
     # Of the edges with the nearest samples, the nearest one.
-    distance = torch.stack(
-        [_to_edge(vertices_px, of_frame, edges.vertices[candidates[:, k]], position) for k in range(count)], dim=1
-    )
+    away = [_from_edge(vertices_px, of_frame, edges.vertices[each], position)[1] for each in candidates.unbind(1)]
+    distance = torch.stack([each.square().sum(1) for each in away], dim=1)
     return candidates.gather(1, distance.argmin(1, keepdim=True))[:, 0], known
 
 
-def _to_edge(vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor) -> Float[Tensor, " band"]:
-    """Squared distance of pixels from their edges."""
+def _from_edge(vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor) -> tuple[Along, BandPx, BandPx]:
+    """Where on its edge each pixel's nearest point lies, the way from there to the pixel, and the edge."""
     a, b = vertices_px[frame[:, None], ends].unbind(1)
-    along = _along(a, b, position)
-    return (position - (a + along[:, None] * (b - a))).square().sum(1)
-
-
-def _along(a: Tensor, b: Tensor, position: Tensor) -> Float[Tensor, " band"]:
-    """Where between a and b the point nearest to a position lies, in 0..1."""
     edge = b - a
     along = ((position - a) * edge).sum(1) / edge.square().sum(1).clamp(min=1e-12)
-    return along.clamp(0, 1)
+    along = along.clamp(0, 1)
+    return along, position - (a + along[:, None] * edge), edge
 
 
 def _with_frame(points: Tensor, frame: Tensor) -> np.ndarray:
     return np.column_stack([points.double().cpu().numpy(), frame.cpu().numpy() * _FRAMES_APART_PX])
 
 
-def _foot(
-    vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor, covered: Tensor
-) -> tuple[Float[Tensor, " band"], Float[Tensor, "band 2"]]:
+def _foot(vertices_px: Tensor, frame: Tensor, ends: Tensor, position: Tensor, covered: Tensor) -> tuple[Along, BandPx]:
     """Where on its edge each pixel's nearest point lies, and the outward direction there."""
-    a, b = vertices_px[frame[:, None], ends].unbind(1)
-    edge, along = b - a, _along(a, b, position)
-    away = position - (a + along[:, None] * edge)
+    along, away, edge = _from_edge(vertices_px, frame, ends, position)
     distance = torch.linalg.vector_norm(away, dim=1, keepdim=True)
     outward = torch.where(covered[:, None], -away, away) / distance.clamp(min=1e-6)
     # On the outline itself the direction is that across the edge, either way: the value is 1/2.

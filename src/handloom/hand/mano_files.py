@@ -84,13 +84,17 @@ def _checked(path: Path, name: str, value: object) -> np.ndarray:
         array = _as_array(value)
     except (ValueError, TypeError, IndexError, RecursionError) as error:
         raise InputError(f"{path}: {name} cannot be put together ({error}); fetch it again from {_HOME}") from error
-    fits = array.ndim == len(wanted) and all(w in (None, s) for w, s in zip(wanted, array.shape, strict=True))
-    if not fits or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+    if not fits(array.shape, wanted) or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise InputError(
             f"{path}: {name} is {array.dtype} of shape {array.shape}, but finite numbers of shape {wanted} were "
             f"expected (None is any size); fetch it again from {_HOME}"
         )
     return array
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether an array's shape is the wanted one, in which None is any size."""
+    return len(shape) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
 
 
 def _as_array(value: object) -> np.ndarray:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from handloom.adaptation.map_learner import MapLearner
-from handloom.adaptation.method import Surroundings
+from handloom.adaptation.method import SourceSamples, Surroundings
 from handloom.adaptation.pairs import PairBatch
-from handloom.adaptation.source_samples import SourceSamples
 from handloom.datasets.labelled_hands import LabelledHand
 from handloom.datasets.training_samples import crop_side, write_samples
 from handloom.estimators.detnet.network import DetNet

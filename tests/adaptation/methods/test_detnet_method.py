@@ -15,7 +15,7 @@ def test_maps_are_those_of_the_network_and_the_logits_are_before_its_sigmoid(net
     torch.testing.assert_close(found.heat_logits.sigmoid(), maps.heat)
     torch.testing.assert_close(found.features, network.resnet50(images))
     assert found.heat_logits.requires_grad
-    constant = found.detached()
+    constant = found.mapped(torch.Tensor.detach)
     assert not any(t.requires_grad for t in (constant.features, constant.heat_logits, *constant.maps))
 
 

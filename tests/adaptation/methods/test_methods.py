@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from handloom.adaptation.camera_rotation import read_rotation
 from handloom.adaptation.method import Method
 from handloom.adaptation.methods import adda, detnet_s2dhand, fine_tune, regda, sfdahpe
-from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.adaptation.pair_predictions import PairPredictions, first_rotation
 from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.methods import METHODS, MethodsSettings
 from handloom.runtime.errors import InputError
@@ -96,7 +95,7 @@ def test_the_last_epoch_of_the_budget_is_scored(rig: Rig, samples: Path, budget:
     predicted = PairPredictions.load(found.predictions)
     assert predicted.joints.shape == (PAIRS, 2, 21, 3)  # all pairs, not only those adapted on
     assert predicted.variant == f"sfdahpe/{budget}"
-    np.testing.assert_array_equal(predicted.rotation_12, read_rotation(rig.rotations, "1-2", "single").numpy())
+    np.testing.assert_array_equal(predicted.rotation_12, first_rotation(rig.rotations, "1-2", "single"))
     assert predicted.own_rotation_12 is not None
     np.testing.assert_allclose(predicted.own_rotation_12 @ predicted.own_rotation_12.T, np.eye(3), atol=1e-6)
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings, descend
-from handloom.adaptation.methods.detnet_method import DetNetMethod
+from handloom.adaptation.methods.detnet_method import DetNetMethod, Features
 from handloom.adaptation.pairs import PairBatch
 from handloom.runtime.config.methods import AddaSettings
 from handloom.runtime.seeds import torch_generator
@@ -59,9 +59,7 @@ def encoder_loss(target_logits: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     return functional.softplus(-target_logits).mean()
 
 
-def told_apart(
-    features: Float[Tensor, "batch features rows cols"], what: Literal["pooled", "cells"]
-) -> Float[Tensor, "n features"]:
+def told_apart(features: Features, what: Literal["pooled", "cells"]) -> Float[Tensor, "n features"]:
     """What the discriminator sees: one mean feature an image, or one feature a cell."""
     return features.mean(dim=(2, 3)) if what == "pooled" else features.movedim(1, -1).flatten(0, 2)
 

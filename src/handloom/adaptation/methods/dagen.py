@@ -13,6 +13,7 @@ z the trunk's feature in the cell where the joint is seen, and k = 4 or 5 spans 
 come from a bank of source samples, embedded anew every epoch.
 """
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -22,10 +23,16 @@ from torch import Tensor
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings, descend
-from handloom.adaptation.methods.detnet_method import DetNetMethod, NetworkAnswer, answer, at_cells, peak_cells
+from handloom.adaptation.methods.detnet_method import (
+    DetNetMethod,
+    NetworkAnswer,
+    answer,
+    at_cells,
+    peak_cells,
+    supervised_loss,
+)
 from handloom.adaptation.pairs import PairBatch
 from handloom.estimators.detnet.network import read_out
-from handloom.estimators.detnet.targets import detnet_loss
 from handloom.runtime.config.methods import DagenSettings
 from handloom.runtime.seeds import torch_generator
 
@@ -123,18 +130,8 @@ class Dagen(DetNetMethod):
         size, precision = len(images), self.precision
         source = self.surroundings.labelled_source().batch(size, "dagen", update)
         found = answer(self.network, torch.cat([source.images, images]), precision)
-        of_source, of_target = (
-            NetworkAnswer(
-                found.features[rows], found.heat_logits[rows], type(found.maps)(*(m[rows] for m in found.maps))
-            )
-            for rows in (slice(size), slice(size, None))
-        )
-        supervised = detnet_loss(
-            of_source.maps,
-            *(source.heat, source.delta, source.location),
-            flag_3d=source.images.new_ones(size),
-            veil=source.veil,
-        ).total
+        of_source, of_target = (found.mapped(itemgetter(rows)) for rows in (slice(size), slice(size, None)))
+        supervised = supervised_loss(of_source.maps, source).total
         target = self._embedded(of_target, read_out(of_target.maps).joints)
         neighbours = self._neighbours(target.poses.detach(), update)
         embedding = embedding_loss(target, self.bank, neighbours)

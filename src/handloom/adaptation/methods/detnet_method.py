@@ -1,5 +1,6 @@
 """What the methods beside S2DHand have in common: DetNet from inside, its features and the heat maps' logits."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,20 +10,42 @@ from torch import Tensor
 from handloom.adaptation.method import Method, Surroundings
 from handloom.adaptation.pairs import PairBatch
 from handloom.estimators.detnet.network import DetNet, DetNetMaps, network_input
+from handloom.estimators.detnet.targets import DetNetLoss, detnet_loss
+from handloom.estimators.detnet.training_batches import TrainingBatch
+
+Features = Float[Tensor, "batch features rows cols"]
+
+
+class TargetLabels(NamedTuple):
+    """What the three heads should show for target images, in the frame that the network sees (left hands mirrored)."""
+
+    heat: Float[Tensor, "batch 21 rows cols"]
+    veil: Float[Tensor, "batch 21"]
+    """1 where the joint is annotated as valid and its heat map touches the map."""
+    delta: Float[Tensor, "batch 21 3"]
+    location: Float[Tensor, "batch 21 3"]
+
+    def at(self, rows: Tensor, device: str) -> "TargetLabels":
+        """The labels of some of the images."""
+        return TargetLabels(*(values[rows].to(device) for values in self))
+
+
+def supervised_loss(maps: DetNetMaps, labels: TrainingBatch | TargetLabels) -> DetNetLoss:
+    """DetNet's loss of labelled images, all of which have joints in 3D."""
+    flag_3d = maps.heat.new_ones(len(maps.heat))
+    return detnet_loss(maps, labels.heat, labels.delta, labels.location, flag_3d=flag_3d, veil=labels.veil)
 
 
 class NetworkAnswer(NamedTuple):
     """What one forward pass gives, in single precision."""
 
-    features: Float[Tensor, "batch features rows cols"]
+    features: Features
     heat_logits: Float[Tensor, "batch 21 rows cols"]
     maps: DetNetMaps
 
-    def detached(self) -> "NetworkAnswer":
-        """The same numbers as constants."""
-        return NetworkAnswer(
-            self.features.detach(), self.heat_logits.detach(), DetNetMaps(*(m.detach() for m in self.maps))
-        )
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "NetworkAnswer":
+        """All of it changed alike."""
+        return NetworkAnswer(change(self.features), change(self.heat_logits), DetNetMaps(*map(change, self.maps)))
 
 
 def answer(network: DetNet, images: Float[Tensor, "batch 3 px px"], precision: str = "float32") -> NetworkAnswer:
@@ -31,7 +54,7 @@ def answer(network: DetNet, images: Float[Tensor, "batch 3 px px"], precision: s
         return answer_from(network, network.resnet50(images))
 
 
-def answer_from(network: DetNet, features: Float[Tensor, "batch features rows cols"]) -> NetworkAnswer:
+def answer_from(network: DetNet, features: Features) -> NetworkAnswer:
     """The heads' answer to given features, in the precision of the surrounding block."""
     seen = head_input(network, features)
     logits = network.hmap_0(seen)
@@ -43,9 +66,7 @@ def answer_from(network: DetNet, features: Float[Tensor, "batch features rows co
     return NetworkAnswer(features.float(), logits.float(), maps)
 
 
-def head_input(
-    network: DetNet, features: Float[Tensor, "batch features rows cols"]
-) -> Float[Tensor, "batch inputs rows cols"]:
+def head_input(network: DetNet, features: Features) -> Float[Tensor, "batch inputs rows cols"]:
     """What the heat-map head sees: features and the cells' positions."""
     return torch.cat([features, network.cell_positions.expand(len(features), -1, -1, -1)], dim=1)
 
@@ -55,9 +76,7 @@ def peak_cells(heat: Float[Tensor, "batch 21 rows cols"]) -> Int64[Tensor, "batc
     return heat.flatten(2).max(dim=2).indices
 
 
-def at_cells(
-    features: Float[Tensor, "batch features rows cols"], cells: Int64[Tensor, "batch 21"]
-) -> Float[Tensor, "batch 21 features"]:
+def at_cells(features: Features, cells: Int64[Tensor, "batch 21"]) -> Float[Tensor, "batch 21 features"]:
     """The features at one cell per joint."""
     index = cells[:, None].expand(-1, features.shape[1], -1)
     return features.flatten(2).gather(2, index).transpose(1, 2)

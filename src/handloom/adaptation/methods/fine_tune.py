@@ -7,35 +7,19 @@ them trained. The paper does not tell its own recipe, nor whether it trained on 
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.diagnostics import PairLabels
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings, descend
-from handloom.adaptation.methods.detnet_method import DetNetMethod, answer
+from handloom.adaptation.methods.detnet_method import DetNetMethod, TargetLabels, answer, supervised_loss
 from handloom.adaptation.pairs import PairBatch
-from handloom.estimators.detnet.targets import delta_target, detnet_loss, key_point_heat_maps, location_target
+from handloom.estimators.detnet.targets import delta_target, key_point_heat_maps, location_target
 from handloom.runtime.config.methods import FineTuneSettings
 from handloom.runtime.config.sources import DetNetSettings
-
-
-class TargetLabels(NamedTuple):
-    """What the three heads should show for target images, in the frame that the network sees (left hands mirrored)."""
-
-    heat: Float[Tensor, "batch 21 rows cols"]
-    veil: Float[Tensor, "batch 21"]
-    """1 where the joint is annotated as valid and its heat map touches the map."""
-    delta: Float[Tensor, "batch 21 3"]
-    location: Float[Tensor, "batch 21 3"]
-
-    def at(self, rows: Tensor, device: str) -> "TargetLabels":
-        """The labels of some of the images."""
-        return TargetLabels(*(values[rows].to(device) for values in self))
 
 
 def target_labels(labels: PairLabels, detnet: DetNetSettings, root_joint: int) -> TargetLabels:
@@ -61,13 +45,10 @@ class FineTune(DetNetMethod):
 
     def step(self, batch: PairBatch, update: int) -> dict[str, Tensor]:
         """DetNet's loss of the batch's labels."""
-        images = self.images(batch)
         both = torch.cat([batch.rows, batch.rows + len(self.surroundings.pairs)])
         labels = self._labels.at(both, self.surroundings.device)
         self.network.train(self._train_batch_norm)
-        maps = answer(self.network, images, self.precision).maps
-        flag_3d = images.new_ones(len(images))
-        loss = detnet_loss(maps, labels.heat, labels.delta, labels.location, flag_3d=flag_3d, veil=labels.veil)
+        loss = supervised_loss(answer(self.network, self.images(batch), self.precision).maps, labels)
         descend(self.optimisers["network"], loss.total)
         self.network.eval()
         return dict(zip(("total", "heat", "delta", "location"), loss, strict=True))

@@ -33,10 +33,13 @@ from torch.nn import functional
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Surroundings, descend
-from handloom.adaptation.methods.detnet_method import DetNetMethod, answer_from, head_input, peak_cells
+from handloom.adaptation.methods.detnet_method import DetNetMethod, answer_from, head_input, peak_cells, supervised_loss
 from handloom.adaptation.pairs import PairBatch
-from handloom.estimators.detnet.targets import detnet_loss, heat_map_target
+from handloom.estimators.detnet.targets import heat_map_target
 from handloom.runtime.config.methods import RegdaSettings
+
+Maps = Float[Tensor, "batch 21 rows cols"]
+"""Heat maps of all joints, or their logits."""
 
 EPSILON = 1e-7
 """Added to targets before they are normalised."""
@@ -67,21 +70,19 @@ def gradient_share(update: int, largest: float, ramp_updates: float) -> float:
     return 2 * largest / (1 + math.exp(-update / ramp_updates)) - largest
 
 
-def heat_map_kl(
-    target: Float[Tensor, "batch 21 rows cols"], logits: Float[Tensor, "batch 21 rows cols"]
-) -> Float[Tensor, "batch 21"]:
+def heat_map_kl(target: Maps, logits: Maps) -> Float[Tensor, "batch 21"]:
     """KL(p, softmax(logits)) over the cells, p = (target + eps) / sum."""
     p = target.flatten(2) + EPSILON
     p = p / p.sum(-1, keepdim=True)
     return functional.kl_div(functional.log_softmax(logits.flatten(2), -1), p, reduction="none").sum(-1)
 
 
-def true_maps(cells: Int64[Tensor, "batch 21"], map_cells: int) -> Float[Tensor, "batch 21 rows cols"]:
+def true_maps(cells: Int64[Tensor, "batch 21"], map_cells: int) -> Maps:
     """A Gaussian of one cell's deviation at each joint's cell."""
     return heat_map_target(torch.stack([cells % map_cells, cells // map_cells], -1), map_cells)[0]
 
 
-def false_maps(true: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, "batch 21 rows cols"]:
+def false_maps(true: Maps) -> Maps:
     """Where each joint is not: the other joints' Gaussians, added and clipped to [0, 1]."""
     return (true.sum(1, keepdim=True) - true).clamp(0, 1)
 
@@ -126,12 +127,8 @@ class Regda(DetNetMethod):
         with self._precision(source.images):
             features = self.network.resnet50(source.images)
             found = answer_from(self.network, features)
-        flag_3d = source.images.new_ones(size)
-        supervised = detnet_loss(
-            found.maps, source.heat, source.delta, source.location, flag_3d=flag_3d, veil=source.veil
-        )
         calibration = (source.veil * heat_map_kl(source.heat, found.heat_logits)).mean()
-        source_loss = supervised.total + calibration
+        source_loss = supervised_loss(found.maps, source).total + calibration
         true = true_maps(peak_cells(found.heat_logits.detach()), self.network.settings.map_cells)
         second = (source.veil * heat_map_kl(true, self._second(features, share))).mean()
         loss = source_loss + MARGIN * second
@@ -142,14 +139,13 @@ class Regda(DetNetMethod):
             optimiser.step()
         return source_loss, second
 
-    def _second(self, features: Tensor, share: float) -> Float[Tensor, "batch 21 rows cols"]:
+    def _second(self, features: Tensor, share: float) -> Maps:
         """The second head's logits; what they ask of the features arrives there by the share lambda."""
         with self._precision(features):
             return self.second_head(head_input(self.network, scaled_gradient(features, share))).float()
 
     def _precision(self, tensor: Tensor) -> torch.autocast:
-        enabled = self.precision == "bfloat16"
-        return torch.autocast(tensor.device.type, torch.bfloat16, enabled=enabled)
+        return torch.autocast(tensor.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 adapt = adaptation_stage(MapLearner, Regda, RegdaSettings)

@@ -37,6 +37,10 @@ from handloom.adaptation.s2dhand import update_teacher
 from handloom.estimators.detnet.network import DetNet
 from handloom.runtime.config.methods import SfdahpeSettings
 
+Maps = Float[Tensor, "batch 21 rows cols"]
+"""Heat maps of all joints, or their logits."""
+Scalar = Float[Tensor, ""]
+
 BACKBONE_SHARE = 0.1
 """Learning rate of the intermediate trunk over the others', as published."""
 RESIDUAL_WEIGHT = 0.7
@@ -47,9 +51,7 @@ INFORMATION_WEIGHT = 0.85
 """Of certain and varied heat maps, as published."""
 
 
-def agreement(
-    found: NetworkAnswer, taught: NetworkAnswer, heat: Float[Tensor, "batch 21 rows cols"]
-) -> Float[Tensor, ""]:
+def agreement(found: NetworkAnswer, taught: NetworkAnswer, heat: Maps) -> Scalar:
     """0.5 mean (H - H')^2 + 0.5 (heat-weighted mean of (D - D')^2 + the same of L)."""
     loss = 0.5 * (found.maps.heat - taught.maps.heat).square().mean()
     share = heat / heat.sum().clamp_min(torch.finfo(heat.dtype).tiny)
@@ -58,9 +60,7 @@ def agreement(
     return loss
 
 
-def residual(
-    logits: Float[Tensor, "batch 21 rows cols"], taught: Float[Tensor, "batch 21 rows cols"]
-) -> Float[Tensor, ""]:
+def residual(logits: Maps, taught: Maps) -> Scalar:
     """Mean over joints of KL(softmax(taught), softmax(logits)) over all cells but the two maps' peaks."""
     left_out = (
         functional.one_hot(torch.stack([peak_cells(logits), peak_cells(taught)]), logits[0, 0].numel()).sum(0) > 0
@@ -70,16 +70,12 @@ def residual(
     return terms.sum(-1).mean()
 
 
-def marginals(
-    logits: Float[Tensor, "batch 21 rows cols"],
-) -> tuple[Float[Tensor, "batch 21 rows"], Float[Tensor, "batch 21 cols"]]:
+def marginals(logits: Maps) -> tuple[Float[Tensor, "batch 21 rows"], Float[Tensor, "batch 21 cols"]]:
     """Softmaxes over rows and over columns of the map's mean along the other axis."""
     return logits.mean(3).softmax(-1), logits.mean(2).softmax(-1)
 
 
-def contrast(
-    logits: Float[Tensor, "batch 21 rows cols"], taught: Float[Tensor, "batch 21 rows cols"]
-) -> Float[Tensor, ""]:
+def contrast(logits: Maps, taught: Maps) -> Scalar:
     """-log of the share of a joint's similarity that is with the same joint of the other model; log 21 if all alike."""
     pairs = zip(marginals(logits), marginals(taught), strict=True)
     cosines = [functional.normalize(a, dim=-1) @ functional.normalize(b, dim=-1).transpose(1, 2) for a, b in pairs]
@@ -87,7 +83,7 @@ def contrast(
     return -(similarity.diagonal(dim1=1, dim2=2) / similarity.sum(-1)).log().mean()
 
 
-def information(logits: Float[Tensor, "batch 21 rows cols"]) -> Float[Tensor, ""]:
+def information(logits: Maps) -> Scalar:
     """(mean entropy of row marginals + of column marginals - entropy of the batch's mean heat map) / cells."""
     rows, columns = marginals(logits)
     mean_map = logits.flatten(2).softmax(-1).mean(0)
@@ -123,10 +119,10 @@ class Sfdahpe(DetNetMethod):
         precision = self.precision
         s, i = (answer(network, images, precision) for network in (self.source, self.intermediate))
         heat = i.maps.heat.detach()
-        source_loss = agreement(s, i.detached(), heat)
-        intermediate_loss = agreement(i, s.detached(), heat) + RESIDUAL_WEIGHT * residual(
-            i.heat_logits, s.heat_logits.detach()
-        )
+        s_constant, i_constant = s.mapped(Tensor.detach), i.mapped(Tensor.detach)
+        source_loss = agreement(s, i_constant, heat)
+        intermediate_loss = agreement(i, s_constant, heat)
+        intermediate_loss = intermediate_loss + RESIDUAL_WEIGHT * residual(i.heat_logits, s_constant.heat_logits)
         descend(self.optimisers["source"], source_loss)
         descend(self.optimisers["intermediate"], intermediate_loss)
         with torch.no_grad():

@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.documents import documents
-from handloom.runtime.config.footage import OWN_PAIRS
+from handloom.runtime.config.footage import OWN_PAIRS, FootagePairSettings
 from handloom.runtime.config.load import load_settings, merged, read_yaml, settings_from
 from handloom.runtime.config.root import RunSettings
+from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -194,3 +195,21 @@ def test_overlays_are_merged_as_snakemake_does() -> None:
     expected = yaml.safe_load(yaml.safe_dump(base))
     update_config(expected, overlay)
     assert merged(base, overlay) == expected
+
+
+def test_a_view_that_is_a_folder_holds_pictures_and_any_file_is_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suffixes tell nothing: .MTS, .h264 and .gif were taken for folders."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pictures.mp4").mkdir()
+    (tmp_path / "00001.MTS").touch()
+    rig = {"left": "~/00001.MTS", "right": "~/pictures.mp4", "right_boxes": "~/boxes.csv"}
+    pair = FootagePairSettings.model_validate(rig)
+    assert (pair.left, pair.right_boxes) == (str(tmp_path / "00001.MTS"), str(tmp_path / "boxes.csv"))
+    assert (pair.frames("left").kind, pair.frames("right").kind) == ("video", "frames")
+    files = {"source": "files", "files": {"folder": "~/masks"}}
+    mug = SequenceSettings.model_validate({"kind": "video", "path": "~/mug.mov", "masks": files})
+    assert mug.path == str(tmp_path / "mug.mov")
+    assert mug.masks.files is not None
+    assert mug.masks.files.folder == str(tmp_path / "masks")

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handloom.runtime.errors import OutputError
+from handloom.datasets.decoded_video import DecodedVideo
+from handloom.runtime.errors import InputError, OutputError
 from handloom.runtime.files import atomic_path
 
 CODECS = ("vp09", "mp4v")
@@ -41,17 +42,11 @@ def median_rate(times_s: Float[np.ndarray, " frames"]) -> float:
 
 
 def read_video(path: Path) -> list[UInt8[np.ndarray, "height width 3"]]:
-    """The RGB pictures of a short video; none for a file that cannot be decoded."""
-    capture = cv2.VideoCapture(str(path))
-    pictures: list[np.ndarray] = []
+    """The RGB pictures of a short video; none for a file that cannot be decoded to its end."""
     try:
-        while True:
-            good, picture = capture.read()
-            if not good:
-                return pictures
-            pictures.append(np.ascontiguousarray(picture[..., ::-1]))
-    finally:
-        capture.release()
+        return [picture for _, picture in DecodedVideo(path, slice(0, None, 1))]
+    except InputError:
+        return []
 
 
 def _encode(path: Path, pictures: Iterable[np.ndarray], frames_per_second: float) -> int:

@@ -1,12 +1,15 @@
 """The base of every configuration model: frozen, closed to unknown keys, and with defaults that belong to a place."""
 
+import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 Fidelity = Literal["faithful", "fixed"]
 """The released code number for number, or with its known errors repaired."""
+OwnPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A file or folder of the user's, whose `~` is the home folder."""
 
 
 class Settings(BaseModel):

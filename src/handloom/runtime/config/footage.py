@@ -8,23 +8,22 @@ from pydantic import Field, model_validator
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.runtime.config.adaptation import AdaptationSettings, FootagePairingSettings
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import OwnPath, Settings
 from handloom.runtime.config.sequences import FrameSettings
 
 FieldOfView = tuple[float, float]
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".3gp", ".ts")
 _ANY_SIDE_PX = 100_000
 
 
 class FootagePairSettings(Settings):
     """Two views of one hand, by cameras that do not move against each other."""
 
-    left: str = Field(description="The first view: a video (.mp4, .mov, ...), or a folder of pictures.")
-    right: str = Field(description="The second view, from wherever it looks.")
-    left_boxes: str | None = Field(
+    left: OwnPath = Field(description="The first view: a video file of any kind, or a folder of pictures.")
+    right: OwnPath = Field(description="The second view, from wherever it looks.")
+    left_boxes: OwnPath | None = Field(
         None, description="CSV of the hand's boxes in the first view: frame,x0,y0,x1,y1; null detects the hand."
     )
-    right_boxes: str | None = Field(None, description="The same of the second view.")
+    right_boxes: OwnPath | None = Field(None, description="The same of the second view.")
     side: Literal["right", "left"] = Field("right", description="Which of the person's hands is looked at.")
     field_of_view_deg: FieldOfView = Field(
         (65.0, 65.0), description="Horizontal field of view of both cameras, as a data sheet tells it."
@@ -45,7 +44,7 @@ class FootagePairSettings(Settings):
         path = self.left if view == "left" else self.right
         boxes = self.left_boxes if view == "left" else self.right_boxes
         return FrameSettings(
-            kind="video" if Path(path).suffix.lower() in VIDEO_SUFFIXES else "frames",
+            kind="frames" if Path(path).is_dir() else "video",
             first=self.first,
             every=self.every,
             most=self.most,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import OwnPath, Settings
 
 Entity = Literal["object", "right", "left"]
 
@@ -81,7 +81,7 @@ class MaskConvention(Settings):
 class MaskFilesSettings(MaskConvention):
     """Masks that lie in files, and by which convention."""
 
-    folder: str = Field(description="Folder of the mask images, or of the per-entity folders.")
+    folder: OwnPath = Field(description="Folder of the mask images, or of the per-entity folders.")
 
 
 class PropagationSettings(Settings):
@@ -160,7 +160,8 @@ class FrameSettings(Settings):
         30.0, gt=0, le=1000, description="Of folders of pictures, which have no time stamps (frames, ho3d, build)."
     )
     camera_px: tuple[PositiveFloat, PositiveFloat, float, float] | None = Field(
-        None, description="fx, fy, cx, cy of the frames as they come (video, frames); null estimates the focal length."
+        None,
+        description="fx, fy, cx, cy of frames as players show them (video, frames); null estimates the focal length.",
     )
 
     @model_validator(mode="after")
@@ -181,8 +182,8 @@ class FrameSettings(Settings):
 class SequenceSettings(FrameSettings):
     """One sequence: a right hand (or both) with one object before a static camera, and where its masks come from."""
 
-    path: str = Field(description="The file or folder.")
-    models: str | None = Field(
+    path: OwnPath = Field(description="The file or folder.")
+    models: OwnPath | None = Field(
         None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
     )
     masks: MaskSettings = Field(MaskSettings(source="dataset"), description="Masks of the held object and the hands.")

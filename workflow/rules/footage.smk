@@ -22,6 +22,7 @@ use rule stage as footage_hands with:
         weights=footage_weights,
         detector=footage_detector,
         boxes=view_boxes,
+        calibration=view_calibration,
     output:
         hands=f"{OF_VIEW}/hands.npz",
     pathvars:
@@ -128,6 +129,7 @@ use rule stage as footage_rotation with:
         **stage(
             "adaptation.camera_rotation:own_pair_rotations",
             adaptation=part(FOOTAGE.adaptation, "pairs", "spread_pairs"),
+            cameras=known_cameras,
         ),
 
 

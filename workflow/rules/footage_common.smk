@@ -61,6 +61,17 @@ def view_boxes(wildcards):
     return of_view(wildcards, "_boxes")
 
 
+def view_calibration(wildcards):
+    """The file of a view's calibration, if the user gives one."""
+    path = rig_of(wildcards).calibration(wildcards.view)
+    return [] if path is None else by_hand(f"footage.pairs.{wildcards.rig}.{wildcards.view}_camera", [path])[0]
+
+
+def known_cameras(wildcards):
+    """What is known of both cameras."""
+    return [plain(rig_of(wildcards).known_camera(view)) for view in VIEWS]
+
+
 def footage_weights(wildcards):
     """The network's weights, which adaptation starts from."""
     if FOOTAGE.checkpoint is None:

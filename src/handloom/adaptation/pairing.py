@@ -286,10 +286,18 @@ def pair_views(
         if common.sum() >= LEAST_POSES:
             offset = refined(offset, found, times, (left[common], right[common]))
     left, right = pair_times(*times, offset.clock)
-    none = np.zeros(0)
-    tried = (none, none) if offset.estimate is None else (offset.estimate.offsets_s, offset.estimate.mismatches)
+    none, estimate = np.zeros(0), offset.estimate
     common = found[0].found[left] & found[1].found[right]
-    moments = FramePairs(left, right, common, *tried, left_s=times[0], right_s=times[1], clock=np.array(offset.clock))
+    moments = FramePairs(
+        index_left=left,
+        index_right=right,
+        common=common,
+        offsets_s=none if estimate is None else estimate.offsets_s,
+        mismatches=none if estimate is None else estimate.mismatches,
+        left_s=times[0],
+        right_s=times[1],
+        clock=np.array(offset.clock),
+    )
     shared, count = int(common.sum()), len(common)
     if shared < 2 or shared < settings.least_common * count:
         seen = " and ".join(f"{int(hand.found.sum())} of {len(hand.found)}" for hand in found)

@@ -196,9 +196,9 @@ def clocks(settings: FootagePairingSettings, left: Frames, right: Frames) -> Clo
 
 
 def estimate_clock(
-    times: Clocks, hands: Hands, *, search_s: float, about_s: float = 0.0
+    times: Clocks, hands: Hands, *, search_s: float, about_s: float = 0.0, rates: bool = True
 ) -> tuple[Clock, OffsetEstimate]:
-    """The offset of least mismatch within `search_s` of `about_s`, and the rate at which it is least.
+    """The offset of least mismatch within `search_s` of `about_s`, and the rate at which it is least, 1 if told so.
 
     Raises InputError as `estimate_offset` does.
     """
@@ -211,6 +211,8 @@ def estimate_clock(
         return estimate_offset(rate * left_s, right_s - about_s, *joints, search_s=search_s)
 
     usual = at(1.0)
+    if not rates:
+        return Clock(usual.offset_s + about_s), usual
     seconds = max(float(np.ptp(left_s)), 1e-6)
     steps = np.arange(1, int(_OTHER_RATE * seconds / _DRIFT_S) + 1) * (_DRIFT_S / seconds)
     near = {float(rate): at(float(rate)) for rate in (*(1 - steps), *(1 + steps))}
@@ -240,10 +242,14 @@ def given_clock(times: Clocks, hands: Hands, given_s: float) -> Clock:
 def choose_offset(
     settings: FootagePairingSettings, times: Clocks, hands: Hands, given_s: float | None, name: str
 ) -> Offset:
-    """The given offset, or the estimated one; raises InputError for an ambiguous one, if so configured."""
+    """The given offset, or the estimated one; frame numbers are believed to run alike.
+
+    Raises InputError for an ambiguous one, if so configured.
+    """
+    numbered = settings.clock == "index"
     if given_s is not None:
-        return Offset(given_clock(times, hands, given_s), "given", None)
-    clock, estimate = estimate_clock(times, hands, search_s=settings.search_s)
+        return Offset(Clock(given_s) if numbered else given_clock(times, hands, given_s), "given", None)
+    clock, estimate = estimate_clock(times, hands, search_s=settings.search_s, rates=not numbered)
     if estimate.certainty >= LEAST_CERTAINTY:
         return Offset(clock, "estimated", estimate)
     if settings.ambiguous == "zero":
@@ -283,7 +289,7 @@ def pair_views(
     for _ in range(_ROUNDS):
         left, right = pair_times(*times, offset.clock)
         common = found[0].found[left] & found[1].found[right]
-        if common.sum() >= LEAST_POSES:
+        if settings.clock == "time" and common.sum() >= LEAST_POSES:
             offset = refined(offset, found, times, (left[common], right[common]))
     left, right = pair_times(*times, offset.clock)
     none, estimate = np.zeros(0), offset.estimate

@@ -149,9 +149,7 @@ def compact_rates(build: Path, model: HandModel, sizes: Sizes) -> dict[int, floa
     settings, phase = sizes.compact, sizes.compact.phase3
     scene = read_scene(build, model)
     template = hand_template(model, scene.poses.hand_shape, settings.hand_cells)
-    training = CompactTraining.start(
-        scene.observations, model, scene.poses, scene.cube, settings, phase, template=template, seed=SEED
-    )
+    training = CompactTraining.start(scene, model, template, settings, phase, SEED, "cpu")
     rates = {}
     for place, share in enumerate(stage_shares(len(phase.cells))):
         training.step = round(sum(stage_shares(len(phase.cells))[:place]) * phase.steps + share * phase.steps / 2)

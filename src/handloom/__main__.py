@@ -36,9 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(overlays: list[Path]) -> int:
-    from handloom.check import print_assets
+    from handloom.check import missing, print_assets
 
-    print_assets(load_settings(Path("config.yaml"), *overlays), Path())
+    settings = load_settings(Path("config.yaml"), *overlays, more=lambda run: missing(run, Path()))
+    print_assets(settings, Path())
     return 0
 
 

@@ -3,17 +3,30 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from handloom.datasets import HO3D, LABELLED, YCB_MODELS
 from handloom.estimators.hands.registry import NETWORKS
-from handloom.runtime.assets import Asset, checkpoint_path
+from handloom.obstacles import (
+    models_of,
+    own_sequences,
+    pair_obstacles,
+    sequence_obstacles,
+    stopping,
+    weights_fault,
+)
+from handloom.runtime.assets import Asset
 from handloom.runtime.config.root import RunSettings
-from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
+from handloom.runtime.user_files import Wanted, unfit
 
+_FILES = ("sources.", "hold.interchange.", "hold.hand.", "hold.holdnet.", "footage.checkpoint", "mano")
+LISTED = "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
+PRESET_RECORD = Path("results/preset.txt")
+"""Tells which preset ran last."""
 RENDERED = "the demo renders its own in the same layout"
 
 
@@ -48,21 +61,11 @@ def _mano(settings: RunSettings) -> list[Asset]:
     ]
 
 
-def _own_sequences(settings: RunSettings) -> dict[str, SequenceSettings]:
-    """HOLD's sequences that the demo does not render."""
-    rendered = () if settings.hold.demo is None else settings.hold.demo.sequences
-    return {name: sequence for name, sequence in settings.hold.chosen.items() if name not in rendered}
-
-
-def _models_of(sequence: SequenceSettings) -> Path:
-    return Path(sequence.path).parent.parent / "models" if sequence.models is None else Path(sequence.models)
-
-
 def _ho3d(settings: RunSettings) -> list[Asset]:
     """The configured sequences of HO3D-v3 and their objects' models; without any, where they would go."""
-    own = {name: sequence for name, sequence in _own_sequences(settings).items() if sequence.kind == "ho3d"}
+    own = {name: sequence for name, sequence in own_sequences(settings).items() if sequence.kind == "ho3d"}
     paths = {name: sequence.path for name, sequence in own.items()} or {"": HO3D.folder}
-    models = sorted({str(_models_of(sequence)) for sequence in own.values()}) or [YCB_MODELS.folder]
+    models = sorted({str(models_of(sequence)) for sequence in own.values()}) or [YCB_MODELS.folder]
     named = [
         (HO3D, f"{HO3D.name} {name}".rstrip(), f"hold.sequences.{name}.path" if name else "hold.sequences", path)
         for name, path in paths.items()
@@ -125,6 +128,8 @@ def print_assets(settings: RunSettings, folder: Path, console: Console | None = 
     console = console or Console()
     console.print(f"preset [bold]{settings.preset}[/], looked for in {folder.resolve()}", highlight=False)
     console.print(table)
+    for line in notices(settings, folder):
+        console.print(line, highlight=False, soft_wrap=True)
     lacking = missing(settings, folder)
     if not lacking:
         console.print("Nothing that this preset needs is missing.")
@@ -133,40 +138,95 @@ def print_assets(settings: RunSettings, folder: Path, console: Console | None = 
 
 
 def missing(settings: RunSettings, folder: Path) -> list[str]:
-    """What this configuration names and is not there, one line each; rendered data are made when needed."""
+    """All that stands in the way of what this configuration names, one line each; what is rendered is made."""
     lines = []
-    sources = {"in": settings.sources.in_, "cross": settings.sources.cross}
-    wanted = {"assembly_hands"}
-    for name, source in sources.items():
-        if source.network == "detnet" and (settings.pretrain or source.checkpoint is None):
-            wanted |= set(source.datasets)
-        elif source.checkpoint is not None:
-            lines += _lacking(folder, f"sources.{name}.checkpoint", source.checkpoint, "pretrain: true trains one")
-    for name in sorted(wanted) if settings.demo is None else ():
-        root = getattr(settings.datasets, name).root
-        if not (folder / root).is_dir():
-            lines.append(f"datasets.{name}.root: no folder {root}")
-    if settings.mano is not None and not (folder / settings.mano / "MANO_RIGHT.pkl").is_file():
-        lines.append(f"mano: no MANO_RIGHT.pkl in {settings.mano}; null uses the embedded hand")
-    return lines + _missing_sequences(settings, folder) + _missing_footage(settings, folder)
+    for name, source in {"in": settings.sources.in_, "cross": settings.sources.cross}.items():
+        if name not in settings.trained_sources and source.checkpoint is not None:
+            words = weights_fault(source.checkpoint, folder)
+            lines += [f"sources.{name}.checkpoint: {words}; pretrain: true trains one"] if words else []
+    for name in sorted(settings.read_datasets) if settings.demo is None else ():
+        words = unfit(getattr(settings.datasets, name).root, "folder", folder)
+        lines += [f"datasets.{name}.root: {words}"] if words else []
+    obstacles = [
+        *(each for name in settings.hold.chosen for each in sequence_obstacles(settings, name, folder)),
+        *(each for name in settings.footage.chosen for each in pair_obstacles(settings, name, folder)),
+    ]
+    return list(dict.fromkeys([*lines, *map(str, obstacles), *_missing_results(settings, folder)]))
 
 
-def _lacking(folder: Path, setting: str, path: str, advice: str) -> list[str]:
-    """A line for a file that is neither there nor fetched by a rule."""
-    fetched = any(path in row.by_rule for row in NETWORKS.values())
-    there = fetched or (folder / checkpoint_path(path)).is_file()
-    return [] if there else [f"{setting}: no file {path}; {advice}"]
+def _missing_results(settings: RunSettings, folder: Path) -> list[str]:
+    """Files of other methods that are named and not there."""
+    return [
+        f"hold.interchange.{method}.{name}: {words}"
+        for (method, name), path in settings.hold.others.items()
+        if (words := unfit(path, "file", folder))
+    ]
 
 
-def _missing_network(
-    settings: RunSettings, folder: Path, section: str, backend: str, checkpoint: str | None, advice: str
-) -> list[str]:
-    """A hand network's weights, where a section names its own file, else where the network has them."""
-    if checkpoint is not None:
-        return _lacking(folder, f"{section}.checkpoint", checkpoint, advice)
-    name = NETWORKS[backend].weights
-    path = getattr(settings.hold.hand.estimation.of(backend), name)
-    return _lacking(folder, f"hold.hand.estimation.{backend}.{name}", path, advice)
+def refuse_stopped(settings: RunSettings, folder: Path, section: str, name: str, stage: str) -> None:
+    """Raise InputError when something stands before a stage of a sequence or camera pair: all of it, in its lines.
+
+    What stands in the way of the section's other entries is told beside it. `section` is sequences or pairs.
+    """
+    of = {"sequences": sequence_obstacles, "pairs": pair_obstacles}[section]
+    found = of(settings, name, folder)
+    if not stopping(found, stage):
+        return
+    others = settings.hold.chosen if section == "sequences" else settings.footage.chosen
+    found += [each for other in others if other != name for each in of(settings, other, folder)]
+    rows = {row.setting: row for row in assets(settings) if row.package is None}
+    lines = dict.fromkeys(f"  {each}{_from(rows.get(each.setting))}" for each in found)
+    fetched = [f"  {LISTED}"] if any(each.setting in rows for each in found) else []
+    raise InputError("\n".join(["refused before anything runs:", *lines, *fetched]))
+
+
+def _from(asset: Asset | None) -> str:
+    return "" if asset is None else f"; fetch {asset.name} (licence: {asset.licence}) from {asset.home}"
+
+
+def notices(settings: RunSettings, folder: Path) -> list[str]:
+    """What a user should know before a run starts: settings that nothing reads, and whose results it will replace."""
+    idle, record = unused(settings), folder / PRESET_RECORD
+    lines = [f"set, but not used: {', '.join(idle)}"] if idle else []
+    before = record.read_text(encoding="utf-8").strip() if record.is_file() else settings.preset
+    if before != settings.preset:
+        lines.append(
+            f"results/ holds those of preset {before}; what this run, of preset {settings.preset}, makes again "
+            f"replaces them. To keep them, move the folder away first: mv results results_{before}"
+        )
+    return lines
+
+
+def unused(settings: RunSettings) -> list[str]:
+    """Sections that are set and that nothing reads in the chosen mode, each with why."""
+    hold, found = settings.hold, []
+    if hold.sfm.backend != "hloc" and _set(hold.sfm, "hloc"):
+        found.append(f"hold.sfm.hloc (hold.sfm.backend is {hold.sfm.backend})")
+    for field in ("compact", "holdnet"):
+        if field != hold.field and _set(hold, field):
+            found.append(f"hold.{field} (hold.field is {hold.field})")
+    for name in NETWORKS:
+        estimation = hold.hand.estimation
+        if name not in (estimation.backend, settings.footage.backend) and _set(estimation, name):
+            found.append(f"hold.hand.estimation.{name} (the backend is {estimation.backend})")
+    reads = {"propagation": ("prompts", "propagation"), "sam2": ("prompts", "sam2"), "files": ("files",), "dataset": ()}
+    for name, sequence in hold.chosen.items():
+        place, masks = f"hold.sequences.{name}", sequence.masks
+        for key in ("prompts", "propagation", "sam2", "files"):
+            if key not in reads[masks.source] and _set(masks, key):
+                found.append(f"{place}.masks.{key} (masks.source is {masks.source})")
+        if sequence.kind != "ho3d" and sequence.models is not None:
+            found.append(f"{place}.models (kind is {sequence.kind})")
+        if sequence.kind == "video" and _set(sequence, "frames_per_second"):
+            found.append(f"{place}.frames_per_second (a video has its own)")
+    if not settings.footage.chosen and _set(settings.footage, "checkpoint"):
+        found.append("footage.checkpoint (footage.pairs names no camera pair)")
+    return found
+
+
+def _set(section: BaseModel, key: str) -> bool:
+    """Whether a key is given, and not only as the default."""
+    return key in section.model_fields_set and getattr(section, key) != type(section).model_fields[key].default
 
 
 def handoccnet_lacks(settings: RunSettings, folder: Path) -> str:
@@ -177,55 +237,25 @@ def handoccnet_lacks(settings: RunSettings, folder: Path) -> str:
     return "" if settings.mano else "the MANO hand (mano, from https://mano.is.tue.mpg.de)"
 
 
-def _missing_footage(settings: RunSettings, folder: Path) -> list[str]:
-    """Views and boxes of the user's camera pairs, and the weights of their network."""
-    footage = settings.footage
-    lines = [
-        f"footage.pairs.{name}.{key}: no {path}"
-        for name, pair in footage.chosen.items()
-        for key in ("left", "right", "left_boxes", "right_boxes")
-        if (path := getattr(pair, key)) is not None and not (folder / path).exists()
-    ]
-    advice = "give it, or choose the other backend"
-    network = _missing_network(settings, folder, "footage", footage.backend, footage.checkpoint, advice)
-    return lines + (network if footage.chosen else [])
-
-
-def _missing_sequences(settings: RunSettings, folder: Path) -> list[str]:
-    own = _own_sequences(settings)
-    absent = {name: sequence.path for name, sequence in own.items() if not (folder / sequence.path).exists()}
-    lines = [f"hold.sequences: no {', '.join(absent.values())}"] if absent else []
-    models = sorted({_models_of(sequence) for sequence in own.values() if sequence.kind == "ho3d"})
-    lines += [f"hold.sequences: no folder {path} of models" for path in models if not (folder / path).is_dir()]
-    estimation = settings.hold.hand.estimation
-    network = _missing_network(
-        settings,
-        folder,
-        "hold.hand.estimation",
-        estimation.backend,
-        estimation.checkpoint,
-        "backend: detnet needs no file of yours",
-    )
-    return lines + (network if settings.hold.chosen else [])
-
-
 def require(settings: RunSettings, folder: Path, setting: str, paths: Sequence[str]) -> None:
-    """Raise InputError when files that `setting` leads to are missing: which, what they belong to, where to get it.
+    """Raise InputError when files that `setting` leads to are missing or unfit: which, whose, where to get it.
 
     What the demo renders by itself is never missing.
     """
-    lacking = [path for path in paths if not (folder / path).exists()]
-    if not lacking or (settings.demo is not None and setting.startswith("datasets.")):
+    if settings.demo is not None and setting.startswith("datasets."):
         return
+    wanted: Wanted = "file" if setting.startswith(_FILES) else "either"
+    wrong = {path: words for path in paths if (words := unfit(path, wanted, folder))}
+    if not wrong:
+        return
+    lacking, words = list(wrong), next(iter(wrong.values()))
     rows = [row for row in assets(settings) if row.setting == setting]
     if not rows:
-        raise InputError(f"{lacking[0]}: not found, but {setting} leads there; correct {setting}")
+        raise InputError(f"{setting}: {words}; correct it")
     asset = next((row for row in rows if row.expected == lacking[0]), rows[0])
-    more = f" ({len(lacking) - 1} more are missing)" if len(lacking) > 1 else ""
-    unlabelled = setting == "datasets.assembly_hands.root" and settings.datasets.assembly_hands.split == "test"
+    more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
     raise InputError(
-        f"{lacking[0]}: not found{more}, but {setting} leads there; fetch {asset.name} (licence: {asset.licence}) from "
+        f"{setting}: {words}{more}; fetch {asset.name} (licence: {asset.licence}) from "
         f"{asset.home}, or correct {setting}. Without it: {asset.without}. "
-        + ("The published test split has no labels: set datasets.assembly_hands.split to val. " if unlabelled else "")
-        + "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
+        f"{LISTED}"
     )

@@ -43,6 +43,10 @@ def test_other_labels_or_none_change_the_curves_only(rig: Rig) -> None:
     assert plain[:2] == other[:2] == none.contents()[:2]
     assert plain[2] != other[2]
     assert not {name for name in none.curves[0] if name.endswith(("_mm", "error_deg"))}
+    for path in rig.labels:
+        known = HandLabels.load(path)
+        replace(known, joints_cam_m=known.joints_cam_m * np.nan, joint_valid=0 * known.joint_valid).save(path)
+    assert adapted(rig, adapt, "withheld", ray_share=0.5).contents() == none.contents()
 
 
 def test_how_many_pairs_the_curves_show_changes_nothing_else(rig: Rig) -> None:

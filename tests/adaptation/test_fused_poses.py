@@ -8,11 +8,12 @@ import roma
 import torch
 from torch import Tensor
 
-from handloom.adaptation.fused_poses import NOMINAL_BONE_M, FusedPoses, ViewPoses, fused, rotation_report
+from handloom.adaptation.fused_poses import FusedPoses, ViewPoses, fused, rotation_report
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.datasets.views import FramePairs
 from handloom.estimators.hands.found import FoundHands
 from handloom.hand.joints import SNAP_NAMES, SNAP_PARENTS
+from handloom.hand.proportions import NOMINAL_BONE_M
 from handloom.runtime.files import read_json
 from rendered_pair import Filmed
 

@@ -90,7 +90,9 @@ def test_views_of_different_hands_and_of_another_hand_than_told_are_refused(own_
     for path, handedness in zip(own_pair.hands, (0.96, 0.05), strict=True):
         hands = FoundHands.load(path)
         replace(hands, handedness=np.full(len(hands.found), handedness)).save(path)
-    with pytest.raises(InputError, match=r"footage\.pairs\.rig: the left view shows a right hand, the right view a left"):
+    with pytest.raises(
+        InputError, match=r"footage\.pairs\.rig: the left view shows a right hand, the right view a left"
+    ):
         paired(own_pair)
     hands = FoundHands.load(own_pair.hands[0])
     replace(hands, handedness=np.full(len(hands.found), 0.06)).save(own_pair.hands[0])

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from handloom.datasets import AssemblyHandsSettings
-from handloom.datasets.assembly_hands import HEADSET_CAMERAS, AnnotationFiles, annotation_files
+from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
+from handloom.datasets.assembly_hands_files import AnnotationFiles
 
 FRAMES = (30, 60)
 SEQUENCES = {"headset1": "sequence-a", "headset2": "sequence-b"}
@@ -87,6 +88,7 @@ def small_split(root: Path) -> SplitWriter:
     for headset, sequence in SEQUENCES.items():
         for frame in FRAMES:
             world_mm = generator.normal(scale=30, size=(42, 3)) + np.array([0, 0, 500])
+            world_mm[21:] -= [200, 40, 0]  # to where the left hand's box is
             for number, camera in enumerate(HEADSET_CAMERAS[headset]):
                 writer.add_image(
                     sequence=sequence,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +79,14 @@ def test_json_cut_short_names_the_file(split: SplitWriter, which: str) -> None:
     path: Path = getattr(split.files, which)
     text = path.read_text()
     path.write_text(text[: len(text) // 2])
-    with pytest.raises(InputError, match=f"{re.escape(path.name)}.*EOF"):
+    with pytest.raises(InputError, match=f"{re.escape(path.name)}.*cannot be read as a JSON file"):
         read_annotations(dataset, "val")
 
 
 def test_missing_file_tells_which_setting_to_change(split: SplitWriter) -> None:
     dataset = split.write()
-    split.files.joints.unlink()
-    with pytest.raises(InputError, match=r"joint_3d.*no such file.*datasets.assembly_hands.root"):
+    split.files.calibration.unlink()
+    with pytest.raises(InputError, match=r"ego_calib.*no such file.*datasets.assembly_hands.root"):
         read_annotations(dataset, "val")
 
 
@@ -111,21 +112,13 @@ def test_nan_joints_are_refused(split: SplitWriter, value: float) -> None:
 
 def test_null_coordinates_are_refused(split: SplitWriter) -> None:
     split.joints["sequence-b"]["000060"]["world_coord"][7][1] = None
-    with pytest.raises(InputError, match=r"joint_3d.*sequence-b\.000060\.world_coord\.7\.1"):
+    with pytest.raises(InputError, match=r"joint_3d.*sequence-b, frame 000060 are NaN, infinite or null.*4 hands"):
         read_annotations(split.write(), "val")
 
 
-@pytest.mark.parametrize("count", [1, 16])
-def test_null_validity_is_explained_as_the_unlabelled_test_split(split: SplitWriter, count: int) -> None:
-    for annotation in split.annotations[:count]:
-        annotation["joint_valid"] = None
-    with pytest.raises(InputError, match=rf"ego_data.*joint_valid is null in {count} annotations.*split to val"):
-        read_annotations(split.write(), "val")
-
-
-def test_nan_box_is_refused(split: SplitWriter) -> None:
-    split.annotations[5]["bbox"]["left"][2] = float("nan")
-    with pytest.raises(InputError, match=r"bbox of .* is not finite"):
+def test_null_validity_of_some_hands_is_refused(split: SplitWriter) -> None:
+    split.annotations[0]["joint_valid"] = None
+    with pytest.raises(InputError, match=r"ego_data.*joint_valid of sequence sequence-a, frame 000030.*2 hands"):
         read_annotations(split.write(), "val")
 
 
@@ -168,4 +161,156 @@ def test_cameras_that_see_nothing(split: SplitWriter) -> None:
 def test_file_names_cannot_leave_the_images_folder(split: SplitWriter) -> None:
     split.images[0]["file_name"] = "../../secret.png"
     with pytest.raises(InputError, match="leaves the images folder"):
+        read_annotations(split.write(), "val")
+
+
+def withheld_as(kind: str, split: SplitWriter) -> None:
+    """What published splits hold in the place of labels."""
+    frames = [frame for sequence in split.joints.values() for frame in sequence.values()]
+    for frame in frames:
+        if kind in ("zero", "one", "null"):
+            frame["world_coord"] = [[{"zero": 0.0, "one": 1.0, "null": None}[kind]] * 3] * 42
+        elif kind == "no world_coord":
+            frame["world_coord"] = None
+    for annotation in split.annotations:
+        if kind == "validity null":
+            annotation["joint_valid"] = None
+        elif kind == "validity absent":
+            del annotation["joint_valid"]
+        elif kind == "validity zero":
+            annotation["joint_valid"] = [0] * 42
+    if kind == "empty file":
+        split.joints.clear()
+
+
+KINDS = (
+    "zero",
+    "one",
+    "null",
+    "no world_coord",
+    "validity null",
+    "validity absent",
+    "validity zero",
+    "empty file",
+    "no file",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_split_whose_labels_are_withheld_is_unlabelled(
+    split: SplitWriter, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    withheld_as(kind, split)
+    dataset = split.write()
+    if kind == "no file":
+        split.files.joints.unlink()
+    hands = read_annotations(dataset, "val")
+    assert len(hands) == 32
+    assert not hands.labelled.any()
+    assert not hands.joint_valid.any()
+    assert np.isnan(hands.joints_world_mm).all()
+    assert set(hands.unlabelled) == {"sequence-a", "sequence-b"}
+    assert "sequence-a has no labels: " in capsys.readouterr().err
+
+
+def test_one_sequence_may_have_labels_and_another_none(split: SplitWriter) -> None:
+    del split.joints["sequence-b"]
+    hands = read_annotations(split.write(), "val")
+    assert set(hands.sequence[hands.labelled]) == {"sequence-a"}
+    assert hands.unlabelled["sequence-b"].endswith("joint_3d_v1-1.json has none of it")
+
+
+def scaled(split: SplitWriter, factor: float) -> None:
+    for sequence in split.joints.values():
+        for frame in sequence.values():
+            frame["world_coord"] = (factor * np.array(frame["world_coord"])).tolist()
+
+
+def boxes(change: Callable[[list[float]], list[float]]) -> Callable[[SplitWriter], None]:
+    def changed(split: SplitWriter) -> None:
+        for annotation in split.annotations:
+            annotation["bbox"] = {side: change(box) for side, box in annotation["bbox"].items()}
+
+    return changed
+
+
+def cameras(part: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[SplitWriter], None]:
+    def changed(split: SplitWriter) -> None:
+        for sequence in split.calibration.values():
+            of_frames = [sequence[part]] if part == "intrinsics" else list(sequence[part].values())
+            for known in of_frames:
+                for name, matrix in known.items():
+                    known[name] = change(np.array(matrix)).tolist()
+
+    return changed
+
+
+def extrinsics(rotation: np.ndarray, translation: float = 1.0) -> Callable[[SplitWriter], None]:
+    return cameras("extrinsics", lambda m: np.hstack([rotation @ m[:, :3], translation * m[:, 3:]]))
+
+
+SHEAR = np.array([[1.0, 0.1, 0], [0, 1, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda split: scaled(split, 0.001), r"joint_3d.*joints of the right hand.*metres taken for millimetres"),
+        (lambda split: scaled(split, 0.1), r"joint_3d.*centimetres taken for millimetres"),
+        (lambda split: scaled(split, 1000.0), r"joint_3d.*the mean length of its bones is .* m, but 0\.01 to 0\.15 m"),
+        (boxes(lambda b: [b[2], b[1], b[0], b[3]]), r"ego_data.*expected x0 < x1 and y0 < y1"),
+        (boxes(lambda b: [b[0] / 636, b[1] / 480, b[2] / 636, b[3] / 480]), r"ego_data.*shares of the picture's sides"),
+        (boxes(lambda b: [b[0] + 2000, b[1], b[2] + 2000, b[3]]), r"ego_data.*outside of the picture, of 636 x 480"),
+        (boxes(lambda b: [float("nan"), *b[1:]]), r"ego_data.*bbox of the right hand"),
+        (cameras("intrinsics", lambda m: 0 * m), r"ego_calib.*no camera matrix: its last rows"),
+        (cameras("intrinsics", lambda m: m * [[0], [0], [1]]), r"ego_calib.*focal lengths are \[0\.0, 0\.0\]"),
+        (cameras("intrinsics", lambda m: m * [[-1], [1], [1]]), r"ego_calib.*focal lengths are \[-350\.0"),
+        (cameras("intrinsics", lambda m: m + np.outer([5000.0, 0, 0], [0, 0, 1])), r"ego_calib.*centre is \[5318"),
+        (cameras("intrinsics", np.transpose), r"ego_calib.*its last rows are"),
+        (extrinsics(2 * np.eye(3)), r"ego_calib.*frame 000030 is not a rotation: it is 2 times one.*\(16 such views\)"),
+        (extrinsics(SHEAR), r"ego_calib.*not a rotation: it is off orthonormal by 0\.1"),
+        (extrinsics(np.diag([1.0, 1, -1])), r"ego_calib.*not a rotation: it mirrors"),
+        (extrinsics(0 * np.eye(3)), r"ego_calib.*not a rotation: it is off orthonormal by 1"),
+        (extrinsics(np.eye(3) * np.nan), r"ego_calib.*is not finite"),
+        (
+            extrinsics(np.diag([1.0, -1, -1])),
+            r"ego_calib.*16 of 16|ego_calib.*32 of 32 hands are not where their boxes",
+        ),
+    ],
+)
+def test_labels_cameras_and_boxes_that_are_none_are_refused(
+    split: SplitWriter, wrong: Callable[[SplitWriter], None], message: str
+) -> None:
+    wrong(split)
+    with pytest.raises(InputError, match=message):
+        read_annotations(split.write(), "val")
+
+
+def test_a_few_bad_hands_are_left_out_and_counted(split: SplitWriter, capsys: pytest.CaptureFixture[str]) -> None:
+    split.annotations[0]["bbox"]["left"] = [50.0, 40, 30, 60]
+    frame = split.joints["sequence-b"]["000060"]["world_coord"]
+    frame[:21] = [frame[0]] * 21
+    hands = read_annotations(split.write(), "val")
+    assert len(hands) == 32 - 1 - 4
+    told = capsys.readouterr().err
+    assert "(1 of 32 hands)" in told
+    assert "a hand without size, a placeholder? (4 of 32 hands)" in told
+
+
+@pytest.mark.parametrize("what", ["image", "id", "moment"])
+def test_what_is_there_twice_is_refused(split: SplitWriter, what: str) -> None:
+    if what == "image":
+        split.annotations[3]["image_id"] = split.images[0]["id"]
+    elif what == "id":
+        split.images[3]["id"] = split.images[0]["id"]
+    else:
+        split.images[3] |= {name: split.images[0][name] for name in ("seq_name", "camera", "frame_idx")}
+    named = "annotations 0 and 3 are both of image 100" if what == "image" else "is there twice, as "
+    with pytest.raises(InputError, match=named):
+        read_annotations(split.write(), "val")
+
+
+def test_a_frame_number_of_forty_digits_is_refused(split: SplitWriter) -> None:
+    split.images[0]["frame_idx"] = 10**40
+    with pytest.raises(InputError, match=r"ego_data.*frame_idx is 1"):
         read_annotations(split.write(), "val")

@@ -55,8 +55,8 @@ def test_an_empty_folder_is_named(tmp_path):
     [
         ("color_composed.png", False, "cannot be decoded"),
         ("joint2D.txt", False, "holds 8 values, but 42 finite"),
-        ("joint2D.txt", True, "cannot be read as comma-separated numbers"),
-        ("joint_pos_global.txt", True, "cannot be read as comma-separated numbers"),
+        ("joint2D.txt", True, "no such file; expected a file of comma-separated numbers"),
+        ("joint_pos_global.txt", True, "no such file; expected a file of comma-separated numbers"),
     ],
 )
 def test_a_bad_file_is_named_and_only_its_hand_left_out(root, tmp_path, capsys, suffix, missing, words):

@@ -92,7 +92,7 @@ class _Hostile:
 def test_a_hostile_annotation_runs_nothing(writer: SequenceWriter) -> None:
     trace = writer.root / "trace"
     writer.write_meta(0, {**writer.meta(0), "objName": _Hostile(trace)})
-    with pytest.raises(InputError, match=r"0000\.pkl: is no pickle of numbers and arrays .*not allowed"):
+    with pytest.raises(InputError, match=r"0000\.pkl: cannot be read as a pickle of numbers and arrays .*not allowed"):
         read_sequence(writer.folder)
     assert not trace.exists()
 
@@ -114,6 +114,41 @@ def test_annotations_of_another_format_are_refused(writer: SequenceWriter, chang
         read_sequence(writer.folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda label: {"camMat": np.zeros((3, 3))}, r"camMat is no camera matrix: its last rows"),
+        (lambda label: {"camMat": np.array(CAMERA) * [[-1], [1], [1]]}, r"camMat .*focal lengths"),
+        (
+            lambda label: {"handJoints3D": 1000 * label["handJoints3D"]},
+            "'handJoints3D': .*millimetres taken for metres",
+        ),
+        (lambda label: {"handJoints3D": 0 * label["handJoints3D"]}, "'handJoints3D': all its joints are in one point"),
+        (lambda label: {"objTrans": 1000 * label["objTrans"]}, "'objTrans': .*millimetres taken for metres"),
+        (lambda label: {"objRot": np.full((3, 1), 90.0)}, r"'objRot': holds a rotation vector 156 long.*degrees"),
+    ],
+)
+def test_annotations_of_other_units_or_of_nothing_are_refused(
+    writer: SequenceWriter, change: Callable[[dict], dict], message: str
+) -> None:
+    for frame in range(FRAMES):
+        label = writer.meta(frame)
+        writer.write_meta(frame, {**label, **change(label)})
+    with pytest.raises(InputError, match=rf"000\d\.pkl: {message}"):
+        read_sequence(writer.folder)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(100.0, "millimetres taken for metres"), (0.0, "the object's diagonal is 0 m")]
+)
+def test_an_object_that_no_hand_holds_is_refused(tmp_path: Path, size: float, words: str) -> None:
+    (tmp_path / "025_mug").mkdir()
+    text = f"v 0 0 0\nv {size} 0 0\nv 0 {size} 0\nf 1 2 3\n"
+    (tmp_path / "025_mug" / "textured_simple.obj").write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_object_model(tmp_path, "025_mug")
+
+
 def test_an_annotation_that_is_no_dict_is_refused(writer: SequenceWriter) -> None:
     writer.write_meta(0, [1, 2])
     with pytest.raises(InputError, match="holds list"):
@@ -121,7 +156,7 @@ def test_an_annotation_that_is_no_dict_is_refused(writer: SequenceWriter) -> Non
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="rgb: no such folder"):
         read_sequence(tmp_path)
 
 
@@ -166,7 +201,7 @@ def test_annotations_of_another_hand_model_are_noticed(
     [
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3 1\n", "other than three corners"),
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "names vertex 9 of 3"),
-        ("v 0 0 zero\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "no triangle mesh"),
+        ("v 0 0 zero\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "cannot be read as a triangle mesh"),
         ("# empty\n", "0 vertices"),
     ],
 )
@@ -178,7 +213,7 @@ def test_damaged_object_models_are_refused(tmp_path: Path, content: str, message
 
 
 def test_a_missing_model_and_a_name_that_leaves_the_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such object model"):
+    with pytest.raises(InputError, match=r"no such file.*YCB-Video models"):
         read_object_model(tmp_path, "025_mug")
     with pytest.raises(InputError, match="is no plain name"):
         read_object_model(tmp_path, "../025_mug")

@@ -49,5 +49,5 @@ def test_a_broken_list_is_refused(tmp_path: Path, line: str) -> None:
     path.write_text(f"good,name.jpg,0\n{line}\n")
     with pytest.raises(InputError, match=r"invalid_val_ego.txt: line 2"):
         read_invalid(path)
-    with pytest.raises(InputError, match=r"none\.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.txt: no such file"):
         read_invalid(tmp_path / "none.txt")

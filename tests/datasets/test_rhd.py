@@ -27,13 +27,13 @@ def write_rhd(root, annotations, masks=None):
 
 
 def labels(left_visible, right_visible):
-    """Key point k of hand h at (100 h + k, 50 + 2 k), joints in the same pattern."""
+    """Key point k of hand h at (100 h + k, 50 + 2 k), joints at (h, k, 1) centimetres."""
     uv_vis, xyz = np.zeros((42, 3)), np.zeros((42, 3))
     for hand, visible in enumerate((left_visible, right_visible)):
         for joint in range(21):
             row = 21 * hand + joint
             uv_vis[row] = (100 * hand + joint, 50 + 2 * joint, joint < visible)
-            xyz[row] = (hand, joint, 1)
+            xyz[row] = (0.01 * hand, 0.01 * joint, 0.01)
     return {"uv_vis": uv_vis, "xyz": xyz, "K": np.eye(3)}
 
 
@@ -41,14 +41,14 @@ def test_the_left_hand_needs_strictly_more_visible_key_points(tmp_path):
     settings = write_rhd(tmp_path, {0: labels(5, 4), 1: labels(5, 5), 2: labels(4, 21)})
     hands = RhdHands(settings)
     assert [hands.hand(row).is_left for row in range(len(hands))] == [True, False, False]
-    assert hands.hand(0).joints_cam_m[0].tolist() == [0, 0, 1]
-    assert hands.hand(1).joints_cam_m[0].tolist() == [1, 0, 1]
+    assert hands.hand(0).joints_cam_m[0].tolist() == [0, 0, 0.01]
+    assert hands.hand(1).joints_cam_m[0].tolist() == [0.01, 0, 0.01]
 
 
 def test_fingers_come_base_to_tip(tmp_path):
     hand = RhdHands(write_rhd(tmp_path, {0: labels(0, 21)})).hand(0)
     order = [0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17]
-    assert hand.joints_cam_m[:, 1].tolist() == order
+    assert (100 * hand.joints_cam_m[:, 1]).round(9).tolist() == order
     assert (hand.keypoints_px[:, 0] - 100).tolist() == order
 
 
@@ -130,5 +130,5 @@ def test_annotations_cut_short_are_named(tmp_path):
     settings = write_rhd(tmp_path, {0: labels(0, 21)})
     path = tmp_path / "RHD_published_v2" / "training" / "anno_training.pickle"
     path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(InputError, match=r"anno_training\.pickle: is no pickle"):
+    with pytest.raises(InputError, match=r"anno_training\.pickle: cannot be read as a pickle"):
         RhdHands(settings)

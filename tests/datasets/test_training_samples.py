@@ -1,6 +1,6 @@
 """Crops prepared for training: where points land, what is mirrored, what is counted as bad."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.errors import InputError, OutputError
 from handloom.runtime.stages import plain, run_stage
 
-JOINTS = np.random.default_rng(1).standard_normal((21, 3))
+JOINTS = 0.05 * np.random.default_rng(1).standard_normal((21, 3))
 
 
 def hand_with_dots(side_px=40.0, is_left=False, channels=3, scale=4):
@@ -173,7 +173,7 @@ def test_each_data_set_is_prepared_by_its_own_reader(tmp_path, dataset):
         run_stage(
             row.stage,
             inputs={},
-            outputs={"samples": tmp_path / "a.npz"},
+            outputs={"samples": str(tmp_path / "a.npz")},
             parameters={"settings": plain(row.settings(root=str(tmp_path))), "input_px": 32},
             offered={"dataset": dataset},
         )
@@ -195,7 +195,38 @@ def test_another_kind_or_a_damaged_file_is_refused(tmp_path):
     write_samples(tmp_path / "b.npz", Hands(), dataset="rhd", crop_px=48)
     content = (tmp_path / "b.npz").read_bytes()
     (tmp_path / "b.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"b\.npz: not a readable"):
+    with pytest.raises(InputError, match=r"b\.npz: cannot be read as"):
         load_samples(tmp_path / "b.npz")
     with pytest.raises(InputError, match=r"none\.npz: no such file"):
         load_samples(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("joints", "message"),
+    [
+        (np.zeros((21, 3)), "all its joints are in one point"),
+        (np.ones((21, 3)), "a hand without size, a placeholder"),
+        (1000 * JOINTS, "millimetres taken for metres"),
+        (100 * JOINTS, "centimetres taken for metres"),
+        (JOINTS / 1000, "metres taken for millimetres"),
+        (np.where(np.arange(21)[:, None] == 7, JOINTS[6], JOINTS), "one of its bones is 0 mm long"),
+    ],
+)
+def test_joints_of_no_hand_make_a_bad_sample(joints, message):
+    hand = replace(hand_with_dots(), joints_cam_m=joints)
+    with pytest.raises(InputError, match=message):
+        training_crop(hand, 48)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda points: 0 * points + 30, "expected x0 < x1"),
+        (lambda points: points / 640, "shares of the picture's sides"),
+        (lambda points: points + 5000, "outside of the picture, of 640 x 480"),
+    ],
+)
+def test_key_points_of_no_hand_make_a_bad_sample(change, message):
+    hand = hand_with_dots()
+    with pytest.raises(InputError, match=message):
+        training_crop(replace(hand, keypoints_px=change(hand.keypoints_px)), 48)

@@ -189,3 +189,35 @@ def test_both_rotations_of_a_method_are_scored(files: HeadsetFiles, tmp_path: Pa
     assert s2dhand["dual_m_own_r_mm"] == s2dhand["dual_m_mm"] == adda["dual_m_mm"]
     published, rays = (table.loc[(name, "standard"), "dual_m_mm"] for name in ("source_only", "source_only_rays"))
     assert published > rays
+
+
+def withheld(files: HeadsetFiles) -> HeadsetFiles:
+    """The same headset, whose labels are its cameras only."""
+    for path in files.labels:
+        labels = HandLabels.load(path)
+        none = np.full_like(labels.joints_cam_m, np.nan)
+        replace(labels, joints_cam_m=none, joint_valid=0 * labels.joint_valid, unlabelled="a has no labels: why").save(
+            path
+        )
+    return files
+
+
+def test_without_labels_nothing_is_scored_and_the_views_are_compared(
+    files: HeadsetFiles, scored: tuple[HeadsetFiles, pd.DataFrame]
+) -> None:
+    """What needs no truth is as with labels: rotations' errors by the calibration, and how far the views are apart."""
+    table = score(withheld(files))
+    assert table[["mono_m_mm", "dual_m_mm", "auc_20_50", "wrist_mm"]].isna().all().all()
+    for column in ("rotation_error_deg", "views_apart_mm", "samples"):
+        np.testing.assert_allclose(table[column], scored[1][column])
+    assert set(table["unlabelled"]) == {"a has no labels: why"}
+    errors = load_sample_errors(files.sample_errors)
+    assert errors["mono_1_mm"].isna().all()
+    assert (errors["apart_mm"] >= 0).all()
+
+
+def test_views_are_apart_by_the_rotation_alone(scored: tuple[HeadsetFiles, pd.DataFrame]) -> None:
+    """Both views miss the same joint alike along y, about which cameras turn: the exact rotation joins them."""
+    table = by_network(scored[1])
+    assert table.loc[("1-3", "source_rays", 0), "views_apart_mm"] == pytest.approx(0, abs=1e-4)
+    assert table.loc[("1-3", "source", 0), "views_apart_mm"] > 1

@@ -35,6 +35,7 @@ def scores(
             rows.append(
                 {"setting": "cross", "headset": headset, "pair": pair, "variant": variant, "seed": seed}
                 | {"samples": 100 * (number + 1), "mono_m_mm": value, "dual_m_mm": dual}
+                | {"unlabelled": "", "views_apart_mm": value / 2}
             )
     return pd.DataFrame(rows)
 
@@ -208,5 +209,25 @@ def test_scores_of_another_setting_are_refused(tmp_path: Path) -> None:
     path.write_text("headset,pair\n")
     with pytest.raises(InputError, match=r"scores.csv: lacks"):
         write_s2d_table([path], *outputs, setting="in", fidelity="fixed", preset="demo")
-    with pytest.raises(InputError, match=r"absent.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"absent.csv: no such file"):
         write_s2d_table([tmp_path / "absent.csv"], *outputs, setting="in", fidelity="fixed", preset="demo")
+
+
+def test_without_labels_the_views_distance_is_shown_and_the_rest_says_why() -> None:
+    known, blind = scores(), scores(headset="headset2")
+    blind = blind.assign(views_apart_mm=blind["mono_m_mm"] / 2, mono_m_mm=math.nan, dual_m_mm=math.nan)
+    found = pd.concat([known.assign(unlabelled=""), blind.assign(unlabelled="seq has no labels: why")])
+    table = table_of(found)
+    assert set(table.frame.loc[table.frame["headset"] == "headset1", "metric"]) == {"mono_m", "dual_m"}
+    for metric in ("mono_m", "dual_m"):
+        empty = row(table.frame, "1-2", metric, "headset2")
+        assert math.isnan(empty["baseline_mm"])
+        assert math.isnan(empty["s2dhand_mm"])
+        assert empty["needs"] == "labels: seq has no labels: why"
+    apart = row(table.frame, "1-2", "views_apart", "headset2")
+    assert (apart["baseline_mm"], apart["s2dhand_mm"], apart["needs"]) == (20, 16, "")
+    assert row(table.frame, "1-2").equals(row(table_of(known).frame, "1-2"))
+    printed = table.markdown()
+    assert "Views apart" in printed
+    assert "views can agree on a wrong pose" in printed
+    assert "labels: seq has no labels: why" in printed

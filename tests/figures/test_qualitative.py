@@ -1,5 +1,7 @@
 """The qualitative figure: which hands it shows, and that it can be drawn from result files."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from handloom.estimators.handoccnet import HandOccNetSettings
 from handloom.figures.qualitative import CaseViews, ViewNetwork, cases_of, choose_cases, draw_qualitative
 from handloom.runtime.errors import InputError
 
-from ..evaluation.headset_files import HeadsetFiles  # noqa: TID252  # tests/ is not on sys.path
+from ..evaluation.headset_files import HeadsetFiles, score  # noqa: TID252  # tests/ is not on sys.path
 
 
 def errors(before: list[float], after: list[float], valid: int = 21) -> pd.DataFrame:
@@ -52,8 +54,13 @@ def test_where_no_hand_is_seen_well_the_best_seen_are_shown() -> None:
     table = errors([30.0, 31, 32, 90], [29.0, 30, 31, 80], valid=12)
     table.loc[table["row_1"] == 3, "valid_2"] = 11
     assert {case.rows[0] for case in choose_cases(table, seed=1)} == {0, 1, 2}
-    with pytest.raises(InputError, match="no hand with valid joints in both views"):
-        choose_cases(errors([1.0], [1.0], valid=0), seed=1)
+
+
+def test_without_labels_the_views_distance_chooses() -> None:
+    table = errors([math.nan] * 4, [math.nan] * 4, valid=0)
+    table["apart_mm"] = [30.0, 31, 32, 90, 29, 10, 31, 80, 0, 0, 0, 0]
+    reasons = {case.reason: case.rows[0] for case in choose_cases(table, seed=1)}
+    assert reasons == {"worst": 3, "most improved": 1, "typical": 0}
 
 
 def test_a_seed_that_was_not_scored_is_refused() -> None:
@@ -139,3 +146,26 @@ def test_missing_predictions_of_a_pair_are_named(headset: HeadsetFiles, tmp_path
     with pytest.raises(InputError, match="no predictions were given"):
         draw_qualitative(**files, picture=tmp_path / "a.png", setting="in", seed=1)
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.slow
+def test_without_labels_the_figure_shows_poses_by_their_boxes(headset: HeadsetFiles, tmp_path: Path) -> None:
+    files = inputs(headset)
+    labels = []
+    for path in files["labels"]:
+        known = HandLabels.load(path)
+        blind = replace(known, joints_cam_m=known.joints_cam_m * np.nan, joint_valid=0 * known.joint_valid)
+        labels.append(tmp_path / "headset1" / path.name)
+        replace(blind, keypoints_256px=known.keypoints_256px * np.nan, unlabelled="why").save(labels[-1])
+    errors_file = tmp_path / "headset1" / "sample_errors.npz"
+    score(replace(headset, labels=labels), sample_errors=errors_file, scores=tmp_path / "scores.csv")
+    given = {**files, "labels": labels, "sample_errors": [errors_file]}
+    single = {name: given[name][0] for name in ("source_predictions", "rotations", "sample_errors")}
+    found = cases_of("headset1", **{**given, **single}, seed=1, others={})
+    assert {case.columns for case in found} == {("input", "baseline", "S2DHand")}
+    for case in found:
+        for keypoints in case.keypoints_px["S2DHand"]:
+            assert np.isfinite(keypoints).all()
+            assert (np.ptp(keypoints, axis=0)).max() == pytest.approx(256 / 1.75)
+    draw_qualitative(**given, picture=tmp_path / "a.png", setting="in", seed=1)
+    assert (tmp_path / "a.png").stat().st_size > 1000

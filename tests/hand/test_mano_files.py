@@ -281,7 +281,7 @@ def test_a_truncated_file_is_named(published, kept):
         ("weights", np.full((778, 16), np.nan), "finite numbers"),
         ("J_regressor", "text", "J_regressor is object"),
         ("kintree_table", np.zeros((2, 16), dtype=np.int64), "MANO's tree"),
-        ("f", np.full((1538, 3), 778), "vertices that it lacks"),
+        ("f", np.full((1538, 3), 778), "f names vertices from 778 to 778"),
         ("posedirs", None, "posedirs is object"),
     ],
 )
@@ -315,3 +315,52 @@ def test_the_command_line_converts_and_says_what_is_missing(published, tmp_path,
     assert hand_of(tmp_path / "by_command", "left").side == "left"
     assert main(["convert-mano", str(tmp_path / "nowhere"), str(tmp_path / "nothing")]) == 1
     assert "MANO_RIGHT.pkl" in capsys.readouterr().err
+
+
+def _regressor_with(**parts: object) -> scipy.sparse.csc_matrix:
+    """A sparse joint regressor whose parts are not what they should be, as a file may hold them."""
+    matrix = scipy.sparse.csc_matrix(_hand(0)["J_regressor"])
+    for name, value in parts.items():
+        if callable(value):
+            value(getattr(matrix, name))
+        else:
+            matrix.__dict__[name] = value
+    return matrix
+
+
+def _put(index: int, value: float):
+    def put(array: np.ndarray) -> None:
+        array[index] = value
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"indices": _put(5, 2_000_000_000)}, "indices names row 2000000000 of 16"),
+        ({"indices": _put(5, -5)}, "indices is int32 .*expected a list of indices from 0 on"),
+        ({"indptr": _put(-1, 10**9)}, "indptr ends at 1000000000, but there are"),
+        ({"indptr": _put(3, 10**9)}, "indptr has 779 pointers, expected 779 that rise from 0"),
+        ({"indptr": _put(0, 1)}, "indptr has 779 pointers, expected 779 that rise from 0"),
+        ({"indptr": np.arange(3)}, "indptr has 3 pointers"),
+        ({"indptr": np.zeros((779, 1), int)}, "indptr is int64 of shape"),
+        ({"indices": np.zeros(2, int)}, "indptr ends at 287, but there are 2 indices"),
+        ({"indices": np.zeros(2)}, "indices is float64"),
+        ({"data": np.array(["a"])}, "<U1 of shape"),
+        ({"_shape": (16, 10**9)}, r"float64 .* for a matrix of shape \(16, 1000000000\)"),
+        ({"_shape": None}, "float64 .* for a matrix of shape None"),
+    ],
+)
+def test_native_code_follows_no_index_of_a_file(tmp_path, parts, words):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({**_hand(0), "J_regressor": _regressor_with(**parts)}, 2))
+    with pytest.raises(InputError, match=rf"a\.pkl: J_regressor cannot be put together \({words}"):
+        read_mano_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(300, "millimetres"), (30, "centimetres"), (0.001, "")])
+def test_a_hand_in_another_unit_is_refused(tmp_path, factor, unit):
+    hand = _hand(0)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({**hand, "v_template": factor * hand["v_template"]}))
+    with pytest.raises(InputError, match=rf"a\.pkl: the diagonal of the hand at rest is .*{unit}"):
+        read_mano_pickle(tmp_path / "a.pkl")

@@ -13,12 +13,14 @@ from handloom.hand.anatomy import mirror_pose
 from handloom.hand.joints import MANO_PARENTS
 from handloom.hand.mano import rest_joints_m, skin
 from handloom.hand.models import (
+    KIND,
     configured_hand,
     mirrored,
     open_hand,
     open_hand_anatomy,
     write_hand_model,
 )
+from handloom.runtime.artifacts import read_arrays, write_arrays
 from handloom.runtime.errors import InputError
 
 _DATA = files("handloom.data")
@@ -133,3 +135,21 @@ def test_a_converted_model_is_used_and_a_missing_one_is_named(tmp_path: Path, ki
     model = replace(open_hand(), v_template=1.1 * open_hand().v_template)
     write_hand_model(path, model, {}, {})
     assert torch.equal(configured_hand(kind(path)).v_template, model.v_template)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("v_template", np.zeros((3, 2)), "v_template is float64 of shape"),
+        ("weights", np.full((778, 16), np.nan), "weights is float64"),
+        ("f", np.array([[0, 1, 10**6]]), "f names vertices from 0 to 1000000"),
+        ("tip_vertices", np.array([1, 2, 3]), "tip_vertices is int64 of shape"),
+        ("tip_vertices", np.array([-1, 2, 3, 4, 5]), "tip_vertices names vertices from -1"),
+    ],
+)
+def test_a_model_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name: str, value: np.ndarray, words: str) -> None:
+    write_hand_model(tmp_path / "a.npz", open_hand(), {}, {})
+    arrays, header = read_arrays(tmp_path / "a.npz", KIND)
+    write_arrays(tmp_path / "a.npz", {**arrays, name: value}, header)
+    with pytest.raises(InputError, match=rf"a\.npz: {words}"):
+        configured_hand(tmp_path / "a.npz")

@@ -176,6 +176,42 @@ def test_what_is_wrong_is_named(folder: Path, edit: Callable[[dict[str, Any]], A
         read_build(folder, MODELS)
 
 
+def scaled(*keys: str, by: float) -> Callable[[dict[str, Any]], Any]:
+    """Multiply an array of the content, all cameras for one."""
+
+    def edit(content: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = np.asarray(content[keys[-1]]) * by
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (scaled("entities", "object", "obj_scale", by=1000), "obj_scale: the extent.*millimetres taken for metres"),
+        (scaled("entities", "object", "obj_scale", by=1e-4), "obj_scale: the extent"),
+        (scaled("entities", "right", "hand_trans", by=1000), "hand_trans: the distance from the camera"),
+        (scaled("entities", "object", "object_poses", by=180 / np.pi), "object_poses .*radians .*degrees"),
+        (scaled("entities", "right", "hand_poses", by=180 / np.pi), "hand_poses .*radians .*degrees"),
+        (lambda d: d["cameras"].update(world_mat_1=np.eye(4)), "world_mat_1: is no camera matrix"),
+        (
+            lambda d: d["cameras"].update(
+                {f"world_mat_{n}": np.diag([100.0, 100, 1, 1]) @ d["cameras"][f"world_mat_{n}"] for n in range(FRAMES)}
+            ),
+            "world_mat_0: is no camera matrix: its",
+        ),
+    ],
+)
+def test_other_units_and_what_is_no_camera_are_named(
+    folder: Path, edit: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    change(folder, edit)
+    with pytest.raises(InputError, match=rf"data\.npy: .*{message}"):
+        read_build(folder, MODELS)
+
+
 def test_foreign_keys_are_listed_and_left_alone(folder: Path) -> None:
     change(folder, lambda d: (d.update(note="x"), d["entities"]["object"].update(colour=1)))
     assert read_build(folder, MODELS).foreign_keys == ("note", "entities.object.colour")
@@ -183,7 +219,9 @@ def test_foreign_keys_are_listed_and_left_alone(folder: Path) -> None:
 
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / "mask" / "0001.png").unlink()
-    with pytest.raises(InputError, match=r"mask: holds 2 PNG files, but corres\.txt names 3"):
+    with pytest.raises(
+        InputError, match=r"image/ holds 3 pictures and mask/ 2, with 0001\.png and 0002\.png in one place"
+    ):
         read_build(folder, MODELS)
     (folder / "corres.txt").unlink()
     with pytest.raises(InputError, match=r"corres\.txt: no such file"):
@@ -199,9 +237,9 @@ def test_mixed_sizes(folder: Path) -> None:
         read_pictures(read_build(folder, MODELS))
 
 
-def test_binary_masks_and_names_with_spaces_are_refused(scene: BuildScene, tmp_path: Path) -> None:
+def test_binary_masks_and_names_that_one_line_does_not_hold_are_refused(scene: BuildScene, tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 255, np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"labels \[255\]"):
         read_mask(tmp_path / "a.png")
-    with pytest.raises(InputError, match="hold spaces"):
-        write_build(tmp_path / "build", replace(scene, names=("a b", "c", "d")), MODELS)
+    with pytest.raises(InputError, match="hold ends of lines"):
+        write_build(tmp_path / "build", replace(scene, names=("a\nb", "c", "d")), MODELS)

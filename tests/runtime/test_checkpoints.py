@@ -1,6 +1,8 @@
 """Checkpoints: the newest whole one is found, others are passed over, and a fingerprint follows what it names."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from pydantic import BaseModel
 
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, StoppedError
 
 
 class Rate(BaseModel):
@@ -83,6 +85,61 @@ def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a checkpoint of handloom"):
         folder.load()
     assert not trace.exists()
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """The handler as it was: what was stopped leaves its own, as its process is to end."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_signals")
+def test_a_training_that_is_asked_to_stop_saves_first_whatever_the_interval(tmp_path: Path) -> None:
+    folder, done = CheckpointFolder(tmp_path, fingerprint("a")), 0
+
+    def reached() -> dict[str, int]:
+        return {"step": done}
+
+    def train() -> None:
+        nonlocal done
+        with folder.kept(1000) as save:
+            for step in range(1, 9):
+                if step == 5:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                done = step
+                save(step, reached)
+
+    with pytest.raises(StoppedError, match="asked to stop, saved at step 5; the same command goes on from there"):
+        train()
+    assert done == 5
+    assert folder.load() == {"step": 5}
+    os.kill(os.getpid(), signal.SIGTERM)  # a second signal does not cut the last words short
+
+
+def test_signals_are_as_they_were_after_a_training(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with CheckpointFolder(tmp_path, fingerprint("a")).kept(10):
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("seconds", "saved"), [(20, [2, 6, 14, 30, 50, 70, 90]), (0, list(range(1, 101))), (1, list(range(1, 101)))]
+)
+def test_saves_come_early_and_then_at_the_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, saved: list[int]
+) -> None:
+    """Protects jobs with little time: they get on, too."""
+    folder, now, found = CheckpointFolder(tmp_path, fingerprint("a")), [0.0], []
+    monkeypatch.setattr("handloom.runtime.checkpoints.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(folder, "save", lambda step, state: found.append(step))
+    with folder.kept(seconds) as save:
+        for step in range(1, 101):
+            now[0] = float(step)
+            save(step, dict)
+    assert found == saved
 
 
 def test_random_state_survives(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.errors import InputError, OutputError
@@ -66,6 +67,63 @@ def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+@pytest.mark.parametrize("writer", ["atomic_path", "whole_folder"])
+def test_what_a_killed_writer_left_goes_at_the_next_write(tmp_path: Path, writer: str) -> None:
+    """Names are unique, so nobody else would ever remove it. What lives, here or elsewhere, stays."""
+    program = (
+        f"import os, signal, sys; from pathlib import Path; from handloom.runtime.files import {writer} as writer\n"
+        "with writer(Path(sys.argv[1])) as temporary:\n"
+        "    (temporary / 'x' if temporary.is_dir() else temporary).write_text('ne')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.mp4")], check=False)
+    (left,) = tmp_path.iterdir()
+    here = left.name.split(".")[2].split("-")[0]
+    mine = tmp_path / f".b.{here}-{os.getpid()}-01234567.tmp.mp4"
+    elsewhere = tmp_path / f".b.{'f' * 6}-1-01234567.tmp.mp4"
+    for path in (mine, elsewhere, tmp_path / ".mine.tmp"):
+        path.write_text("being written")
+    write_text(tmp_path / "another.txt", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, elsewhere.name, ".mine.tmp", "another.txt"}
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("may not mount a file system")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def pictures(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(30):
+        Image.fromarray(random.integers(0, 255, (200, 300, 3), np.uint8)).save(folder / f"{number}.png")
+
+
+def silent(path: Path) -> None:
+    """An encoder that tells nothing but that it failed."""
+    with suppress(OSError):
+        path.write_bytes(bytes(2**21))
+    raise RuntimeError("could not encode")
+
+
+def test_a_full_disk_is_told_with_what_is_there_and_what_is_needed(tiny_disk: Path) -> None:
+    words = (
+        r"no room to write .*: No space left .*; \d\.\d MB of it were written and more is needed, 0\.\d MB are free in "
+    )
+    for write, wrapper in ((pictures, whole_folder), (silent, atomic_path)):
+        with pytest.raises(OutputError, match=words) as raised, wrapper(tiny_disk / "result.mp4") as temporary:
+            write(temporary)
+        assert raised.value.errno == errno.ENOSPC
+    assert list(tiny_disk.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
@@ -104,7 +162,7 @@ def test_json_is_refused_when_cut_short_and_when_nan(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": None})
     assert read_json(tmp_path / "a.json") == {"a": None, "b": [1, 2.5]}
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text()[:-6])
-    with pytest.raises(InputError, match=r"a\.json: not whole"):
+    with pytest.raises(InputError, match=r"a\.json: cannot be read as JSON"):
         read_json(tmp_path / "a.json")
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", float("nan"))
@@ -174,9 +232,9 @@ def test_a_table_may_have_more_columns_than_are_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "cannot be read"),
-        (b"", "cannot be read"),
-        (b'epoch,loss\n1,"2', "cannot be read"),
+        (None, "no such file; expected a table"),
+        (b"", "is empty"),
+        (b'epoch,loss\n1,"2', "cannot be read as a table"),
         (b"\x89PNG\xff\x00", "cannot be read"),
         (b"epoch,total\n1,2\n", r"lacks the columns \['loss'\]"),
         (b"epoch,loss\n", "has no rows"),
@@ -191,18 +249,38 @@ def test_anything_else_is_refused(tmp_path: Path, content: bytes | None, problem
         read_table(path, ["epoch", "loss"])
 
 
-def test_a_picture_that_is_replaced_in_place_or_added_changes_the_state_of_its_folder(tmp_path: Path) -> None:
-    """Snakemake sees a folder's own time only."""
+def test_the_state_of_a_folder_is_that_of_its_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the everyday loop: what is repainted counts, by an older file too; a touch, a move and litter do not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    folder = tmp_path / "masks"
+    (folder / "object").mkdir(parents=True)
 
     def state() -> str:
-        return files_state(tmp_path.glob("*.png"))
+        return files_state(folder, ("*.png", "object/*"))
 
-    for name in ("a.png", "b.png", "note.txt"):
-        (tmp_path / name).write_text("one")
+    for name in ("a.png", "b.png", "object/a.png", "note.txt"):
+        (folder / name).write_text("one")
     before = state()
-    (tmp_path / "note.txt").write_text("other")
+    for name in ("note.txt", ".DS_Store", "object/._a.png", "object/Thumbs.db"):
+        (folder / name).write_text("other")
+    (folder / "a.png").touch()
+    os.mkfifo(folder / "pipe.png")
     assert state() == before
-    os.utime(tmp_path / "a.png", ns=(0, 5))
-    touched = state()
-    (tmp_path / "c.png").write_text("one")
-    assert len({before, touched, state()}) == 3
+    folder = folder.rename(tmp_path / "moved")
+    assert state() == before
+    (folder / "object" / "a.png").write_text("two")
+    os.utime(folder / "object" / "a.png", ns=(0, 5))
+    repainted = state()
+    (folder / "c.png").write_text("one")
+    added = state()
+    (folder / "c.png").rename(folder / "d.png")
+    assert len({before, repainted, added, state()}) == 4
+
+
+def test_the_state_of_a_file_is_that_of_its_contents(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("one")
+    before = files_state(tmp_path / "a.mp4")
+    (tmp_path / "a.mp4").write_text("two")
+    os.utime(tmp_path / "a.mp4", ns=(0, 5))
+    assert files_state(tmp_path / "a.mp4") != before

@@ -1,6 +1,7 @@
 """What surrounds a job's stage: its log gets everything, errors go on, the source folder is handed down once."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from handloom.runtime.job import hand_down_source, logged_job
 
 
 def run(program: str, log: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "import sys; from handloom.runtime.job import logged_job\n" + program, str(log)]
+    imports = "import os, signal, sys; from handloom.runtime.job import logged_job, told_when_killed\n"
+    command = [sys.executable, "-c", imports + program, str(log)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -64,3 +66,40 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(tmp_path: Path, mo
         assert run(program, tmp_path / name).returncode == 0
         assert (tmp_path / name).read_text().strip() == expected
         monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+
+
+def watched(program: str, log: Path) -> subprocess.CompletedProcess[str]:
+    """A job whose stage is the program."""
+    return run(f"with logged_job(sys.argv[1], 1), told_when_killed('train', 4000):\n    {program}\n", log)
+
+
+def test_a_job_killed_for_memory_is_told_with_what_it_asked_for_and_how_to_give_more(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    ended = watched("print('training'); os.kill(os.getpid(), signal.SIGKILL)", log)
+    assert ended.returncode == 128 + signal.SIGKILL
+    first, told = log.read_text().splitlines()
+    assert first == "training"
+    assert told.startswith("train: the job was killed by SIGKILL, most likely because memory ran out; it had asked for")
+    assert "mem_mb=4000; give it more with --set-resources train:mem_mb=8000" in told
+
+
+def test_a_watched_job_ends_as_its_stage_does(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    assert watched("print('done')", log).returncode == 0
+    assert log.read_text() == "done\n"
+    assert watched("raise ValueError('too small')", log).returncode == 1
+    assert log.read_text().endswith("ValueError: too small\n")
+    assert watched("sys.exit(3)", log).returncode == 3
+
+
+def test_a_signal_to_the_watching_process_reaches_the_stage(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    assert watched("os.kill(os.getppid(), signal.SIGTERM); signal.pause()", log).returncode == 128 + signal.SIGTERM
+    assert log.read_text() == "train: the job was killed by SIGTERM\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_stage_does_not_outlive_the_process_that_watches_it(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    ended = watched("os.kill(os.getppid(), signal.SIGKILL); signal.pause()", log)  # whose end closes the pipes
+    assert ended.returncode == -signal.SIGKILL

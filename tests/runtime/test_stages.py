@@ -29,8 +29,9 @@ RULE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """A module of the package with two stages; what the first one was called with."""
+    monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
 
     def measure(
@@ -46,8 +47,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         mask: Path | None = None,
         rig: str = "none",
         code: str = "",
+        device: str = "cpu",
     ) -> None:
         found.update(locals())
+        result.touch()
+        table.touch()
 
     def refuse(source: Path, result: Path) -> None:
         if source.name == "wrong.json":
@@ -74,6 +78,7 @@ def test_a_stage_gets_all_that_its_rule_names_as_its_types_and_of_the_rest_what_
     assert given["mask"] is None  # an input without a file keeps the default
     assert (given["rig"], given["seed"], given["code"]) == ("my_rig", 3, "abc")
     assert given["work"] == Path("results/rig/work")
+    assert {given["result"].name, given["table"].name} == {path.name for path in Path("results/rig").iterdir()}
 
 
 def test_what_a_rule_gives_goes_before_what_is_offered_and_may_depend_on_the_wildcards(given: dict[str, Any]) -> None:
@@ -99,6 +104,12 @@ def test_what_does_not_fit_is_refused_by_name_before_anything_runs(
 ) -> None:
     with pytest.raises(InputError, match=rf"stage of_the_tests:measure: .*{told}"):
         run(**changed)
+    assert not given
+
+
+def test_a_device_that_is_not_there_ends_the_job_before_its_stage(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"device: is cuda:99, but PyTorch .* set device: cpu, or"):
+        run(parameters={"device": "cuda:99"})
     assert not given
 
 

@@ -27,6 +27,7 @@ RULES = {
         flags=re.S | re.M,
     )
 }
+PLANNED_PAPER = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
 ALONE = {
     "stage",
     "check",
@@ -54,17 +55,21 @@ def test_the_paper_preset_is_planned(fresh: Callable[[str], Project]) -> None:
     for number in (37, 68):
         path = project.folder / f"data/checkpoints/ckp_detnet_{number}.pth"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_bytes(b"something")
     (project.folder / "data/mano").mkdir()
     for side in ("RIGHT", "LEFT"):
-        (project.folder / f"data/mano/MANO_{side}.pkl").touch()
+        (project.folder / f"data/mano/MANO_{side}.pkl").write_bytes(b"something")
     folder = project.folder / "data/assemblyhands/annotations/val"
     folder.mkdir(parents=True)
     for kind in ANNOTATIONS:
-        (folder / f"assemblyhands_val_{kind}_v1-1.json").touch()
+        (folder / f"assemblyhands_val_{kind}_v1-1.json").write_bytes(b"something")
     for name in load_settings(ROOT / "config.yaml", ROOT / "config/paper.yaml").hold.chosen:
-        (project.folder / "data/HO3D_v3/train" / name).mkdir(parents=True)
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "config/paper.yaml"]
+        for part in ("rgb", "meta", "seg"):
+            path = project.folder / "data/HO3D_v3/train" / name / part / "0000"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"something")
+    (project.folder / "data/HO3D_v3/models").mkdir()
+    command = [*PLANNED_PAPER, "--config", "device=cpu"]
     output = project.run(command)
     assert int(re.findall(r"^adapt +(\d+)$", output, flags=re.M)[0]) == 144
 
@@ -98,9 +103,9 @@ def test_the_paper_preset_is_planned(fresh: Callable[[str], Project]) -> None:
 def test_missing_real_data_are_named_with_licence_and_home(
     fresh: Callable[[str], Project], target: str, file: str, name: str, home: str
 ) -> None:
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
+    command = [*PLANNED_PAPER, "--config", "device=cpu", "--", target]
     output = fresh("missing").run(command, fails=True)
-    for words in (f"{file}: not found", name, home, "`snakemake --cores 1 check`"):
+    for words in (f"leads to {file}, which does not exist", name, home, "`snakemake --cores 1 check`"):
         assert words in output
 
 
@@ -115,23 +120,58 @@ def test_results_of_another_configuration_do_not_stand_in_for_missing_data(
     for name in ("views/val/invalid.txt", *crops, *scores):
         path = project.folder / "results/s2d" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--configfile", "config/paper.yaml"]
-    output = project.run(command, fails=True)
-    assert "not found" in output
+        path.write_bytes(b"something")
+    output = project.run([*PLANNED_PAPER, "--config", "device=cpu", "--", target], fails=True)
+    assert "does not exist" in output
     assert "`snakemake --cores 1 check`" in output
 
 
-def test_the_slurm_profile_is_found_by_its_name(fresh: Callable[[str], Project]) -> None:
-    output = fresh("slurm").snakemake("--workflow-profile", "slurm", "--dry-run", "--config", "device=cuda")
-    assert "slurm_partition=gpu" in output
-    assert "gpu=1" in output
+def test_a_gpu_that_is_not_there_is_told_at_once_but_not_where_a_cluster_may_have_it(
+    fresh: Callable[[str], Project],
+) -> None:
+    project = fresh("gpu")
+    target = ("results/s2d/in/headset1/source_predictions.npz", "--dry-run", "--config", "device=cuda:99")
+    assert "device: is cuda:99, but" in project.snakemake(*target, fails=True)
+    project.snakemake("--workflow-profile", "slurm", *target)
+    project.snakemake("check", "--config", "device=cuda:99")
+
+
+def test_configuration_files_are_read_by_handloom_first(fresh: Callable[[str], Project]) -> None:
+    """Snakemake alone ends in a traceback without the file's name, or does not end."""
+    project = fresh("unreadable")
+    (project.folder / "tiny.yaml").write_bytes("preset: mine\n".encode("utf-16"))
+    output = project.snakemake("--dry-run", fails=True)
+    assert "handloom: tiny.yaml: is UTF-16; save it as UTF-8 and run again" in output
+    assert "Traceback" not in output
+    (project.folder / "tiny.yaml").write_text("seeds: [1]\nseeds: [2]\n")
+    assert "tiny.yaml: seeds is there twice, in lines 1 and 2" in project.snakemake(
+        "--workflow-profile", "none", "--dry-run", fails=True
+    )
+
+
+def test_a_folder_with_spaces_and_braces_is_a_folder(fresh: Callable[[str], Project]) -> None:
+    project = fresh("a b{c}")
+    project.snakemake("resources/shipped/detnet_small_in.safetensors", "results/s2d/source/in/detnet.safetensors")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_jobs_ask_a_cluster_for_what_the_device_needs(fresh: Callable[[str], Project], device: str) -> None:
+    """A job that asks for a GPU where none is used waits for one; for the papers' sizes, for a large machine."""
+    output = fresh("slurm").snakemake("--workflow-profile", "slurm", "--dry-run", "--config", f"device={device}")
+    adapt = re.findall(r"^rule adapt:$.*?^    resources: (.*?)$", output, flags=re.S | re.M)
+    assert adapt
+    for asked in adapt:
+        assert ("mem_mb=24000," in asked, "gpu=1," in asked, "runtime=1440," in asked) == (3 * (device == "cuda",))
+    assert ("gpu=1" in output) == (device == "cuda")
 
 
 def test_partitions_are_named_in_the_slurm_profile_only() -> None:
+    """One of those that it names has GPUs, so that jobs which ask for one find it and others go elsewhere."""
     others = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "profiles/default/config.yaml", ROOT / "config.yaml"]
-    assert "slurm_partition" in (ROOT / "profiles/slurm/config.yaml").read_text()
     assert not any("partition" in path.read_text() for path in others)
+    named = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["slurm-partition-config"]
+    partitions = yaml.safe_load((ROOT / "profiles/slurm" / named).read_text())["partitions"]
+    assert sorted(each.get("max_gpu", 0) > 0 for each in partitions.values()) == [False, True]
 
 
 @pytest.mark.parametrize("profile", ["default", "slurm"])
@@ -140,19 +180,6 @@ def test_every_line_of_a_profile_has_its_reason(profile: str) -> None:
     keys = [number for number, line in enumerate(lines) if re.match(r"[a-z]", line)]
     assert keys
     assert all(lines[number - 1].startswith("#") for number in keys)
-
-
-def test_the_slurm_profile_names_existing_rules() -> None:
-    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
-    assert set(profile["set-resources"]) <= set(RULES)
-
-
-def test_rules_that_ask_for_a_gpu_go_to_its_partition() -> None:
-    """A job that asks for a GPU on a partition without one would never start."""
-    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["set-resources"]
-    asking = {name for name, body in RULES.items() if "gpu=1" in body}
-    assert len(asking) > 5
-    assert asking == {name for name, values in profile.items() if values.get("slurm_partition") == "gpu"}
 
 
 def test_scripts_are_short_and_belong_to_a_rule() -> None:

@@ -82,5 +82,5 @@ def test_missing_footage_is_named_before_any_work(fresh: Callable[[str], Project
     project = with_footage(fresh("missing"))
     (project.folder / "data/my_rig/right.mp4").unlink()
     output = project.snakemake("footage", fails=True)
-    assert "data/my_rig/right.mp4: not found, but footage.pairs.my_rig.right leads there" in output
+    assert "footage.pairs.my_rig.right: leads to data/my_rig/right.mp4, which does not exist" in output
     assert not (project.folder / RESULTS).exists()

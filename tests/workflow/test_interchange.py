@@ -79,6 +79,6 @@ def test_wrong_files_end_the_run_with_what_to_correct(brought: Project) -> None:
     assert "are these millimetres?" in output
     absent = ("--config", "hold={'interchange': {'iHOI': {'jug1': 'data/nowhere.npz'}}}")
     output = brought.snakemake(TABLE, *absent, fails=True)
-    assert "data/nowhere.npz: not found, but hold.interchange.iHOI.jug1 leads there" in output
+    assert "hold.interchange.iHOI.jug1: leads to data/nowhere.npz, which does not exist" in output
     unknown = ("--config", "hold={'interchange': {'iHOI': {'lamp': 'x.npz'}}}")
     assert "interchange.iHOI.lamp: no such sequence" in brought.snakemake("--dry-run", *unknown, fails=True)

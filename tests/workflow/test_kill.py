@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from .project import Project
 
@@ -104,3 +105,53 @@ def test_a_killed_adaptation_goes_on_and_ends_bit_equal(built: Project, tmp_path
     assert [name for name in outputs if (killed.folder / name).exists()] == []
     ends_alike(killed, whole, network, "logs/adapt/cross/headset1/1-2/s2dhand/seed1.log", outputs)
     assert not checkpoints(killed, PAIR)
+
+
+KILLED = """
+def move(source, place, moved=[]):
+    if moved:
+        os.killpg(0, 9)
+    moved.append(os.replace(source, place))
+"""
+
+
+def with_frames(project: Project) -> Project:
+    """The project with a sequence of three frames in a folder."""
+    settings = yaml.safe_load((project.folder / "tiny.yaml").read_text())
+    settings["hold"] = {"sequences": {"own": {"kind": "frames", "path": "own"}}}
+    (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    (project.folder / "own").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (80 * number, 0, 0)).save(project.folder / f"own/{number:04d}.png")
+    return project
+
+
+def test_a_run_killed_between_two_outputs_of_a_job_is_mended_by_the_next(fresh: Callable[[str], Project]) -> None:
+    """Snakemake and its job die after the first of two files lies in its place."""
+    project = with_frames(fresh("between"))
+    folder, target = project.folder / "results/hold/own", "results/hold/own/frames.json"
+    module = project.folder / "src/handloom/runtime/outputs.py"
+    source = module.read_text()
+    module.write_text(source + KILLED)
+    command = project.command(target)
+    killed = subprocess.run(
+        command, cwd=project.folder, env=project.environment(), start_new_session=True, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"frames", ".making"}
+    module.write_text(source)
+    project.snakemake("--unlock")
+    assert "Nothing to be done" not in project.snakemake(target)
+    assert {path.name for path in folder.iterdir()} == {"frames", "frames.json"}
+    assert "an earlier attempt of this job was killed" in (project.folder / "logs/extract_frames/own.log").read_text()
+
+
+def test_a_job_killed_for_memory_is_told_where_it_is_reported(fresh: Callable[[str], Project]) -> None:
+    project = with_frames(fresh("memory"))
+    module = project.folder / "src/handloom/datasets/video.py"
+    module.write_text(
+        module.read_text() + "\n\ndef extract_frames(**_):\n    import os\n\n    os.kill(os.getpid(), 9)\n"
+    )
+    output = project.snakemake("results/hold/own/frames.json", fails=True)
+    assert "extract_frames: the job was killed by SIGKILL, most likely because memory ran out" in output
+    assert "mem_mb=2000; give it more with --set-resources extract_frames:mem_mb=4000" in output

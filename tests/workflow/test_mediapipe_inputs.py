@@ -39,12 +39,12 @@ def test_the_rule_that_fetches_is_part_of_the_run(fresh: Callable[[str], Project
 def test_an_own_file_that_is_missing_ends_the_run_before_any_job(fresh: Callable[[str], Project]) -> None:
     project = with_mediapipe(fresh("own"), landmarks="mine/hand.tflite")
     told = project.snakemake(ESTIMATES, fails=True)
-    assert "mine/hand.tflite: not found, but hold.hand.estimation.mediapipe.landmarks leads there" in told
+    assert "hold.hand.estimation.mediapipe.landmarks: leads to mine/hand.tflite, which does not exist" in told
     assert "https://pypi.org/project/mediapipe" in told
     assert not (project.folder / "results/hold").exists()
     assert "MediaPipe's" in project.snakemake("check")
     (project.folder / "mine").mkdir()
-    (project.folder / "mine/hand.tflite").touch()
+    (project.folder / "mine/hand.tflite").write_bytes(b"network")
     planned = project.snakemake("--dry-run", ESTIMATES)
     assert "mine/hand.tflite" in planned
     assert "fetch_mediapipe" not in planned

@@ -27,12 +27,12 @@ def test_handoccnet_is_optional_and_mano_comes_last(fresh: Callable[[str], Proje
     without = inputs_of_picture(project)
     assert not {WEIGHTS, HAND} & set(without)
     (project.folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-    (project.folder / WEIGHTS).touch()
+    (project.folder / WEIGHTS).write_bytes(b"something")
     assert inputs_of_picture(project) == without
     configuration.write_text(yaml.safe_dump({**settings, "mano": "data/mano"}))
     (project.folder / "data/mano").mkdir(parents=True, exist_ok=True)
     for name in ("MANO_RIGHT.pkl", "MANO_LEFT.pkl"):
-        (project.folder / "data/mano" / name).touch()
+        (project.folder / "data/mano" / name).write_bytes(b"something")
     assert [name for name in inputs_of_picture(project) if name not in without] == [WEIGHTS, HAND]
     assert inputs_of_picture(project)[-2:] == [WEIGHTS, HAND]
     (project.folder / WEIGHTS).unlink()

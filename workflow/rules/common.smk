@@ -1,38 +1,32 @@
 """The checked configuration, the wildcards' values, and the functions that rules share."""
 
-import sys
-from pathlib import Path
-
-# The workflow runs the code that lies beside it, installed or not.
-SOURCE = Path(workflow.current_basedir).parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
-
-from handloom.check import require
+from handloom.check import PRESET_RECORD, missing, notices, require
 from handloom.datasets import LABELLED
 from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
 from handloom.demo.plan import assembly_sequences
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.mediapipe import LANDMARKS_FILE, PALMS_FILE
+from handloom.obstacles import weights_fault
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.load import settings_from
-from handloom.runtime.errors import InputError
-from handloom.runtime.files import require_writable
+from handloom.runtime.devices import require_gpu
+from handloom.runtime.files import require_writable, write_text
 from handloom.runtime.job import hand_down_source
 from handloom.runtime.stages import plain, stage
 
 hand_down_source(SOURCE)
+# The shell around a job waits for it when both are asked to stop: a training saves its state first.
+shell.prefix("set -euo pipefail; trap : TERM; ")
 
-RUN = settings_from(config)
+RUN = or_end(settings_from, config, more=lambda run: missing(run, Path()))
+for line in notices(RUN, Path()) if workflow.is_main_process else ():
+    print(f"handloom: {line}", file=sys.stderr)
 GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
 SOURCES = {"in": RUN.sources.in_, "cross": RUN.sources.cross}
-TRAINED = [
-    name
-    for name, source in SOURCES.items()
-    if source.network == "detnet" and (RUN.pretrain or source.checkpoint is None)
-]
+TRAINED = RUN.trained_sources
 SETTINGS = list(SOURCES)
 # Training sets are rendered only when something is trained; their sheets can be asked for by name at any time.
 DEMO_SHEETS = ["assembly_hands_val"] + [
@@ -41,6 +35,8 @@ DEMO_SHEETS = ["assembly_hands_val"] + [
 # S2DHand starts from a pair's own rotation, or from those that agree over all pairs of a headset.
 VARIANTS = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
 ENVIRONMENT = "../../envs/handloom.yaml"
+if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own path for wildcards
+    ENVIRONMENT = str(SOURCE.parent / "envs/handloom.yaml").replace("{", "{{").replace("}", "}}")
 FIGURES = [
     *(
         f"results/figures/s2d_{name}.png"
@@ -68,9 +64,30 @@ wildcard_constraints:
     ablation="|_ablation",
 
 
-def needs(mem_mb=2000, runtime=60, gpu=0):
-    """A job's resources: memory of the host, minutes, and GPUs where the device is one."""
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu and GPUS}
+def needs(mem_mb=2000, runtime=60, gpu=0, with_gpu=()):
+    """A job's resources: memory of the host, minutes, and GPUs where the device is one.
+
+    `with_gpu` is what it asks for then instead, for the papers' sizes. A job that starts again after its time ran out
+    gets more of it every time.
+    """
+    asked = {"mem_mb": mem_mb, "runtime": runtime, **(dict(with_gpu) if GPUS else {})}
+    return {**asked, "runtime": lambda wildcards, attempt: attempt * asked["runtime"], "gpu": gpu and GPUS}
+
+
+def on_device(result):
+    """An input function without a file: ends the run where a result is to be computed on a GPU that is not there.
+
+    A cluster's nodes may have what the machine that submits to them lacks.
+    """
+
+    def nothing(wildcards):
+        elsewhere = workflow.non_local_exec or workflow.resource_settings.nodes is not None
+        if GPUS and workflow.is_main_process and not elsewhere:
+            if not Path(result.format(**dict(wildcards.items()))).exists():
+                or_end(require_gpu, RUN.device)
+        return []
+
+    return nothing
 
 
 def shown(path, caption, category, labels):
@@ -109,10 +126,9 @@ def network_file(setting, path):
 
 def shipped_or_exit(setting, path):
     """End the run where handloom ships no such file."""
-    try:
-        shipped_digest(path.removeprefix(PACKAGE_PREFIX))
-    except InputError as error:
-        sys.exit(f"handloom: {setting}: {error}")
+    words = weights_fault(path)
+    if words:
+        sys.exit(f"handloom: {setting}: {words}")
 
 
 def training_histories(wildcards):
@@ -190,21 +206,15 @@ def assembly_demo(wildcards):
 
 
 def annotations_of(split):
-    """The three annotation files of a split of AssemblyHands."""
+    """The annotation files of a split of AssemblyHands; one without labels may have no file of joints."""
     files = annotation_files(DATASETS.assembly_hands, split)
-    return [str(files.data), str(files.calibration), str(files.joints)]
+    unlabelled = RUN.demo is None and split != "train" and not files.joints.exists()
+    return [str(files.data), str(files.calibration), *([] if unlabelled else [str(files.joints)])]
 
 
 def by_hand(setting, paths):
-    """Files that the user fetches; where they are missing, the run ends with where to get them.
-
-    It ends at once: of an ordinary error, or of a missing input, snakemake makes "take the outputs that are there",
-    and those may be another configuration's, say the demo's.
-    """
-    try:
-        require(RUN, Path(), setting, paths)
-    except InputError as error:
-        sys.exit(f"handloom: {error}")
+    """Files that the user fetches; where they are missing, the run ends with where to get them."""
+    or_end(require, RUN, Path(), setting, paths)
     return paths
 
 

@@ -13,12 +13,17 @@ use rule stage as hand_template with:
     resources:
         **needs(runtime=20),
     params:
-        **stage("reconstruction.compact.hand_template:template_of_build", cells=HOLD.compact.hand_cells),
+        **stage(
+            "reconstruction.compact.hand_template:template_of_build",
+            cells=HOLD.compact.hand_cells,
+            watched=sequence_state(BUILD_IN),
+        ),
 
 
 use rule stage as train_phase with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`) or phase 1's (`phase3_unrefined`)."""
     input:
+        on_device(f"{OF_SEQUENCE}/{{phase}}/network.safetensors"),
         build=build_of,
         template=f"{OF_SEQUENCE}/hand_template.npz",
         first_poses=lambda wildcards: {
@@ -48,4 +53,5 @@ use rule stage as train_phase with:
             ),
             seed=HOLD.seed,
             device=RUN.device,
+            watched=sequence_state(BUILD_IN),
         ),

@@ -17,6 +17,7 @@ use rule stage as footage_frames with:
 use rule stage as footage_hands with:
     """The hand of every frame of one view."""
     input:
+        on_device(f"{OF_VIEW}/hands.npz"),
         frames=f"{OF_VIEW}/frames",
         frames_json=f"{OF_VIEW}/frames.json",
         weights=footage_weights,
@@ -38,6 +39,7 @@ use rule stage as footage_hands with:
             field_of_view_deg=lambda wildcards: rig_of(wildcards).view_angle(wildcards.view),
             where=lambda wildcards: f"footage.pairs.{wildcards.rig}.{wildcards.view}",
             device=RUN.device,
+            watched=hints_state,
         ),
 
 
@@ -136,6 +138,7 @@ use rule stage as footage_rotation with:
 use rule stage as footage_adapt with:
     """S2DHand on a camera pair; a killed adaptation goes on from its last checkpoint."""
     input:
+        on_device(f"{OF_RIG}/network.safetensors"),
         crops=of_views("crops.npz"),
         source=footage_weights,
         rotations=f"{OF_RIG}/first_rotation.json",
@@ -232,4 +235,4 @@ localrules:
 rule footage:
     """Everything of every camera pair in footage.pairs."""
     input:
-        FOOTAGE_FILES,
+        footage_files,

@@ -22,6 +22,13 @@ wildcard_constraints:
     view="left|right",
 
 
+def footage_files(wildcards):
+    """Everything of every camera pair."""
+    if not FOOTAGE_FILES:
+        sys.exit("handloom: footage.pairs: names no camera pair; docs/footage.md tells how to give yours")
+    return FOOTAGE_FILES
+
+
 def rig_of(wildcards):
     """The settings of the wildcard's camera pair."""
     if wildcards.rig not in FOOTAGE.chosen:
@@ -40,31 +47,39 @@ def view_frames(wildcards):
 
 
 def view_state(wildcards):
-    """The state of the pictures of a view that is a folder."""
+    """The state of a view's video or pictures."""
     return state_in(view_source(wildcards), ("*",))
 
 
-def of_view(wildcards, ending=""):
-    """A file or folder that a setting of a view leads to, by its place and name; none where it is not set."""
-    setting = f"{wildcards.view}{ending}"
-    path = getattr(rig_of(wildcards), setting)
-    return [] if path is None else by_hand(f"footage.pairs.{wildcards.rig}.{setting}", [path])[0]
+def hints_state(wildcards):
+    """The state of a view's boxes and of its calibration."""
+    return [state_in(path) for path in (view_boxes(wildcards), view_calibration(wildcards)) if path]
+
+
+def ready_pair(wildcards, stage):
+    """End the run where something stands in the way of a stage of the wildcard's camera pair."""
+    rig_of(wildcards)
+    or_end(refuse_stopped, RUN, Path(), "pairs", wildcards.rig, stage)
 
 
 def view_source(wildcards):
     """The folder or file that a view is read from."""
-    return of_view(wildcards)
+    ready_pair(wildcards, "frames")
+    return ancient(getattr(rig_of(wildcards), wildcards.view))
 
 
 def view_boxes(wildcards):
     """The boxes of a view, if the user gives them."""
-    return of_view(wildcards, "_boxes")
+    ready_pair(wildcards, "frames")
+    boxes = getattr(rig_of(wildcards), f"{wildcards.view}_boxes")
+    return ancient(boxes) if boxes else []
 
 
 def view_calibration(wildcards):
     """The file of a view's calibration, if the user gives one."""
+    ready_pair(wildcards, "frames")
     path = rig_of(wildcards).calibration(wildcards.view)
-    return [] if path is None else by_hand(f"footage.pairs.{wildcards.rig}.{wildcards.view}_camera", [path])[0]
+    return ancient(path) if path else []
 
 
 def known_cameras(wildcards):
@@ -74,6 +89,7 @@ def known_cameras(wildcards):
 
 def footage_weights(wildcards):
     """The network's weights, which adaptation starts from."""
+    ready_pair(wildcards, "hand_estimates")
     if FOOTAGE.checkpoint is None:
         return own_file(FOOTAGE.backend, "weights")
     return network_file("footage.checkpoint", FOOTAGE.checkpoint)

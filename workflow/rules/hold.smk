@@ -47,6 +47,7 @@ use rule stage as extract_frames with:
 use rule stage as sequence_masks with:
     """Which pixels show the object and which the hand."""
     input:
+        masks_ready,
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         given=mask_input,
@@ -64,7 +65,7 @@ use rule stage as sequence_masks with:
 use rule stage as object_poses with:
     """The object's pose in every frame and points of its surface, by structure from motion or as annotated."""
     input:
-        [] if SFM.of_masks else rendered_model,
+        rendered_model_of_poses,
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks" if SFM.of_masks else [],
@@ -80,7 +81,7 @@ use rule stage as object_poses with:
     params:
         **stage(
             SFM.stage,
-            arguments=lambda wildcards: or_end(SFM.arguments, HOLD.sfm, sequence_of(wildcards)),
+            arguments=lambda wildcards: SFM.arguments(HOLD.sfm, sequence_of(wildcards)),
             seed=HOLD.seed,
             watched="" if SFM.of_masks else sequence_state({"ho3d": ["meta/*"]}),
         ),
@@ -89,6 +90,7 @@ use rule stage as object_poses with:
 use rule stage as hand_estimates with:
     """The hand of every frame, by a network."""
     input:
+        on_device(f"{OF_SEQUENCE}/hand_estimates.npz"),
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
@@ -169,6 +171,7 @@ use rule stage as build_sequence with:
 use rule stage as refine_poses with:
     """Phase 2: poses moved so that silhouettes fit the masks and the hand touches the object."""
     input:
+        on_device(f"{OF_SEQUENCE}/phase2/poses.npz"),
         build=build_of,
         first_poses=f"{OF_SEQUENCE}/phase1/poses.npz",
         mesh=f"{OF_SEQUENCE}/phase1/object.npz",
@@ -182,4 +185,9 @@ use rule stage as refine_poses with:
     resources:
         **needs(mem_mb=4000, gpu=1),
     params:
-        **stage("reconstruction.refinement:refine_poses", refinement=HOLD.refinement, device=RUN.device),
+        **stage(
+            "reconstruction.refinement:refine_poses",
+            refinement=HOLD.refinement,
+            device=RUN.device,
+            watched=sequence_state(BUILD_IN),
+        ),

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from handloom.check import refuse_stopped
 from handloom.demo.plan import object_name
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS as SFM_BACKENDS
@@ -31,8 +32,9 @@ STAGES = [
     *("build_sequence", "hand_template" if HOLD.field == "compact" else "hand_prior"),
 ]
 # What is read of a sequence's folder, by its kind.
-PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"]}
-MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*"]}
+PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
+MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
+BUILD_IN = {"build": ["image/*", "mask/*", "corres.txt", "data.npy"]}
 SFM = SFM_BACKENDS[HOLD.sfm.backend]
 TRAINED_BY = {"compact": "train_phase", "holdnet": "train_holdnet"}[HOLD.field]
 
@@ -49,15 +51,21 @@ def sequence_of(wildcards):
     return SEQUENCES[wildcards.sequence]
 
 
-def of_sequence(wildcards, setting, path):
-    """A file or folder that a sequence's setting leads to; the demo renders its own, others are the user's."""
-    rendered = wildcards.sequence in RENDERED and setting == "path"
-    return path if rendered else by_hand(f"hold.sequences.{wildcards.sequence}.{setting}", [path])[0]
+def of_sequence(wildcards, path):
+    """A file or folder of a sequence: of the user's the contents count (`state_in`), not how old they are."""
+    return path if wildcards.sequence in RENDERED else ancient(path)
+
+
+def ready(wildcards, stage):
+    """End the run where something stands in the way of a stage of the wildcard's sequence."""
+    sequence_of(wildcards)
+    or_end(refuse_stopped, RUN, Path(), "sequences", wildcards.sequence, stage)
 
 
 def sequence_source(wildcards):
     """The folder or file that a sequence is read from."""
-    return of_sequence(wildcards, "path", sequence_of(wildcards).path)
+    ready(wildcards, "frames")
+    return of_sequence(wildcards, sequence_of(wildcards).path)
 
 
 def rendered_model(wildcards):
@@ -66,11 +74,18 @@ def rendered_model(wildcards):
     return [] if rendered is None else f"{HOLD_DEMO_ROOT}/models/{rendered}"
 
 
+def rendered_model_of_poses(wildcards):
+    """The same where the object's poses are the annotated ones, which are told of the model."""
+    ready(wildcards, "object_poses")
+    return [] if SFM.of_masks else rendered_model(wildcards)
+
+
 def annotated_source(wildcards):
     """The folder of a sequence whose poses are annotated."""
     kind = sequence_of(wildcards).kind
     if kind != "ho3d":
         sys.exit(f"handloom: hold.sequences.{wildcards.sequence}: is of kind {kind}; only ho3d sequences have a truth")
+    ready(wildcards, "truth")
     return sequence_source(wildcards)
 
 
@@ -80,9 +95,9 @@ def frame_settings(wildcards):
 
 
 @cache
-def state_in(folder, patterns):
-    """The state of a user's files in a folder."""
-    return files_state(path for pattern in patterns for path in Path(folder).glob(pattern) if path.is_file())
+def state_in(path, patterns=("**/*",)):
+    """The state of a user's file, or of those in a folder."""
+    return files_state(Path(path), patterns)
 
 
 def sequence_state(files):
@@ -90,18 +105,10 @@ def sequence_state(files):
 
     def state(wildcards):
         sequence = sequence_of(wildcards)
-        rendered = wildcards.sequence in RENDERED
-        return "" if rendered else state_in(sequence.path, tuple(files.get(sequence.kind, ())))
+        watched = wildcards.sequence not in RENDERED and sequence.kind in files
+        return state_in(sequence.path, tuple(files[sequence.kind])) if watched else ""
 
     return state
-
-
-def or_end(function, *arguments):
-    """What a function makes of the settings; if it refuses them, the run ends at once, as that of `by_hand` does."""
-    try:
-        return function(*arguments)
-    except InputError as error:
-        sys.exit(f"handloom: {error}")
 
 
 def mask_source(wildcards):
@@ -114,32 +121,61 @@ def mask_stage(wildcards):
     return mask_source(wildcards).stage
 
 
+def masks_ready(wildcards):
+    """An input function without a file: ends the run where the masks of a sequence cannot be."""
+    ready(wildcards, "masks")
+    return on_device(f"{OF_SEQUENCE}/masks.png")(wildcards) if mask_source(wildcards).on_device else []
+
+
 def mask_input(wildcards):
     """The user's file or folder that masks are read from, if they are."""
-    given = or_end(mask_source(wildcards).given, sequence_of(wildcards))
-    return [] if given is None else of_sequence(wildcards, *given)
+    given = mask_source(wildcards).given(sequence_of(wildcards))
+    return [] if given is None else of_sequence(wildcards, given[1])
 
 
 def mask_arguments(wildcards):
     """What the stage of the masks is given besides files."""
     source = mask_source(wildcards)
     device = {"device": RUN.device} if source.on_device else {}
-    return {**or_end(source.arguments, sequence_of(wildcards)), **device}
+    return {**source.arguments(sequence_of(wildcards)), **device}
 
 
 def mask_state(wildcards):
-    """The state of the user's mask files."""
-    masks = sequence_of(wildcards).masks
-    if masks.source == "files":
-        return state_in(mask_input(wildcards), ("**/*",))
-    return sequence_state(MASKS_IN)(wildcards) if masks.source == "dataset" else ""
+    """The state of the user's mask files, or of the weights that masks are made by."""
+    if sequence_of(wildcards).masks.source == "dataset":
+        return sequence_state(MASKS_IN)(wildcards)
+    given = mask_input(wildcards)
+    return state_in(given) if given else ""
 
 
 def hand_weights(wildcards):
     """The weights of the configured hand network."""
+    ready(wildcards, "hand_estimates")
     if ESTIMATION.checkpoint is None:
         return own_file(ESTIMATION.backend, "weights")
     return network_file("hold.hand.estimation.checkpoint", ESTIMATION.checkpoint)
+
+
+def annotated_scores(wildcards):
+    """The scores of the sequences in a table of HOLD."""
+    if not ANNOTATED:
+        sys.exit(
+            f"handloom: hold.sequences: none is of kind ho3d, and only those have a truth that a table can compare with; "
+            "ask for results/tables/hold_quality.csv, which needs none"
+        )
+    scored = collect(
+        "results/hold/{sequence}/{phase}/scores.json",
+        sequence=ANNOTATED,
+        phase=PHASES if wildcards.ablation else ["phase3"],
+    )
+    return scored + ([] if wildcards.ablation else OTHER_SCORES)
+
+
+def quality_tables(wildcards):
+    """The quality of the sequences whose stages run."""
+    if not WITH_STAGES:
+        sys.exit("handloom: hold.sequences: names no video, frames or HO3D sequence, whose quality could be told")
+    return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
 
 
 def build_of(wildcards):

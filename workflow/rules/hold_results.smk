@@ -15,7 +15,7 @@ use rule stage as hold_predictions with:
     resources:
         **needs(runtime=10),
     params:
-        **stage("reconstruction.predictions:write_predictions"),
+        **stage("reconstruction.predictions:write_predictions", watched=sequence_state(BUILD_IN)),
 
 
 use rule stage as hold_truth with:
@@ -78,12 +78,7 @@ use rule stage as score_interchange with:
 use rule stage as hold_table with:
     """The table of HOLD, or that of its phases (`_ablation`)."""
     input:
-        scores=lambda wildcards: collect(
-            "results/hold/{sequence}/{phase}/scores.json",
-            sequence=ANNOTATED,
-            phase=PHASES if wildcards.ablation else ["phase3"],
-        )
-        + ([] if wildcards.ablation else OTHER_SCORES),
+        scores=annotated_scores,
     output:
         csv="results/tables/hold{ablation}.csv",
         markdown="results/tables/hold{ablation}.md",
@@ -130,7 +125,7 @@ use rule stage as sequence_quality with:
 use rule stage as hold_quality with:
     """The quality of all sequences in one table."""
     input:
-        tables=collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES),
+        tables=quality_tables,
     output:
         csv="results/tables/hold_quality.csv",
         html=shown(

@@ -30,6 +30,7 @@ def released_prior(wildcards):
 use rule stage as hand_prior with:
     """The network of the hand's shape, fitted to the shaped hand at rest."""
     input:
+        on_device(f"{OF_SEQUENCE}/hand_prior.safetensors"),
         build=build_of,
         checkpoint=released_prior,
         hand=MANO_HAND,
@@ -48,12 +49,14 @@ use rule stage as hand_prior with:
             sizes=HOLD.holdnet.network.sdf,
             seed=HOLD.seed,
             device=RUN.device,
+            watched=sequence_state(BUILD_IN),
         ),
 
 
 use rule stage as train_holdnet with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`), phase 1's (`phase3_unrefined`), or a released checkpoint."""
     input:
+        on_device(f"{OF_SEQUENCE}/{{phase}}/network.safetensors"),
         build=build_of,
         prior=f"{OF_SEQUENCE}/hand_prior.safetensors",
         first_poses=first_poses,
@@ -70,7 +73,7 @@ use rule stage as train_holdnet with:
     threads: 2
     resources:
         # Of the host; a step needs about 20 MB a ray over the number of chunks where it computes.
-        **needs(mem_mb=8000, runtime=2880, gpu=1),
+        **needs(mem_mb=8000, runtime=2880, gpu=1, with_gpu={"mem_mb": 32000}),
         # Resources, since they only change what a training costs: no job runs again for them.
         chunks=HOLD.holdnet.chunks,
         checkpoint_seconds=HOLD.holdnet.checkpoint_seconds,
@@ -81,4 +84,5 @@ use rule stage as train_holdnet with:
             epochs=length_of,
             seed=HOLD.seed,
             device=RUN.device,
+            watched=sequence_state(BUILD_IN),
         ),

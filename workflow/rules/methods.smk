@@ -4,6 +4,7 @@
 use rule stage as adapt_method with:
     """One method on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
+        on_device("results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.safetensors"),
         crops=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-")),
         labels=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-"), "labels.npz"),
         source="results/s2d/source/cross/detnet.safetensors",
@@ -16,7 +17,7 @@ use rule stage as adapt_method with:
     pathvars:
         job="adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}",
     resources:
-        **needs(mem_mb=3000, runtime=720, gpu=1),
+        **needs(mem_mb=3000, runtime=720, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 1440}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
         **stage(

@@ -41,6 +41,7 @@ use rule stage as crop_views with:
 use rule stage as predict_source with:
     """The source network's pose for every crop of a headset: the baseline, and what the first rotations come from."""
     input:
+        on_device("results/s2d/{setting}/{headset}/source_predictions.npz"),
         crops=headset_crops,
         source=source_network,
     output:
@@ -48,7 +49,7 @@ use rule stage as predict_source with:
     pathvars:
         job="predict_source/{setting}/{headset}",
     resources:
-        **needs(runtime=120, gpu=1),
+        **needs(runtime=120, gpu=1, with_gpu={"mem_mb": 16000, "runtime": 240}),
     params:
         **stage(
             lambda wildcards: f"adaptation.{network_of(wildcards).learner}:predict_source",
@@ -82,6 +83,7 @@ use rule stage as start_rotations with:
 use rule stage as adapt with:
     """S2DHand on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
+        on_device("results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.safetensors"),
         crops=pair_crops,
         labels=pair_labels,
         source=source_network,
@@ -93,7 +95,7 @@ use rule stage as adapt with:
     pathvars:
         job="adapt/{setting}/{headset}/{pair}/{variant}/seed{seed}",
     resources:
-        **needs(runtime=120, gpu=1),
+        **needs(runtime=120, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 1440}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
         **stage(

@@ -24,6 +24,7 @@ use rule stage as prepare_training_samples with:
 use rule stage as pretrain_source with:
     """DetNet trained with labels on the data sets of a setting; a killed training goes on from its last checkpoint."""
     input:
+        on_device("results/s2d/source/{setting}/detnet.safetensors"),
         samples=lambda wildcards: collect(
             "results/s2d/training/{dataset}.npz",
             dataset=SOURCES[wildcards.setting].datasets,
@@ -37,7 +38,7 @@ use rule stage as pretrain_source with:
         setting="|".join(TRAINED) or "none",
     threads: 8
     resources:
-        **needs(mem_mb=4000, runtime=1440, gpu=1),
+        **needs(mem_mb=4000, runtime=1440, gpu=1, with_gpu={"mem_mb": 32000, "runtime": 5760}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
         **stage(

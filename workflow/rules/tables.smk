@@ -39,6 +39,25 @@ use rule stage as s2d_table with:
         **stage("evaluation.s2d_table:write_s2d_table", fidelity=RUN.fidelity, preset=RUN.preset),
 
 
+use rule stage as challenge_submission with:
+    """S2DHand's poses of all configured camera pairs in the layout of the public challenge on this task."""
+    input:
+        crops=lambda wildcards: [
+            path for headset in RUN.headsets for path in crops_of(wildcards.setting, headset, all_cameras(headset))
+        ],
+        predictions=lambda wildcards: of_adaptations(
+            [wildcards.setting], "predictions.npz", variants=["s2dhand"], seeds=RUN.seeds[:1]
+        ),
+    output:
+        submission="results/s2d/{setting}/challenge.json",
+    pathvars:
+        job="challenge_submission/{setting}",
+    resources:
+        **needs(runtime=10),
+    params:
+        **stage("evaluation.challenge:write_submission"),
+
+
 rule cost:
     """Time and peak memory of every rule, from the benchmark files of its jobs, but its own; made last of all."""
     input:

@@ -1,12 +1,12 @@
 """Run the function that a rule names, with the rule's files, parameters and wildcards as its arguments."""
 
-from handloom.runtime.job import logged_job
+from handloom.runtime.job import logged_job, told_when_killed
 
 if __name__ == "__main__":  # worker processes of a stage import this file
-    with logged_job(snakemake.log[0], snakemake.threads):
+    job = snakemake
+    with logged_job(job.log[0], job.threads), told_when_killed(job.rule, job.resources.get("mem_mb")):
         from handloom.runtime.stages import run_stage
 
-        job = snakemake
         parameters = {name: value for name, value in job.params.items() if name not in ("stage", "code", "watched")}
         offered = {**dict(job.resources.items()), **dict(job.wildcards.items())}
         offered |= {"threads": job.threads, "code": job.params.code}

@@ -7,7 +7,6 @@ this method and no other.
 import csv
 import io
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -116,6 +115,8 @@ def adaptation_stage(
                 else None,
             )
             known = PairLabels.of(labels, (rows[0][chosen], rows[1][chosen])) if labels else None
+            if known is not None and not bool((known.valid > 0).any()):
+                known = None  # the labels are withheld
             method = _made(make, with_labels, surroundings, known)
             curves = None if known is None else Curves(known, learner.root_joint, adaptation.diagnostic_pairs, start_12)
             job = Job(method, curves)
@@ -152,9 +153,11 @@ def _made(
     make: Make | None, with_labels: MakeWithLabels | None, surroundings: Surroundings, known: PairLabels | None
 ) -> Method:
     if with_labels is not None and (make is None or surroundings.fidelity == "faithful"):
-        if known is None:
+        if known is None or not bool(known.joints_m.isfinite().all()):
+            of_some = "" if known is None else " for some of its hands"
             raise InputError(
-                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair has none; "
+                "adaptation: this method, or fidelity: faithful, takes annotations, but the camera pair has "
+                f"none{of_some}; "
                 "choose another method, or fidelity: fixed"
             )
         print("annotations enter this adaptation, not only its curves", file=sys.stderr)
@@ -230,12 +233,11 @@ def run_epochs(job: Job, folder: CheckpointFolder, checkpoint_seconds: int, labe
     if saved is not None:
         job.restore(saved)
         print(f"going on at epoch {job.epoch}", file=sys.stderr)
-    last_save = time.monotonic()
-    for _ in progress(range(job.epoch, epochs), label):
-        job.run_epoch()
-        if time.monotonic() - last_save >= checkpoint_seconds and job.epoch < epochs:
-            folder.save(job.epoch, job.state())
-            last_save = time.monotonic()
+    with folder.kept(checkpoint_seconds) as save:
+        for _ in progress(range(job.epoch, epochs), label):
+            job.run_epoch()
+            if job.epoch < epochs:
+                save(job.epoch, job.state)
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:

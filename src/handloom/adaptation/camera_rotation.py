@@ -117,7 +117,10 @@ def _released_estimate(aligned: AlignedPoses, common: Tensor) -> PairRotation:
     each = rotation_between(aligned.view_1, aligned.view_2, common.double(), proper=False)
     each = each[common.sum(-1) >= LEAST_COMMON_JOINTS]
     if len(each) == 0:
-        raise InputError("rotation of a camera pair: no pair has 3 joints annotated as valid in both views")
+        raise InputError(
+            "rotation of a camera pair: no pair has 3 joints annotated as valid in both views; "
+            "without labels set fidelity: fixed"
+        )
     rotation = mean_rotation_unsigned(each)
     return PairRotation(rotation, float(angle_deg(each, rotation).median()), len(each))
 

@@ -18,12 +18,10 @@ from handloom.datasets.frames import read_frames
 from handloom.datasets.views import OWN_PAIR, FramePairs
 from handloom.estimators.hands.found import FoundHands, bone_lengths
 from handloom.hand.joints import SNAP_NAMES, SNAP_PARENTS, WRIST, Side
+from handloom.hand.proportions import NOMINAL_BONE_M
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.files import read_json, write_json
-
-NOMINAL_BONE_M = 0.095
-"""Bone 0-9 of the embedded hand's mean shape: the size given to poses of networks that know none."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from handloom.geometry.bounds import rotation_fault
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json
-
-_NOT_ORTHOGONAL = 1e-3
-"""Rotations are written with more digits than this."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,6 @@ def rotation_in(path: Path, *keys: str, what: str, remedy: str) -> Float[np.ndar
         rotation = np.array(values, dtype=np.float64).reshape(3, 3)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: has no {what} ({error}); {remedy}") from error
-    off = np.abs(rotation.T @ rotation - np.eye(3)).max()
-    if not (off < _NOT_ORTHOGONAL and np.linalg.det(rotation) > 0):
-        raise InputError(f"{path}: the {what} is not a rotation (orthogonal up to {off:.2g}); {remedy}")
+    if fault := rotation_fault(rotation):
+        raise InputError(f"{path}: the {what} {fault}; {remedy}")
     return rotation

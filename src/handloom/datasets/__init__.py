@@ -12,7 +12,9 @@ class AssemblyHandsSettings(Settings):
     """AssemblyHands-ego in its original layout."""
 
     root: str = Field(description="Folder that holds annotations/ and images/.")
-    split: Literal["val", "test"] = Field("val", description="The split to adapt to and score on.")
+    split: Literal["val", "test"] = Field(
+        "val", description="The split to adapt to and score on; one without labels has no scores."
+    )
     version: str = Field("v1-1", description="Version suffix of the annotation files.")
     bad_fraction: float = Field(
         0.02, ge=0, le=1, description="Stop when more than this share of samples cannot be read."

@@ -8,18 +8,20 @@ Layout, below the data set's root::
     images/<file_name>
 """
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from handloom.datasets import AssemblyHandsSettings
-from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
+from handloom.datasets.assembly_hands_files import AnnotationFiles, cameras_of_hands, hands_of, labels_of
+from handloom.datasets.box_crops import BOX_MARGIN, SMALLEST_SIDE_PX
+from handloom.geometry.bounds import are_boxes, box_fault
+from handloom.hand.proportions import are_hands, hand_fault
 from handloom.runtime.errors import InputError
 
 HEADSET_CAMERAS: Mapping[str, tuple[str, str, str, str]] = {
@@ -66,14 +68,14 @@ def headset_number(headset: str) -> int:
 NEAREST_M = 1e-9
 """A joint in the camera's own plane would project to infinity."""
 ALL_CAMERAS = HEADSET_CAMERAS["headset1"] + HEADSET_CAMERAS["headset2"]
-CALIBRATION_SUFFIX = "_mono10bit"
 
 
 @dataclass(frozen=True)
 class HandAnnotations:
     """The annotated hands of a split as columns, in the order of the annotation file and right before left.
 
-    Joints are in SNAP order, in millimetres and the world frame; a camera maps them by `R x + t`.
+    Joints are in SNAP order, in millimetres and the world frame; a camera maps them by `R x + t`. A hand without labels
+    has no valid joint, and NaN for joints.
     """
 
     rank: Int[np.ndarray, " hands"]  # position in the annotation file: 2 * annotation + (1 for a left hand)
@@ -88,15 +90,23 @@ class HandAnnotations:
     intrinsics_px: Float[np.ndarray, "hands 3 3"]
     cam_from_world_rotation: Float[np.ndarray, "hands 3 3"]
     cam_from_world_translation_mm: Float[np.ndarray, "hands 3"]
+    picture_px: Float[np.ndarray, "hands 2"]  # width and height of the full image, NaN where the files do not tell
     images: Path
+    unlabelled: Mapping[str, str] = field(default_factory=dict)  # sequences without labels, and why
 
     def __len__(self) -> int:
         return len(self.rank)
 
     def __getitem__(self, rows: np.ndarray) -> "HandAnnotations":
         """The hands that a mask or an index array picks."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return HandAnnotations(**{name: value[rows] if name != "images" else value for name, value in columns.items()})
+        columns = {each.name: getattr(self, each.name) for each in fields(self)}
+        whole = ("images", "unlabelled")
+        return HandAnnotations(**{name: value if name in whole else value[rows] for name, value in columns.items()})
+
+    @property
+    def labelled(self) -> Bool[np.ndarray, " hands"]:
+        """Which hands have labels."""
+        return ~np.isin(self.sequence, list(self.unlabelled))
 
     def image_path(self, row: int) -> Path:
         """Where the image of one hand is."""
@@ -116,61 +126,6 @@ class HandAnnotations:
         return homogeneous[..., :2] / np.where(np.abs(depth) < NEAREST_M, NEAREST_M, depth)
 
 
-class _Boxes(TypedDict):
-    right: tuple[float, float, float, float] | None
-    left: tuple[float, float, float, float] | None
-
-
-class _Image(TypedDict):
-    id: int
-    seq_name: str
-    camera: str
-    frame_idx: int
-    file_name: str
-
-
-class _Annotation(TypedDict):
-    image_id: int
-    bbox: _Boxes
-    joint_valid: Annotated[list[float], Field(min_length=42, max_length=42)] | None
-
-
-class _Data(TypedDict):
-    images: list[_Image]
-    annotations: list[_Annotation]
-
-
-_Row3 = tuple[float, float, float]
-_Row4 = tuple[float, float, float, float]
-
-
-class _SequenceCalibration(TypedDict):
-    intrinsics: dict[str, tuple[_Row3, _Row3, _Row3]]
-    extrinsics: dict[str, dict[str, tuple[_Row4, _Row4, _Row4]]]
-
-
-class _Calibration(TypedDict):
-    calibration: dict[str, _SequenceCalibration]
-
-
-class _FrameJoints(TypedDict):
-    world_coord: Annotated[list[_Row3], Field(min_length=42, max_length=42)]
-
-
-class _Joints(TypedDict):
-    annotations: dict[str, dict[str, _FrameJoints]]
-
-
-@dataclass(frozen=True)
-class AnnotationFiles:
-    """The three annotation files of a split and the place of the invalid list that users may have."""
-
-    data: Path
-    calibration: Path
-    joints: Path
-    invalid: Path
-
-
 def annotation_files(dataset: AssemblyHandsSettings, split: str) -> AnnotationFiles:
     """Where the annotation files of a split are expected."""
     folder = Path(dataset.root) / "annotations" / split
@@ -186,172 +141,71 @@ def annotation_files(dataset: AssemblyHandsSettings, split: str) -> AnnotationFi
 def read_annotations(
     dataset: AssemblyHandsSettings, split: str, cameras: Collection[str] = ALL_CAMERAS
 ) -> HandAnnotations:
-    """Read the hands of a split that the given cameras see.
+    """Read the hands of a split that the given cameras see; sequences without labels are named on stderr.
 
-    Raises InputError when a file is missing or cut short, a key is missing, joints are NaN, validity is null (as in the
-    published test split), a box is not finite, or a camera or frame has no calibration or no joints.
+    Boxes that are none, and joints with bones of no hand, are left out and counted. Raises InputError when their share
+    exceeds `bad_fraction`, when most hands are not where their boxes are, when a file is missing or cut short, a key is
+    missing, an image is there or annotated twice, a label is no number, or a camera or frame has no calibration, one of
+    no camera, or no joints.
     """
     files = annotation_files(dataset, split)
-    hands = _hands_of(files.data, frozenset(cameras))
-    joints_world_mm = _joints_of(hands, files.joints)
-    intrinsics, extrinsics = _cameras_of(hands, files.calibration)
-    return HandAnnotations(
-        **hands | {"joint_valid": _own_joints(hands["joint_valid"], hands["is_left"])},
+    hands = hands_of(files.data, frozenset(cameras))
+    joint_valid, joints_world_mm, unlabelled = labels_of(hands, files)
+    intrinsics, extrinsics = cameras_of_hands(hands, files.calibration)
+    every = HandAnnotations(
+        **{**hands, "joint_valid": joint_valid},
         joints_world_mm=joints_world_mm,
         intrinsics_px=intrinsics,
         cam_from_world_rotation=extrinsics[:, :, :3],
         cam_from_world_translation_mm=extrinsics[:, :, 3],
         images=Path(dataset.root) / "images",
+        unlabelled=unlabelled,
     )
+    for why in unlabelled.values():
+        print(why, file=sys.stderr)
+    kept = every[~_bad(every, files, dataset.bad_fraction)]
+    _require_hands_in_boxes(kept, files)
+    return kept
 
 
-Document = TypeVar("Document")
-
-
-def _read(path: Path, layout: type[Document]) -> Document:
-    """A JSON file checked against the layout; keys that are not named there are ignored."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such file; set datasets.assembly_hands.root to the folder that holds annotations/ and "
-            "images/, and .version to the suffix of the files"
-        ) from error
-    try:
-        return TypeAdapter(layout).validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise InputError(
-            f"{path}: {first['msg']} at {where} ({error.error_count()} problem(s) in all); expected the AssemblyHands "
-            "layout; fetch the file again"
-        ) from error
-
-
-def _hands_of(path: Path, cameras: frozenset[str]) -> dict[str, Any]:
-    """The columns that the data file alone knows; validity is still that of both hands, in the data set's order."""
-    data = _read(path, _Data)
-    image_of_id = {image["id"]: image for image in data["images"]}
-    rows: list[tuple[Any, ...]] = []
-    unlabelled = 0
-    for position, annotation in enumerate(data["annotations"]):
-        image = image_of_id.get(annotation["image_id"])
-        if image is None:
-            raise InputError(
-                f"{path}: annotation {position} names image_id {annotation['image_id']}, which is not among the "
-                "images; the file is inconsistent, fetch it again"
-            )
-        if image["camera"] not in cameras:
+def _bad(hands: HandAnnotations, files: AnnotationFiles, bad_fraction: float) -> Bool[np.ndarray, " hands"]:
+    """Hands whose box is none or whose joints are no hand's, which are counted."""
+    size_px = np.where(np.isfinite(hands.picture_px), hands.picture_px, np.inf)
+    no_box = ~are_boxes(hands.bbox_px, size_px)
+    no_hand = hands.labelled & ~are_hands(hands.joints_world_mm / 1000, hands.joint_valid)
+    for bad, path, name in ((no_box, files.data, "bbox"), (no_hand, files.joints, "joints")):
+        if not bad.any():
             continue
-        if annotation["joint_valid"] is None:
-            unlabelled += 1
-            continue
-        for hand, box in enumerate((annotation["bbox"]["right"], annotation["bbox"]["left"])):
-            if box is not None:
-                seen = image["file_name"], image["seq_name"], image["frame_idx"], image["camera"]
-                rows.append((2 * position + hand, *seen, hand == 1, box, annotation["joint_valid"]))
-    if unlabelled:
+        row = int(np.argmax(bad))
+        if name == "bbox":
+            fault = box_fault(hands.bbox_px[row], size_px[row])
+        else:
+            fault = hand_fault(hands.joints_world_mm[row] / 1000, hands.joint_valid[row])
+        side = "left" if hands.is_left[row] else "right"
+        told = f"{path}: {name} of the {side} hand in {hands.file_name[row]}: {fault}"
+        if bad.sum() > bad_fraction * len(hands):
+            raise InputError(
+                f"{told}; so are {int(bad.sum())} of {len(hands)} hands, more than datasets.assembly_hands."
+                f"bad_fraction = {bad_fraction:g} allows; correct the file"
+            )
+        print(f"left out: {told} ({int(bad.sum())} of {len(hands)} hands)", file=sys.stderr)
+    return no_box | no_hand
+
+
+def _require_hands_in_boxes(hands: HandAnnotations, files: AnnotationFiles) -> None:
+    """Raise InputError when most labelled hands do not show a valid joint in the square around their box."""
+    low, high = hands.bbox_px[:, None, :2], hands.bbox_px[:, None, 2:]
+    half = np.maximum(BOX_MARGIN * (high - low).max(axis=-1, keepdims=True), SMALLEST_SIDE_PX) / 2
+    inside = (np.abs(hands.keypoints_px - (low + high) / 2) <= half).all(axis=-1) & (hands.joints_cam_m[..., 2] > 0)
+    seen = (inside & (hands.joint_valid > 0)).any(axis=1)
+    judged = hands.labelled & (hands.joint_valid > 0).any(axis=1)
+    lost = judged & ~seen
+    if 2 * lost.sum() > judged.sum():
+        row = int(np.argmax(lost))
+        depth_m = float(np.median(hands.joints_cam_m[row, :, 2]))
         raise InputError(
-            f"{path}: joint_valid is null in {unlabelled} annotations, but 42 numbers were expected; the published "
-            "test split has no labels: set datasets.assembly_hands.split to val"
+            f"{files.calibration}: {int(lost.sum())} of {int(judged.sum())} hands are not where their boxes are, "
+            f"such as that of {hands.file_name[row]}, whose joints are {depth_m:.3g} m in front of the camera; "
+            "expected the cameras and joints of these images, cameras from the world, translations in millimetres; "
+            "correct the files, or fetch them again"
         )
-    if not rows:
-        raise InputError(
-            f"{path}: none of its {len(data['annotations'])} annotations has a hand seen by "
-            f"{', '.join(sorted(cameras))}; expected at least one; check datasets.assembly_hands.split"
-        )
-    names = ("rank", "file_name", "sequence", "frame", "camera", "is_left", "bbox_px", "joint_valid")
-    hands = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
-    for file_name in map(PurePosixPath, np.unique(hands["file_name"]).tolist()):
-        if file_name.is_absolute() or ".." in file_name.parts:
-            raise InputError(
-                f"{path}: file_name {str(file_name)!r} leaves the images folder; expected a path inside it"
-            )
-    for name, column in (("bbox", hands["bbox_px"]), ("joint_valid", hands["joint_valid"])):
-        broken = ~np.isfinite(column).all(axis=1)
-        if broken.any():
-            raise InputError(
-                f"{path}: {name} of {hands['file_name'][np.argmax(broken)]} is not finite ({broken.sum()} such "
-                "hands); expected numbers; correct or remove them"
-            )
-    return hands
-
-
-def _own_joints(
-    values: Float[np.ndarray, "hands 42 *each"], is_left: Bool[np.ndarray, " hands"]
-) -> Float[np.ndarray, "hands 21 *each"]:
-    """Of values of both hands' joints those of the hand itself, in SNAP order."""
-    of_sides = values.reshape(len(values), 2, 21, *values.shape[2:])
-    return of_sides[np.arange(len(values)), is_left.astype(np.int64)][:, SNAP_FROM_ASSEMBLY_HANDS]
-
-
-def _joints_of(hands: Mapping[str, np.ndarray], path: Path) -> Float[np.ndarray, "hands 21 3"]:
-    """The joints of every hand in the world frame, millimetres."""
-    annotations = _read(path, _Joints)["annotations"]
-    frames, frame_of_hand = _distinct(hands["sequence"], hands["frame"])
-    both = []
-    for sequence, frame in frames:
-        found = annotations.get(sequence, {}).get(f"{frame:06d}")
-        if found is None:
-            raise InputError(
-                f"{path}: has no joints of sequence {sequence}, frame {frame:06d}, which the data file annotates; "
-                "the files belong to different versions, fetch both again"
-            )
-        both.append(found["world_coord"])
-    joints_mm = _own_joints(np.array(both, dtype=np.float64)[frame_of_hand], hands["is_left"])
-    broken = ~np.isfinite(joints_mm).all(axis=(1, 2))
-    if broken.any():
-        row = int(np.argmax(broken))
-        raise InputError(
-            f"{path}: joints of sequence {hands['sequence'][row]}, frame {hands['frame'][row]:06d} are NaN or infinite "
-            f"({int(broken.sum())} hands in all), but finite millimetres were expected; fetch the file again, or set "
-            "the boxes of these hands to null"
-        )
-    return joints_mm
-
-
-def _cameras_of(
-    hands: Mapping[str, np.ndarray], path: Path
-) -> tuple[Float[np.ndarray, "hands 3 3"], Float[np.ndarray, "hands 3 4"]]:
-    """Intrinsics of every hand's camera, and its rotation and translation (millimetres)."""
-    calibration = _read(path, _Calibration)["calibration"]
-    views, view_of_hand = _distinct(hands["sequence"], hands["frame"], hands["camera"])
-    both = []
-    for sequence, frame, camera in views:
-        name = camera + CALIBRATION_SUFFIX
-        found = calibration.get(sequence)
-        if found is None:
-            raise InputError(
-                f"{path}: has no calibration of sequence {sequence}, which the data file annotates; found "
-                f"{sorted(calibration)}; fetch both files again"
-            )
-        at_frame = found["extrinsics"].get(f"{frame:06d}")
-        if at_frame is None:
-            raise InputError(
-                f"{path}: sequence {sequence} has no extrinsics of frame {frame:06d}, which the data file annotates; "
-                "fetch both files again"
-            )
-        for part, known in (("intrinsics", found["intrinsics"]), (f"extrinsics of frame {frame:06d}", at_frame)):
-            if name not in known:
-                raise InputError(
-                    f"{path}: camera {name} is missing from the {part} of sequence {sequence}; found {sorted(known)}; "
-                    "add its calibration, or remove its images from the data file"
-                )
-        both.append((found["intrinsics"][name], at_frame[name]))
-    intrinsics, extrinsics = (np.array(matrices, dtype=np.float64) for matrices in zip(*both, strict=True))
-    broken = ~(np.isfinite(intrinsics).all(axis=(1, 2)) & np.isfinite(extrinsics).all(axis=(1, 2)))
-    if broken.any():
-        sequence, frame, camera = views[int(np.argmax(broken))]
-        raise InputError(
-            f"{path}: the calibration of {camera} in sequence {sequence}, frame {frame:06d} is not finite; "
-            "fetch the file again"
-        )
-    return intrinsics[view_of_hand], extrinsics[view_of_hand]
-
-
-def _distinct(*columns: np.ndarray) -> tuple[list[tuple[Any, ...]], Int[np.ndarray, " hands"]]:
-    """The distinct rows of some columns in order of appearance, and which of them every row is."""
-    index_of: dict[tuple[Any, ...], int] = {}
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    index = [index_of.setdefault(row, len(index_of)) for row in rows]
-    return list(index_of), np.array(index, dtype=np.int64)

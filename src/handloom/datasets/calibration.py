@@ -86,6 +86,15 @@ def read_calibration(path: Path) -> Calibration:
     return Calibration(path, matrix, size, distortion)
 
 
+def calibration_fault(path: Path) -> str | None:
+    """What is wrong with a calibration file; None: nothing."""
+    try:
+        read_calibration(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def _content(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {_ADVICE}")

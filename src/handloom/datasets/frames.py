@@ -10,11 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json, write_json
-from handloom.runtime.images import read_rgb, write_contact_sheet
+from handloom.runtime.images import image_size, read_rgb, write_contact_sheet
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -94,15 +93,6 @@ def read_frames(folder: Path, frames_json: Path) -> Frames:
             f"{frames_json}, first {name} ({width}x{height}); a sequence needs one size, {_AGAIN}"
         )
     return frames
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image, from its header alone; raises InputError when it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}); extract the frames again") from error
 
 
 def write_frames_sheet(frames: Frames, drawn: Callable[[int, Picture], Picture], output: Path) -> None:

@@ -16,6 +16,7 @@ from handloom.datasets.labelled_hands import LabelledHand
 from handloom.datasets.training_samples import sample_preparation
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
+from handloom.runtime.reading import MEGABYTE, reading
 
 IMAGE_SUFFIX = "_color_composed.png"
 
@@ -49,10 +50,8 @@ class GaneratedHands:
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:
-    try:
-        values = np.array(path.read_text(encoding="utf-8").strip().strip(",").split(","), dtype=np.float64)
-    except (FileNotFoundError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as comma-separated numbers ({error}); fetch it again") from error
+    with reading(path, "a file of comma-separated numbers", "fetch it again", most_bytes=MEGABYTE) as file:
+        values = np.array(file.read().decode("utf-8").strip().strip(",").split(","), dtype=np.float64)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise InputError(
             f"{path}: holds {values.size} values, but {count} finite numbers were expected; fetch it again"

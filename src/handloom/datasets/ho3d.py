@@ -19,13 +19,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
+from handloom.datasets.numbered_pictures import numbered_pictures
+from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
+from handloom.hand.proportions import hand_fault
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import load_pickle
+from handloom.runtime.reading import MEGABYTE, reading
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
-_PICTURES = (".jpg", ".png")
+_MOST_OBJ_BYTES = 512 * MEGABYTE
 _SIZES = {"handPose": 48, "handBeta": 10, "handTrans": 3, "handJoints3D": 63, "objRot": 3, "objTrans": 3}
 """Numbers of an annotation by its names."""
 
@@ -110,9 +114,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
     Raises InputError when there are no pictures, an annotation is damaged or of another format, or the camera or the
     object changes on the way.
     """
-    pictures = tuple(sorted(path for path in (folder / "rgb").glob("*") if path.suffix.lower() in _PICTURES))
-    if not pictures:
-        raise InputError(f"{folder / 'rgb'}: holds no pictures; expected HO3D-v3's {{sequence}}/rgb/0000.jpg")
+    pictures = tuple(numbered_pictures(folder / "rgb"))
     paths = [folder / "meta" / f"{picture.stem}.pkl" for picture in pictures]
     labels = [_labels(path) for path in paths]
     valid = np.array([all(label.get(key) is not None for key in _SIZES) for label in labels])
@@ -120,6 +122,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
     for index in np.flatnonzero(valid):
         for key, size in _SIZES.items():
             columns[key][index] = _numbers(paths[index], labels[index], key, size)
+        _require_plausible(paths[index], {key: column[index] for key, column in columns.items()})
     cam_from_object = np.full((len(labels), 4, 4), np.nan)
     cam_from_object[valid] = np.eye(4)
     rotation = Rotation.from_rotvec(columns["objRot"][valid]).as_matrix()
@@ -164,6 +167,19 @@ def _numbers(path: Path, labels: Mapping[str, Any], key: str, size: int) -> np.n
     return numbers
 
 
+def _require_plausible(path: Path, label: Mapping[str, np.ndarray]) -> None:
+    """Raise InputError for joints of no hand, a hand or an object that no camera sees, and turns in degrees."""
+    joints_m = label["handJoints3D"].reshape(21, 3)
+    faults = {"handJoints3D": hand_fault(joints_m[list(SNAP_FROM_MANO21)])}
+    for key, place_m in (("handJoints3D", joints_m.mean(axis=0)), ("objTrans", label["objTrans"])):
+        distance = length_fault(float(np.linalg.norm(place_m)), DISTANCE_M, "the distance from the camera")
+        faults[key] = faults.get(key) or distance
+    faults |= {key: turn_fault(label[key].reshape(-1, 3)) for key in ("handPose", "objRot")}
+    for key, fault in faults.items():
+        if fault:
+            raise InputError(f"{path}: '{key}': {fault}; correct it, or fetch the sequence again")
+
+
 def _camera(paths: list[Path], labels: list[Mapping[str, Any]]) -> Float[np.ndarray, "3 3"] | None:
     told = [each for each in zip(paths, labels, strict=True) if each[1].get("camMat") is not None]
     matrices = [_numbers(path, label, "camMat", 9).reshape(3, 3) for path, label in told]
@@ -171,6 +187,8 @@ def _camera(paths: list[Path], labels: list[Mapping[str, Any]]) -> Float[np.ndar
         return None
     if np.ptp(np.stack(matrices), axis=0).max() > 1e-3:  # pixels
         raise InputError(f"{paths[0].parent}: camMat changes between frames; expected one camera per sequence")
+    if fault := intrinsics_fault(matrices[0]):
+        raise InputError(f"{told[0][0]}: camMat {fault}; fetch it again")
     return matrices[0]
 
 
@@ -184,22 +202,22 @@ def _object_name(folder: Path, labels: list[Mapping[str, Any]]) -> str | None:
 def read_object_model(folder: Path, name: str) -> ObjectModel:
     """Read `folder`/{name}/textured_simple.obj; texture coordinates and normals are passed over.
 
-    Raises InputError when the file is missing, has polygons other than triangles, or indices without a vertex.
+    Raises InputError when the file is missing, has polygons other than triangles or indices without a vertex, and for
+    an object that no hand holds, which is in another unit.
     """
     if Path(name).name != name or name in {"", ".", ".."}:
         raise InputError(f"object '{name}': is no plain name; the annotation is damaged, fetch it again")
     path = folder / name / "textured_simple.obj"
-    if not path.is_file():
-        raise InputError(f"{path}: no such object model; fetch the YCB-Video models and name their folder as `models`")
-    rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    try:
+    absent = "fetch the YCB-Video models and name their folder as `models`"
+    with reading(
+        path, "a triangle mesh in OBJ format", "fetch it again", absent=absent, most_bytes=_MOST_OBJ_BYTES
+    ) as file:
+        rows = file.read().decode("utf-8", errors="replace").splitlines()
         vertices = np.array([row.split()[1:4] for row in rows if row.startswith("v ")], dtype=np.float64)
         corners = [row.split()[1:] for row in rows if row.startswith("f ")]
         if any(len(corner) != 3 for corner in corners):
             raise ValueError("a polygon with other than three corners")
         faces = np.array([[corner.split("/", 1)[0] for corner in triangle] for triangle in corners], dtype=np.int64) - 1
-    except ValueError as error:
-        raise InputError(f"{path}: is no triangle mesh in OBJ format ({error}); fetch it again") from error
     if vertices.shape != (len(vertices), 3) or not len(vertices) or not len(faces):
         raise InputError(f"{path}: has {len(vertices)} vertices and {len(faces)} triangles; fetch it again")
     if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
@@ -207,4 +225,7 @@ def read_object_model(folder: Path, name: str) -> ObjectModel:
             f"{path}: a triangle names vertex {faces.max() + 1} of {len(vertices)}, or a vertex is no number; "
             "expected absolute indices and finite metres; fetch it again"
         )
+    size_m = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    if fault := length_fault(size_m, OBJECT_SIZE_M, "the object's diagonal"):
+        raise InputError(f"{path}: {fault}; give the model in metres")
     return ObjectModel(vertices, faces)

@@ -16,13 +16,13 @@ from handloom.datasets import AssemblyHandsSettings
 from handloom.datasets.assembly_hands import HandAnnotations, annotation_files, read_annotations
 from handloom.datasets.box_crops import squares_around
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import write_text
+from handloom.runtime.files import read_text, write_text
 
 FEWEST_VALID_JOINTS = 10  # as S2DHand's loader asks for
 
 
 def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: AssemblyHandsSettings, split: str) -> None:
-    """Stage: write the hands of a split that have fewer than 10 valid joints.
+    """Stage: write the hands of a split that have labels, but fewer than 10 valid joints.
 
     No image is read. Hands that the user's own list excludes (`annotations/{split}/invalid_{split}_ego.txt`, made by
     the reference's code for some cameras) are excluded too: what it misses is found here, what it names stays out.
@@ -30,7 +30,7 @@ def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: Assembl
     """
     hands = read_annotations(dataset, split)
     squares_around(hands.bbox_px)  # a box that cannot be cropped is reported before any image is read
-    too_few = hands.joint_valid.sum(axis=1) < FEWEST_VALID_JOINTS
+    too_few = hands.labelled & (hands.joint_valid.sum(axis=1) < FEWEST_VALID_JOINTS)
     users_list = annotation_files(dataset, split).invalid
     excluded = is_listed(hands, read_invalid(users_list)) if users_list.is_file() else np.zeros(len(hands), dtype=bool)
     listed = too_few | excluded
@@ -45,12 +45,7 @@ def list_invalid(annotations: Sequence[Path], invalid: Path, *, dataset: Assembl
 
 def read_invalid(path: Path) -> frozenset[tuple[str, bool]]:
     """The listed hands as (file_name, is_left); InputError for a missing file or a line that is not `file_name,0|1`."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a list of invalid hands ({error}); run the rule that makes it"
-        ) from error
+    lines = read_text(path, "a list of invalid hands", "run the rule that makes it").splitlines()
     listed = set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():

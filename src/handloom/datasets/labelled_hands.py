@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handloom.datasets.box_crops import LARGEST_SIDE_PX, cut_square
+from handloom.geometry.bounds import box_fault
+from handloom.hand.proportions import hand_fault
 from handloom.runtime.errors import InputError
 
 FIELD_MARGIN = 1.5
@@ -77,11 +79,17 @@ def training_crop(hand: LabelledHand, crop_px: int) -> TrainingCrop:
     """Cut a square of `FIELD_MARGIN` times the hand's side, zero outside the image, and resample it to `crop_px`.
 
     Reductions average areas, so that nothing aliases. Left hands are mirrored in image, key points and joints.
-    Raises InputError for labels that are not finite or a square that no image could hold.
+    Raises InputError for labels that are not finite, joints of no hand, key points that are not in the picture, and a
+    square that no image could hold.
     """
     for name in ("keypoints_px", "joints_cam_m", "centre_px", "side_px"):
         if not np.isfinite(getattr(hand, name)).all():
             raise InputError(f"{name} is not finite; expected numbers; correct the annotation or remove the image")
+    if fault := hand_fault(hand.joints_cam_m):
+        raise InputError(f"joints_cam_m: {fault}; correct the annotation or remove the image")
+    extent_px = np.concatenate([hand.keypoints_px.min(0), hand.keypoints_px.max(0)]).astype(np.float64)
+    if fault := box_fault(extent_px, np.array(hand.image_u8.shape[1::-1], dtype=np.float64)):
+        raise InputError(f"keypoints_px: the box around them {fault}; correct the annotation or remove the image")
     if not 0 < hand.side_px < LARGEST_SIDE_PX:
         raise InputError(
             f"the hand's square has a side of {hand.side_px:.0f} px; expected more than 0 and less than "

@@ -3,8 +3,6 @@
 The artifact is an uncompressed npz, so that its images can be mapped into memory: real data sets do not fit into it.
 """
 
-import json
-import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,16 +21,17 @@ from handloom.datasets.assembly_hands import read_annotations as read_assembly_h
 from handloom.datasets.box_crops import BOX_MARGIN, SMALLEST_SIDE_PX
 from handloom.datasets.invalid_list import FEWEST_VALID_JOINTS
 from handloom.datasets.labelled_hands import FIELD_MARGIN, LabelledHand, LabelledHands, training_crop
-from handloom.runtime.artifacts import Header
+from handloom.runtime.artifacts import Header, read_arrays
 from handloom.runtime.config.base import Settings
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import atomic_path
 from handloom.runtime.images import read_grey
+from handloom.runtime.npz import mapped_array
 from handloom.runtime.progress import progress
 
 KIND = "training_samples"
+_COLUMNS = ("keypoints_px", "joints_m", "joint_valid", "row")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can hold
-_LOCAL_HEADER_BYTES, _NAME_LENGTH_AT = 30, 26  # by the format of zip archives: APPNOTE.TXT, 4.3.7
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,8 @@ class AssemblyHandsTraining:
 
     def __init__(self, settings: AssemblyHandsSettings, split: str = "train") -> None:
         hands = read_assembly_hands(settings, split)
+        if hands.unlabelled:
+            raise InputError(f"{settings.root}: {'; '.join(hands.unlabelled.values())}; training needs labels of all")
         self._hands: HandAnnotations = hands[hands.joint_valid.sum(axis=1) >= FEWEST_VALID_JOINTS]
         self._keypoints_px = self._hands.keypoints_px
         self._joints_cam_m = self._hands.joints_cam_m
@@ -109,7 +110,14 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
         Hands that cannot be read are counted and listed on stderr. Raises InputError when their share exceeds the data
         set's `bad_fraction`, or when its annotations cannot be used.
         """
-        write_samples(samples, hands_of(settings), dataset=dataset, crop_px=crop_side(input_px), code=code)
+        write_samples(
+            samples,
+            hands_of(settings),
+            dataset=dataset,
+            crop_px=crop_side(input_px),
+            folder=getattr(settings, "root", ""),
+            code=code,
+        )
 
     return prepare_samples
 
@@ -117,7 +125,9 @@ def sample_preparation(hands_of: Callable[[Any], LabelledHands], kind: type[Sett
 prepare_assembly_hands = sample_preparation(AssemblyHandsTraining, AssemblyHandsSettings)
 
 
-def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, code: str = "") -> None:
+def write_samples(
+    output: Path, hands: LabelledHands, *, dataset: str, crop_px: int, folder: str = "", code: str = ""
+) -> None:
     """Write the crops of all hands, image by image; see `sample_preparation`."""
     labels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     readable: list[int] = []
@@ -135,11 +145,10 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 except InputError as error:
                     reasons.append(f"hand {row}: {error}")
                     if len(reasons) > hands.bad_fraction * len(hands):
-                        listed = "\n  ".join(reasons)
                         raise InputError(
-                            f"{dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of its "
-                            f"{len(hands)} hands cannot be used; fetch these images again, or raise bad_fraction:\n"
-                            f"  {listed}"
+                            f"{folder or dataset}: more than datasets.{dataset}.bad_fraction = {hands.bad_fraction} of "
+                            f"its {len(hands)} hands cannot be used; fetch these again, or raise bad_fraction: "
+                            f"{listed(reasons, 3)}"
                         ) from error
                     file.write(bytes(crop_px * crop_px * hands.channels))
                     continue
@@ -147,7 +156,9 @@ def write_samples(output: Path, hands: LabelledHands, *, dataset: str, crop_px: 
                 readable.append(row)
                 labels.append((crop.keypoints_px, crop.joints_m, hand.joint_valid))
         if not labels:
-            raise InputError(f"{dataset}: none of its {len(hands)} hands can be used; check the data set's folder")
+            raise InputError(
+                f"{folder or dataset}: none of its {len(hands)} hands can be used; check the data set's folder"
+            )
         keypoints_px, joints_m, joint_valid = (np.stack(column) for column in zip(*labels, strict=True))
         arrays = {"keypoints_px": keypoints_px, "joints_m": joints_m, "joint_valid": joint_valid}
         for name, array in {**arrays, "row": np.array(readable), "header": np.array(header.to_json())}.items():
@@ -163,17 +174,12 @@ def load_samples(path: Path) -> TrainingSamples:
 
     Raises InputError when it is missing, damaged or of another kind.
     """
-    try:
-        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
-            header = Header(**json.loads(str(arrays["header"])))
-            columns = {name: arrays[name] for name in ("keypoints_px", "joints_m", "joint_valid", "row")}
-            images = _mapped(path, archive.getinfo("image_u8.npy"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run the rule prepare_training_samples") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        raise InputError(f"{path}: not a readable '{KIND}' artifact ({error}); delete it and make it again") from error
-    if header.kind != KIND:
-        raise InputError(f"{path}: holds '{header.kind}', but '{KIND}' was expected; check the configuration")
+    again = "delete it and run the rule prepare_training_samples"
+    columns, header = read_arrays(path, KIND, wanted=_COLUMNS)
+    lacking = sorted({*_COLUMNS} - columns.keys())
+    if lacking or not isinstance(header.extra.get("dataset"), str):
+        raise InputError(f"{path}: lacks {lacking or 'the name of its data set'}; {again}")
+    images = mapped_array(path, "image_u8", f"a '{KIND}' artifact", again)
     return TrainingSamples(images, dataset=header.extra["dataset"], **columns)
 
 
@@ -182,14 +188,3 @@ def _member(archive: zipfile.ZipFile, name: str, *, large: bool = False) -> Iter
     """A file inside the archive, with a fixed time stamp so that equal content gives equal bytes."""
     with archive.open(zipfile.ZipInfo(f"{name}.npy", _ZIP_EPOCH), "w", force_zip64=large) as file:
         yield file
-
-
-def _mapped(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
-    """An uncompressed array of an npz, mapped into memory."""
-    with path.open("rb") as file:
-        file.seek(member.header_offset + _NAME_LENGTH_AT)
-        name_bytes, extra_bytes = struct.unpack("<HH", file.read(4))
-        file.seek(member.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        return np.memmap(path, dtype=dtype, mode="r", offset=file.tell(), shape=shape)

@@ -1,6 +1,5 @@
 """Frames of a sequence, whatever it comes from, as numbered pictures of one size in their original order."""
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,14 +9,12 @@ from PIL import Image
 
 from handloom.datasets.decoded_video import DecodedVideo
 from handloom.datasets.frames import Frames, Picture, picture_path
+from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.runtime.config.sequences import FrameSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import whole_folder
+from handloom.runtime.files import read_text, whole_folder
 from handloom.runtime.images import read_rgb
 from handloom.runtime.progress import progress
-
-_PICTURES = (".jpg", ".png", ".jpeg")
-
 
 SourceFrames = Iterable[tuple[str, Picture]]
 """Of each frame its original base name and its picture in red, green, blue."""
@@ -77,7 +74,7 @@ def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, Clock,
         sequence = read_sequence(source)
         pictures, intrinsics = list(sequence.pictures), sequence.intrinsics
     else:
-        pictures = _pictures(source / "image" if settings.kind == "build" else source)
+        pictures = numbered_pictures(source / "image" if settings.kind == "build" else source)
     names = [picture.name for picture in pictures]
     if settings.kind == "build" and (source / "corres.txt").is_file():
         names = _original_names(source / "corres.txt", len(pictures))
@@ -95,24 +92,10 @@ def _given_camera(settings: FrameSettings) -> Float[np.ndarray, "3 3"] | None:
     return np.array([[focal_x, 0.0, centre_x], [0.0, focal_y, centre_y], [0.0, 0.0, 1.0]])
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Pictures in the order of their names, where 10 follows 9 with or without leading zeros."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected one that holds the frames as pictures")
-    pictures = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES]
-    if not pictures:
-        raise InputError(f"{folder}: holds no pictures; expected frames as .jpg or .png")
-    return sorted(pictures, key=lambda path: _natural(path.name))
-
-
-def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts)
-
-
 def _original_names(path: Path, count: int) -> list[str]:
     """The names that HOLD's corres.txt gives its pictures."""
-    names = [name.strip() for name in path.read_text(encoding="utf-8").split("\n") if name.strip()]
+    text = read_text(path, "the list of the frames' names, one a line", "fetch the folder again")
+    names = [name.strip() for name in text.split("\n") if name.strip()]
     if len(names) != count:
         raise InputError(f"{path}: names {len(names)} frames, but {count} pictures lie beside it")
     return [Path(name).name for name in names]

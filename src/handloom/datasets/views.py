@@ -49,7 +49,15 @@ class HandCrops(HandRows, Artifact, kind="hand_crops", units="", frame="camera")
 
 
 @dataclass(frozen=True)
-class HandLabels(HandRows, Artifact, kind="hand_labels", units="m, px", frame="camera", joint_order="SNAP"):
+class HandLabels(
+    HandRows,
+    Artifact,
+    kind="hand_labels",
+    units="m, px",
+    frame="camera",
+    joint_order="SNAP",
+    may_be_nan=("joints_cam_m", "keypoints_256px"),  # of a hand without labels, none of whose joints is valid
+):
     """The annotations of the same hands, for scores, curves, and methods that are taught by labels.
 
     Key points are mirrored for left hands, as DetNet sees them; joints and cameras are not.
@@ -64,6 +72,8 @@ class HandLabels(HandRows, Artifact, kind="hand_labels", units="m, px", frame="c
     principal_point_px: Float[np.ndarray, "hands 2"]
     cam_from_world_rotation: Float[np.ndarray, "hands 3 3"]
     cam_from_world_translation_mm: Float[np.ndarray, "hands 3"]
+    unlabelled: str = ""
+    """Which sequences have no labels, and why; those have the cameras only."""
 
 
 @dataclass(frozen=True)

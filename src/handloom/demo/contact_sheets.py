@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handloom.datasets.assembly_hands import CALIBRATION_SUFFIX
+from handloom.datasets.assembly_hands_files import CALIBRATION_SUFFIX
 from handloom.demo.renderer import project_from_world
 from handloom.hand.joints import SNAP_BONES, SNAP_FROM_ASSEMBLY_HANDS, SNAP_FROM_RHD
 from handloom.runtime.errors import InputError

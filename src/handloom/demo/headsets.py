@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
-from handloom.datasets.assembly_hands import CALIBRATION_SUFFIX, cameras_of
+from handloom.datasets.assembly_hands import cameras_of
+from handloom.datasets.assembly_hands_files import CALIBRATION_SUFFIX
 from handloom.demo.people import Track, Turns, random_person
 from handloom.demo.pictures import GREY_JPEG, random_monochrome_sensor, single_threaded, write_picture
 from handloom.demo.plan import SequencePlan, Split, assembly_sequences

@@ -30,6 +30,7 @@ from handloom.evaluation.pose_metrics import (
     mono_m,
     place_on_ground_truth,
     rotation_error_deg,
+    views_apart,
 )
 from handloom.hand.joints import SNAP_NAMES
 from handloom.runtime.artifacts import Artifact
@@ -51,7 +52,10 @@ class SampleErrors(
     joint_order="SNAP",
     may_be_nan=("mono_1_mm", "mono_2_mm", "dual_1_mm", "dual_2_mm"),
 ):
-    """Each network's mean errors over the valid joints of every pair of hands; NaN for a view without any."""
+    """Each network's mean errors over the valid joints of every pair of hands; NaN for a view without any.
+
+    `apart_mm` is how far the two views' poses are apart, which needs no label.
+    """
 
     setting: str
     headset: str
@@ -67,6 +71,7 @@ class SampleErrors(
     mono_2_mm: Float[np.ndarray, " hands"]
     dual_1_mm: Float[np.ndarray, " hands"]
     dual_2_mm: Float[np.ndarray, " hands"]
+    apart_mm: Float[np.ndarray, " hands"]
     valid_1: Int[np.ndarray, " hands"]
     valid_2: Int[np.ndarray, " hands"]
 
@@ -78,6 +83,10 @@ class ScoredPair:
     network: PairPredictions
     poses: PlacedPoses
     valid: Float[np.ndarray, "pairs 2 21"]
+    apart_mm: Float[np.ndarray, " pairs"]
+    """How far the two views' poses are apart, merged by the network's rotation."""
+    unlabelled: str
+    """Which sequences have no labels, and why."""
     true_rotation_12: Float[np.ndarray, "3 3"]
     """Between the calibrated cameras: `R_w2c,1 R_w2c,2^T`, averaged over the pairs."""
 
@@ -97,7 +106,8 @@ class ScoredPair:
         u, _, vt = np.linalg.svd((cameras[:, 0] @ np.swapaxes(cameras[:, 1], -1, -2)).mean(axis=0))
         rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
         poses = place_on_ground_truth(network.joints, joints_m, network.root_joint)
-        return cls(network, poses, valid.astype(np.float64), rotation)
+        apart_mm = views_apart(network.joints, network.root_joint, network.rotation_12)
+        return cls(network, poses, valid.astype(np.float64), apart_mm, views[0].unlabelled, rotation)
 
     def mono_errors_mm(self) -> Float[np.ndarray, "pairs 2 21"]:
         """Errors of each view's poses alone."""
@@ -123,7 +133,8 @@ def score_headset(
 ) -> None:
     """Stage: score the source network and every adapted one; write a row each, and the errors of every hand.
 
-    `labels` are those of cameras 1, 2, ... The source network is scored with its published first rotation (`source`)
+    `labels` are those of cameras 1, 2, ...; without labels, what needs a truth is empty, and `unlabelled` says why. The
+    source network is scored with its published first rotation (`source`)
     and with the one that adaptation starts from (`source_rays`), an adapted network with the one saved with its
     predictions; only Dual-M depends on it. Raises InputError for files that do not belong together or poses that are
     not finite.
@@ -134,7 +145,9 @@ def score_headset(
     for scored, _ in _scored_pairs(source_predictions, rotations, predictions, samples, pairs):
         network = scored.network
         names = {"pair": network.pair, "variant": network.variant, "seed": network.seed}
-        rows.append({"setting": setting, "headset": headset, **names, **scores_of(scored)})
+        rows.append(
+            {"setting": setting, "headset": headset, **names, **scores_of(scored), "unlabelled": scored.unlabelled}
+        )
         hands.append(_errors_by_hand(scored, views_of(samples, network.pair)[0]))
     write_table(scores, pd.DataFrame(rows).astype({"seed": "Int64"}))
     columns = {name: np.concatenate([each[name] for each in hands]) for name in hands[0]}
@@ -178,6 +191,7 @@ def score_methods(
                 "budget": budget,
                 "seed": network.seed,
                 **scores_of(scored),
+                "unlabelled": scored.unlabelled,
                 "dual_m_own_r_mm": mean_over_instances(scored.dual_errors_mm(own), scored.valid),
                 "updates": 0 if path is None else batches * epochs[budget],
                 "seconds": 0.0 if path is None else wall_seconds([benchmarks[path]]),
@@ -200,12 +214,13 @@ def scores_of(scored: ScoredPair) -> dict[str, float | int]:
         "auc_20_50": auc(mono_mm, valid),
         **{f"{name}_mm": float(error) for name, error in zip(SNAP_NAMES, per_joint, strict=True)},
         "rotation_error_deg": rotation_error_deg(network.rotation_12, scored.true_rotation_12),
+        "views_apart_mm": float(scored.apart_mm.mean()),
     }
     seed = "" if network.seed is None else f" seed {network.seed}"
     print(
         f"{network.pair} {network.variant}{seed}: Mono-M {numbers['mono_m_mm']:.2f} mm, Dual-M "
         f"{numbers['dual_m_mm']:.2f} mm, rotation {numbers['rotation_error_deg']:.1f} deg off, {numbers['samples']} "
-        "pairs of hands",
+        f"pairs of hands, views {numbers['views_apart_mm']:.2f} mm apart",
         file=sys.stderr,
     )
     return numbers
@@ -296,6 +311,7 @@ def _errors_by_hand(scored: ScoredPair, view_1: HandLabels) -> dict[str, np.ndar
         "frame": view_1.frame[row_1],
         "is_left": view_1.is_left[row_1],
         **{f"{name}_{view + 1}_mm": means[name][:, view] for name in means for view in range(2)},
+        "apart_mm": scored.apart_mm,
         **{f"valid_{view + 1}": seen[:, view].astype(np.int64) for view in range(2)},
     }
 

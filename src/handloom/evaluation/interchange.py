@@ -9,7 +9,6 @@ the hand is, so files in both frames get the same scores.
 """
 
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,11 +21,13 @@ from handloom.datasets.hand_and_object import HoldTruth
 from handloom.evaluation.hold_scores import FrameMeshes, Protocol, matched, score_sequence, write_scores
 from handloom.evaluation.icp import RESTARTS
 from handloom.evaluation.mesh_metrics import FramePoints, mpjpe_mm
+from handloom.geometry.bounds import OBJECT_SIZE_M
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel
-from handloom.hand.mano_files import MANO_VERTEX_COUNT, fits
-from handloom.hand.models import configured_hand
+from handloom.hand.mano_files import MANO_VERTEX_COUNT
+from handloom.hand.models import configured_hand, fits
 from handloom.runtime.errors import InputError
+from handloom.runtime.npz import read_npz
 
 FRAMES = ("camera", "wrist_relative_camera")
 _PAGE = "docs/interchange.md"
@@ -41,8 +42,6 @@ _ARRAYS = {
 """The arrays besides `fnames`, and the kinds of NumPy types that each may be of."""
 _HAND_SIZE_M = (0.05, 0.4)
 """Diagonal of a hand's bounding box, from a fist of a child to a spread hand of a man, with room."""
-_OBJECT_SIZE_M = (0.005, 2.0)
-"""What a hand can hold, with room."""
 _WRIST_AT_ORIGIN_M = 0.02
 """Hand models differ by less in where the wrist is."""
 _TYPICAL_SIZE_M = 0.2
@@ -151,15 +150,8 @@ def read_interchange(path: Path, hand: HandModel) -> Interchange:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such interchange file; write it as {_PAGE} says") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: not an npz file without pickles ({error}); write it with numpy.savez and plain arrays"
-        ) from error
+    advice = f"write it with numpy.savez and plain arrays, as {_PAGE} says"
+    return read_npz(path, "an interchange file, an npz without pickles", advice, wanted=("fnames", *_ARRAYS, *_TEXTS))
 
 
 def _refuse(path: Path, problems: Iterable[str]) -> None:
@@ -217,7 +209,7 @@ def _frame_problems(meshes: FrameMeshes, hands: Float[np.ndarray, "frames vertic
         "hand_verts is NaN in part; a failed frame is all NaN": broken.any(1) & ~broken.all(1),
         "hand_verts is infinite; a failed frame is NaN": np.isinf(hands).any((1, 2)),
         _size_text("hand", hand_m, _HAND_SIZE_M): (hand_m < _HAND_SIZE_M[0]) | (hand_m > _HAND_SIZE_M[1]),
-        _size_text("object", object_m, _OBJECT_SIZE_M): (object_m < _OBJECT_SIZE_M[0]) | (object_m > _OBJECT_SIZE_M[1]),
+        _size_text("object", object_m, OBJECT_SIZE_M): (object_m < OBJECT_SIZE_M[0]) | (object_m > OBJECT_SIZE_M[1]),
         "obj_faces names a vertex that the frame does not have": np.array(beyond),
         "has vertices of the object but no faces": np.array([len(v) > 0 and not len(f) for v, f in objects]),
         "the hand is behind the camera (z <= 0): OpenCV axes look along +z; or is the frame wrist_relative_camera?": (

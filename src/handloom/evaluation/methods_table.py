@@ -72,7 +72,7 @@ def methods_table(scores: pd.DataFrame, settings: MethodsSettings, fidelity: str
                         "pairs": " ".join(pair for pair in pairs if pair in set(of["pair"])),
                         "fidelity": fidelity,
                         "preset": preset,
-                        "note": note if len(of) else f"{note}; not run: {need}",
+                        "note": f"{note}{_without_labels(of)}" if len(of) else f"{note}; not run: {need}",
                     }
                 )
     table = pd.DataFrame(rows)
@@ -95,6 +95,12 @@ def _methods(settings: MethodsSettings, fidelity: str) -> dict[str, tuple[str, b
         **compared,
         "s2dhand": ("S2DHand", True, "none", f"views merged by {own}"),
     }
+
+
+def _without_labels(scores: pd.DataFrame) -> str:
+    """Why a method's scores are empty, to be put behind its note."""
+    without = scores[scores["mono_m_mm"].isna()]
+    return f"; no scores: {without['unlabelled'].iloc[0]}" if len(without) else ""
 
 
 def paper_means() -> dict[tuple[str, str], dict[str, float]]:

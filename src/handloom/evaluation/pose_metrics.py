@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from handloom.hand.joints import BONE
+from handloom.hand.proportions import NOMINAL_BONE_M
 
 Joints = Float[np.ndarray, "*batch 21 3"]
 OfJoints = Float[np.ndarray, "*batch 21"]
@@ -118,6 +119,26 @@ def merge_views(predicted_mm: PairJoints, valid: OfPairJoints, rotation_12: Pair
     weight = np.where(valid.sum(axis=1, keepdims=True) > 0, valid, 1.0)
     share = (weight / weight.sum(axis=1, keepdims=True))[..., None]
     return np.stack([(share * in_frame_1).sum(axis=1), (share * in_frame_2).sum(axis=1)], axis=1)
+
+
+def nominal_poses(joints: Joints, root_joint: int) -> Joints:
+    """Predictions without a truth: root-relative, in millimetres, with bone 0-9 of nominal length."""
+    poses = joints.astype(np.float64)
+    scale = MM_PER_M * NOMINAL_BONE_M / bone_length(poses)
+    relative: np.ndarray = scale[..., None, None] * (poses - poses[..., [root_joint], :])
+    return relative
+
+
+def views_apart(
+    joints: PairJoints, root_joint: int, rotation_12: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, " pairs"]:
+    """How far both views' poses are apart: the mean over the joints of |p1 R12 - p2|, in mm at the nominal size.
+
+    It needs no label, and is no error: views can agree on a wrong pose.
+    """
+    poses_mm = nominal_poses(joints, root_joint)
+    apart: np.ndarray = joint_errors(poses_mm[:, 0] @ rotation_12, poses_mm[:, 1]).mean(axis=-1)
+    return apart
 
 
 def dual_m(predicted_mm: PairJoints, true_mm: PairJoints, valid: OfPairJoints, rotation_12: PairRotations) -> float:

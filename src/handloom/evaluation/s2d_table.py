@@ -13,12 +13,15 @@ import pandas as pd
 from handloom.datasets.assembly_hands import headset_name
 from handloom.evaluation.headset_scores import SOURCE, SOURCE_RAYS
 from handloom.evaluation.table import Block, Cell, Column, ColumnHead, Row, Table, needs, number, published
+from handloom.hand.proportions import NOMINAL_BONE_M
 from handloom.runtime.config.sources import SETTING_NAMES
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_table
 
 METRICS = (Column("mono_m", "Mono-M", "mm", "low"), Column("dual_m", "Dual-M", "mm", "low"))
-_METRIC_OF = {metric.key: metric for metric in METRICS}
+APART = Column("views_apart", "Views apart", "mm")
+"""Shown where there are no labels."""
+_METRIC_OF = {metric.key: metric for metric in (*METRICS, APART)}
 OVERALL = "overall"
 _METHODS = (
     ("Baseline", "baseline_mm", ""),  # one network, so no spread over seeds
@@ -61,8 +64,8 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
     """One row per headset x pair x metric, then `overall`: the unweighted mean over the pairs.
 
     Standard deviations are over seeds, of the overall for the overall; empty with a single seed. `..._per_seed` lists
-    every seed's value in mm. `samples` counts pairs of hands. Rows that the run did not cover stay empty and say in
-    `needs` what would fill them.
+    every seed's value in mm. `samples` counts pairs of hands. Rows that the run did not cover, or that have no labels,
+    stay empty and say in `needs` what would fill them; a headset of the latter has rows of how far its views are apart.
     """
     paper = paper_values(setting)
     headsets, pairs = headsets_and_pairs(scores, paper)
@@ -73,9 +76,12 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
         present = [name for name in pairs if name in set(of_headset["pair"])]
         for pair in (*pairs, OVERALL):
             chosen = present if pair == OVERALL else [name for name in present if name == pair]
-            for metric in METRICS:
+            unlabelled = _unlabelled(of_headset[of_headset["pair"].isin(chosen)])
+            for metric in (*METRICS, APART) if _unlabelled(of_headset) else METRICS:
                 cells = _cells(of_headset, chosen, metric, paper_of.get((headset, pair, metric.key), {}))
                 need = _needs(headset, pair, pairs, present, cells)
+                if unlabelled and metric is not APART and present:
+                    need = f"labels: {unlabelled}"
                 named = {"headset": headset, "pair": pair, "metric": metric.key}
                 rows.append({**named, **cells, "needs": need, "fidelity": fidelity, "preset": preset})
     table = pd.DataFrame(rows)
@@ -87,19 +93,31 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
         frame=frame,
         blocks=[_block(str(headset), block, rays) for headset, block in frame.groupby("headset", sort=False)],
         explanation=_explanation(frame),
-        notes=[*([_RAYS_MEANING] if rays else []), *_seeds(frame), *needs(frame, "headset", "pair")],
+        notes=[
+            *([_RAYS_MEANING] if rays else []),
+            *([_APART_MEANING] if APART.key in set(frame["metric"]) else []),
+            *_seeds(frame),
+            *needs(frame, "headset", "pair"),
+        ],
     )
 
 
 def _read_scores(path: Path, setting: str) -> pd.DataFrame:
     metrics = [f"{metric.key}_mm" for metric in METRICS]
-    frame = read_table(path, ["setting", "headset", "pair", "variant", "seed", "samples", *metrics])
+    columns = ["setting", "headset", "pair", "variant", "seed", "samples", "unlabelled", f"{APART.key}_mm", *metrics]
+    frame = read_table(path, columns)
     if set(frame["setting"]) != {setting}:
         raise InputError(
             f"{path}: holds setting {sorted(set(frame['setting']))}, but scores of setting {setting} were expected; "
             "make them again"
         )
     return frame
+
+
+def _unlabelled(scores: pd.DataFrame) -> str:
+    """Why some scores are empty: which sequences have no labels; nothing where all are there."""
+    without = scores[scores["mono_m_mm"].isna()]
+    return "; ".join(dict.fromkeys(without["unlabelled"].fillna("no joint is valid"))) if len(without) else ""
 
 
 def _cells(
@@ -190,6 +208,12 @@ _RAYS_MEANING = (
     "Baseline, R with viewing rays: the source network's poses, merged by the rotation that S2DHand starts from; "
     "Mono-M does not depend on it. What it gains in Dual-M is the rotation's share of S2DHand's gain; what S2DHand "
     "gains beyond it is adaptation's."
+)
+
+
+_APART_MEANING = (
+    "Views apart: the mean distance of the two views' joints after the rotation between the cameras, with bone 0-9 of "
+    f"{1000 * NOMINAL_BONE_M:g} mm in both. It needs no labels and is no error: views can agree on a wrong pose."
 )
 
 

@@ -34,6 +34,7 @@ class Panel:
     dashed: str | None = None
     dotted: str | None = None
     since_start: bool = False  # drawn as the change since epoch 0
+    of_labels: bool = True  # and so not there without
 
 
 PANELS = (
@@ -42,7 +43,7 @@ PANELS = (
     Panel("pseudo-label error", "mm", "label_error_mm"),
     Panel("rotation error", "degrees", "rotation_error_deg", "teacher_rotation_error_deg",
           dotted="teacher_published_rotation_error_deg"),
-    Panel("student-teacher distance", "relative", "student_teacher_distance"),
+    Panel("student-teacher distance", "relative", "student_teacher_distance", of_labels=False),
 )  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def draw_adaptation_curves(histories: Sequence[Path], picture: Path) -> None:
     """Stage: the histories `.../{setting}/{headset}/{pair}/{variant}/seed{seed}.history.csv` as mean curves.
 
     One row of panels per setting; lines are means over headsets, pairs and seeds, bands one standard deviation between
-    pairs. Raises InputError for a file without the columns.
+    pairs. Without labels, panels that need them say so. Raises InputError for a file without the columns.
     """
     table = pd.concat([read_history(path) for path in histories], ignore_index=True)
     settings = [name for name in SETTING_NAMES if name in set(table["setting"])]
@@ -81,7 +82,7 @@ def read_history(path: Path) -> pd.DataFrame:
             f"{path}: is not '{{setting}}/{{headset}}/{{pair}}/{{variant}}/seed{{seed}}.history.csv', so its "
             "curves cannot be named; give the files that adaptation writes"
         )
-    table = read_table(path, {"epoch", *(panel.column for panel in PANELS)})
+    table = read_table(path, {"epoch", *(panel.column for panel in PANELS if not panel.of_labels)})
     setting, headset, pair, variant = path.parts[-5:-1]
     return table.assign(setting=setting, headset=headset, pair=pair, variant=variant, seed=int(name[1]))
 
@@ -106,6 +107,8 @@ def draw_panel(axes: Axes, table: pd.DataFrame, panel: Panel) -> None:
             if style == "-":
                 low, high = curve["mean"] - curve["deviation"], curve["mean"] + curve["deviation"]
                 axes.fill_between(curve.index.to_numpy(), low, high, color=colour, alpha=0.16, lw=0)
+    if not axes.get_lines():
+        axes.text(0.5, 0.5, "no labels", transform=axes.transAxes, ha="center", va="center", color=GREY)
     if panel.since_start:
         axes.axhline(0, color=INK, lw=0.8)
     axes.set_title(panel.title)

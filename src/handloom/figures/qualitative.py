@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.datasets.assembly_hands import headset_name, views_of
-from handloom.datasets.box_crops import project_in_crop
+from handloom.datasets.box_crops import BOX_MARGIN, CROP_PX, project_in_crop
 from handloom.datasets.views import HandCrops, HandLabels
 from handloom.estimators.handoccnet import HandOccNetSettings
 from handloom.evaluation.headset_scores import (
@@ -61,12 +61,13 @@ class CaseViews:
     is_left: bool
     keypoints_px: dict[str, list[Float[np.ndarray, "21 2"]]]  # by column
     errors_mm: dict[str, list[float]]
+    """Of each view; without labels how far the views are apart."""
     valid: list[Float[np.ndarray, "21"]]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """What is shown of each view, from left to right."""
-        return (INPUT, *self.errors_mm, TRUTH)
+        return (INPUT, *self.errors_mm, *([TRUTH] if TRUTH in self.keypoints_px else []))
 
 
 def draw_qualitative(
@@ -86,6 +87,8 @@ def draw_qualitative(
     note: str = "",
 ) -> None:
     """Stage: for each headset the worst hand after adaptation, a typical one and the most improved one, in both views.
+
+    Without labels, errors are how far the views are apart, and skeletons are placed by the hands' boxes.
 
     Files lie in folders named by their headset; `predictions` are S2DHand's with one seed, of all pairs. Skeletons are
     placed at the true root joint with the true bone 0-9, as they are scored, and projected into the crop; numbers are
@@ -108,9 +111,11 @@ def draw_qualitative(
         )
         cases += cases_of(headset, of, known, adapted, *files, seed=seed, others=others)
     height = _ROW_IN * len(cases) + _ABOVE_AND_BELOW_IN
-    with drawn(picture, _COLUMN_IN * (2 * len(cases[0].columns) + _GAP), height) as figure:
+    if any(TRUTH not in case.columns for case in cases):
+        note += "\nWithout labels: how far the two views are apart; skeletons are placed by the hands' boxes"
+    with drawn(picture, _COLUMN_IN * (2 * _columns(cases) + _GAP), height) as figure:
         _draw_grid(figure, cases)
-        figure.text(0.01, 1 - 0.31 / height, note, ha="left", va="top", fontsize=7)
+        figure.text(0.01, 1 - 0.31 / height, note.strip(), ha="left", va="top", fontsize=7)
         text = f"S2DHand, {SETTING_NAMES[setting]}: worst, typical and most improved hand of each headset"
         heading(figure, text, y=1 - 0.08 / height, va="top")
 
@@ -119,12 +124,15 @@ def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
     """The worst, the typical and the most improved pair of hands by S2DHand's mean Mono error of both views.
 
     Typical is nearest to the median in both error and improvement. Only hands with 15 valid joints in both views count,
-    or, where the data have none, those with the most.
+    or, where the data have none, those with the most. Without any label, the views' distance stands for the error.
     """
     key = ["pair", "row_1", "row_2"]
     joints = errors[["valid_1", "valid_2"]].min(axis=1)
-    shown = errors[(joints > 0) & (joints >= min(FEWEST_JOINTS, joints.max()))]
-    shown = shown.assign(error=(shown["mono_1_mm"] + shown["mono_2_mm"]) / 2)
+    if joints.max() > 0:
+        shown = errors[(joints > 0) & (joints >= min(FEWEST_JOINTS, joints.max()))]
+        shown = shown.assign(error=(shown["mono_1_mm"] + shown["mono_2_mm"]) / 2)
+    else:
+        shown = errors.assign(error=errors["apart_mm"])
     before = shown[shown["variant"] == "source"].set_index(key)["error"]
     after = shown[(shown["variant"] == "s2dhand") & (shown["seed"] == seed)].set_index(key)["error"]
     table = pd.DataFrame({"before": before, "after": after}).dropna()
@@ -209,9 +217,14 @@ def _case_views(
 
     keypoints: dict[str, list[np.ndarray]] = {}
     errors: dict[str, list[float]] = {}
+    labelled = all((known.joint_valid[row] > 0).any() for known, row in seen)
     for name, found in predictions.items():
         scored = ScoredPair.of(found, (views[0][1], views[1][1]))
         distance, valid, poses = scored.mono_errors_mm()[0], scored.valid[0], scored.poses
+        if not labelled:
+            errors[name] = [float(scored.apart_mm[0])] * 2
+            keypoints[name] = [placed_by_box(pose) for pose in found.joints[0]]
+            continue
         errors[name] = [float(distance[view][valid[view] > 0].mean()) for view in range(2)]
         keypoints |= {name: placed(poses.predicted_mm[0], found.root_joint)}
         keypoints |= {TRUTH: placed(poses.true_mm[0], found.root_joint)}
@@ -227,8 +240,18 @@ def _case_views(
     )
 
 
+def placed_by_box(joints: Float[np.ndarray, "21 3"]) -> Float[np.ndarray, "21 2"]:
+    """Key points in the 256-pixel crop of a pose seen along the optical axis, where and as large as the hand's box."""
+    low, high = joints[:, :2].min(axis=0), joints[:, :2].max(axis=0)
+    return CROP_PX / 2 + (joints[:, :2] - (low + high) / 2) * (CROP_PX / BOX_MARGIN / (high - low).max())
+
+
+def _columns(cases: Sequence[CaseViews]) -> int:
+    return max(len(case.columns) for case in cases)
+
+
 def _draw_grid(figure: Figure, cases: Sequence[CaseViews]) -> None:
-    width, height, columns = figure.get_figwidth(), figure.get_figheight(), len(cases[0].columns)
+    width, height, columns = figure.get_figwidth(), figure.get_figheight(), _columns(cases)
     grid = GridSpec(
         len(cases), 2 * columns + 1, figure=figure, width_ratios=[1] * columns + [_GAP] + [1] * columns,
         left=1.45 / width, right=0.995, top=1 - 0.62 / height, bottom=0.34 / height, wspace=0.03, hspace=0.04,
@@ -250,20 +273,25 @@ def _draw_grid(figure: Figure, cases: Sequence[CaseViews]) -> None:
         Line2D([], [], color="#BBBBBB", lw=1, label="ground truth, to compare with (white)"),
         Line2D([], [], **hollow, label="joint not valid, so not scored"),
     ]
+    if not any(TRUTH in case.columns for case in cases):
+        handles = handles[: len(FINGER_COLOURS)]
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0.0))
 
 
 def _draw_cell(axes: Axes, case: CaseViews, view: int, column: str) -> None:
     show_crop(axes, case.images_u8[view], is_left=case.is_left, dimmed=column != INPUT)
-    look_at(axes, case.keypoints_px[TRUTH][view])
+    truth = case.keypoints_px.get(TRUTH)
+    look_at(axes, (truth or next(iter(case.keypoints_px.values())))[view])
     if column == INPUT:
         return
     if column == TRUTH:
         draw_skeleton(axes, case.keypoints_px[column][view], case.valid[view])
         return
-    draw_bones(axes, case.keypoints_px[TRUTH][view], "white", 0.8)  # to compare with
+    if truth is not None:
+        draw_bones(axes, truth[view], "white", 0.8)  # to compare with
     draw_skeleton(axes, case.keypoints_px[column][view])
+    told = f"{case.errors_mm[column][view]:.1f} mm{'' if truth else ' apart'}"
     axes.text(
-        0.03, 0.97, f"{case.errors_mm[column][view]:.1f} mm", transform=axes.transAxes, ha="left", va="top",
+        0.03, 0.97, told, transform=axes.transAxes, ha="left", va="top",
         color="white", fontsize=8, fontweight="bold", bbox={"facecolor": "black", "alpha": 0.6, "pad": 1.5, "lw": 0},
     )  # fmt: skip

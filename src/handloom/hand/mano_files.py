@@ -9,26 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csc_matrix
 
+from handloom.geometry.bounds import length_fault
 from handloom.hand.joints import MANO_FINGERTIPS_SMPLX, MANO_PARENTS
-from handloom.hand.models import model_from_arrays, write_hand_model
+from handloom.hand.models import array_fault, hand_shapes, model_from_arrays, write_hand_model
 from handloom.runtime.errors import InputError
 from handloom.runtime.pickles import Global, load_pickle
+from handloom.runtime.reading import MEGABYTE, reason_of
 
 MANO_VERTEX_COUNT = 778
+_MOST_BYTES = 64 * MEGABYTE
+_TEMPLATE_SIZE_M = (0.05, 1.0)
+"""Wider than a hand, which it has to tell from one in another unit."""
 _HOME = "https://mano.is.tue.mpg.de (mano_v1_2.zip, folder models)"
-_SHAPES: dict[str, tuple[int | None, ...]] = {
-    "v_template": (MANO_VERTEX_COUNT, 3),
-    "shapedirs": (MANO_VERTEX_COUNT, 3, None),
-    "posedirs": (MANO_VERTEX_COUNT, 3, 135),
-    "J_regressor": (16, MANO_VERTEX_COUNT),
-    "weights": (MANO_VERTEX_COUNT, 16),
-    "f": (None, 3),
-    "kintree_table": (2, 16),
-    "hands_mean": (45,),
-    "hands_components": (None, 45),
-}
+_SHAPES = {**hand_shapes(MANO_VERTEX_COUNT), "kintree_table": (2, 16)}
 _NOTES = {"licence": "MANO licence, https://mano.is.tue.mpg.de/license.html; not to be passed on", "tips": "smplx"}
 
 
@@ -52,7 +46,7 @@ def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
 
     Raises InputError when it is missing or damaged, asks to run anything, or does not hold a hand of 778 vertices.
     """
-    content = load_pickle(path, _allowed())
+    content = load_pickle(path, _allowed(), advice=f"fetch it again from {_HOME}", most_bytes=_MOST_BYTES)
     if not isinstance(content, Mapping):
         raise InputError(
             f"{path}: holds a {type(content).__name__}, but MANO's dict of arrays was expected; see {_HOME}"
@@ -64,8 +58,9 @@ def read_mano_pickle(path: Path) -> dict[str, np.ndarray]:
     # The root's parent is stored as the largest unsigned number.
     if tuple(arrays["kintree_table"][0, 1:].astype(np.int64)) != MANO_PARENTS[1:]:
         raise InputError(f"{path}: its joints do not form MANO's tree; a MANO hand was expected, from {_HOME}")
-    if not 0 <= arrays["f"].min() <= arrays["f"].max() < MANO_VERTEX_COUNT:
-        raise InputError(f"{path}: its triangles name vertices that it lacks; fetch it again from {_HOME}")
+    size_m = float(np.linalg.norm(np.ptp(arrays["v_template"], axis=0)))
+    if fault := length_fault(size_m, _TEMPLATE_SIZE_M, "the diagonal of the hand at rest"):
+        raise InputError(f"{path}: {fault}; fetch it again from {_HOME}")
     return arrays
 
 
@@ -79,22 +74,15 @@ def _mirrored_like_right(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _checked(path: Path, name: str, value: object) -> np.ndarray:
-    wanted = _SHAPES[name]
     try:
         array = _as_array(value)
-    except (ValueError, TypeError, IndexError, RecursionError) as error:
-        raise InputError(f"{path}: {name} cannot be put together ({error}); fetch it again from {_HOME}") from error
-    if not fits(array.shape, wanted) or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
         raise InputError(
-            f"{path}: {name} is {array.dtype} of shape {array.shape}, but finite numbers of shape {wanted} were "
-            f"expected (None is any size); fetch it again from {_HOME}"
-        )
+            f"{path}: {name} cannot be put together ({reason_of(error)}); fetch it again from {_HOME}"
+        ) from error
+    if fault := array_fault(array, _SHAPES[name], MANO_VERTEX_COUNT if name == "f" else None):
+        raise InputError(f"{path}: {name} {fault}; fetch it again from {_HOME}")
     return array
-
-
-def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Whether an array's shape is the wanted one, in which None is any size."""
-    return len(shape) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
 
 
 def _as_array(value: object) -> np.ndarray:
@@ -103,15 +91,43 @@ def _as_array(value: object) -> np.ndarray:
         case _Chumpy():
             return _as_array(value.state.get("x"))
         case _Selection():
-            chosen = _as_array(value.state.get("a")).ravel()[_as_array(value.state.get("idxs")).astype(np.int64)]
-            return chosen.reshape(value.state.get("preferred_shape", -1))
+            entries, chosen = _as_array(value.state.get("a")).ravel(), _places(value.state.get("idxs"), "idxs")
+            if len(chosen) and chosen.max() >= len(entries):
+                raise ValueError(f"idxs names entry {chosen.max()} of {len(entries)}")
+            return entries[chosen].reshape(value.state.get("preferred_shape", -1))
         case _SparseColumns():
-            parts = tuple(_as_array(value.state.get(name)) for name in ("data", "indices", "indptr"))
-            return csc_matrix(parts, shape=value.state.get("_shape")).toarray()
+            return _dense(**{name: value.state.get(name) for name in ("data", "indices", "indptr", "_shape")})
         case np.ndarray():
             return value
         case _:
             return np.array(value, dtype=object)
+
+
+def _dense(data: object, indices: object, indptr: object, _shape: object) -> np.ndarray:
+    """The matrix of sparse columns: the values of column c are data[indptr[c]:indptr[c + 1]], in the rows `indices`.
+
+    Everything is checked first: native code that follows such numbers would write where they point to.
+    """
+    values, rows, pointers = _as_array(data), _places(indices, "indices"), _places(indptr, "indptr")
+    if _shape != _SHAPES["J_regressor"] or values.dtype.kind not in "fiu" or values.ndim != 1:
+        raise ValueError(f"{values.dtype} of shape {values.shape} for a matrix of shape {_shape}")
+    if len(pointers) != _shape[1] + 1 or pointers[0] != 0 or (np.diff(pointers) < 0).any():
+        raise ValueError(f"indptr has {len(pointers)} pointers, expected {_shape[1] + 1} that rise from 0")
+    if not pointers[-1] == len(rows) == len(values):
+        raise ValueError(f"indptr ends at {pointers[-1]}, but there are {len(rows)} indices of {len(values)} values")
+    if len(rows) and rows.max() >= _shape[0]:
+        raise ValueError(f"indices names row {rows.max()} of {_shape[0]}")
+    matrix = np.zeros(_shape, dtype=np.result_type(values))
+    np.add.at(matrix, (rows, np.repeat(np.arange(_shape[1]), np.diff(pointers))), values)
+    return matrix
+
+
+def _places(value: object, name: str) -> np.ndarray:
+    """A list of indices; raises ValueError for other numbers and for negative ones."""
+    array = _as_array(value)
+    if array.dtype.kind not in "iu" or array.ndim != 1 or (array.size and array.min() < 0):
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected a list of indices from 0 on")
+    return array.astype(np.int64)
 
 
 class _Record:

@@ -84,13 +84,50 @@ def write_hand_model(path: Path, model: HandModel, extra: dict[str, np.ndarray],
 def read_hand_model(path: Path) -> tuple[HandModel, dict[str, np.ndarray]]:
     """Read what `write_hand_model` wrote: the model in float32, and all arrays of the file.
 
-    Raises InputError for a file that is not such an artifact or lacks an array.
+    Raises InputError for a file that is not such an artifact, lacks an array or has one of other numbers.
     """
     arrays, _ = read_arrays(path, KIND)
     missing = {*_REAL, "f", "tip_vertices", "side"} - arrays.keys()
     if missing:
         raise InputError(f"{path}: lacks the arrays {sorted(missing)} of a hand model; convert it again")
+    vertices = len(np.atleast_1d(arrays["v_template"]))
+    for name, wanted in {**hand_shapes(vertices), "tip_vertices": (5,)}.items():
+        if fault := array_fault(arrays[name], wanted, vertices if name in ("f", "tip_vertices") else None):
+            raise InputError(f"{path}: {name} {fault}; convert it again")
     return model_from_arrays(arrays), arrays
+
+
+def hand_shapes(vertices: int) -> dict[str, tuple[int | None, ...]]:
+    """The shapes of the arrays of a hand model with so many vertices; None is any length."""
+    return {
+        "v_template": (vertices, 3),
+        "shapedirs": (vertices, 3, None),
+        "posedirs": (vertices, 3, 135),
+        "J_regressor": (16, vertices),
+        "weights": (vertices, 16),
+        "f": (None, 3),
+        "hands_mean": (45,),
+        "hands_components": (None, 45),
+    }
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether an array's shape is the wanted one, in which None is any size."""
+    return len(shape) == len(wanted) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
+
+
+def array_fault(array: np.ndarray, wanted: tuple[int | None, ...], vertices: int | None = None) -> str:
+    """Why an array holds no finite numbers of a shape, or no integers below `vertices`; "" for none."""
+    if (
+        not fits(array.shape, wanted)
+        or array.dtype.kind not in ("fiu" if vertices is None else "iu")
+        or not np.isfinite(array).all()
+    ):
+        what = "finite numbers" if vertices is None else "integers"
+        return f"is {array.dtype} of shape {array.shape}, but {what} of shape {wanted} were expected (None is any size)"
+    if vertices is not None and array.size and not 0 <= array.min() <= array.max() < vertices:
+        return f"names vertices from {array.min()} to {array.max()}, but there are {vertices}"
+    return ""
 
 
 def model_from_arrays(arrays: dict[str, np.ndarray]) -> HandModel:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.estimators.hands.found import FoundHands
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.models import configured_hand
@@ -38,7 +39,7 @@ def align_hand_object(
     not belong together and for an alignment that is not finite.
     """
     poses, thing, seen = HandPoses.load(hand_poses), ObjectPoses.load(object_poses), FoundHands.load(estimates)
-    labels, frames = sorted(masks.glob("*.png")), len(poses.found)
+    labels, frames = numbered_pictures(masks), len(poses.found)
     lengths = {hand_poses: frames, object_poses: len(thing.registered), estimates: len(seen.found), masks: len(labels)}
     if len(set(lengths.values())) > 1:
         counts = {str(path): length for path, length in lengths.items()}

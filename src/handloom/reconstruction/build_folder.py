@@ -4,7 +4,7 @@ The file's hand poses are relative to the model's mean pose; here, and only here
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handloom.datasets.frames import image_size
 from handloom.datasets.masks import MASK_LABELS
+from handloom.datasets.numbered_pictures import pictures_and_masks
+from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import Side
-from handloom.hand.mano import HandModel
+from handloom.hand.mano import HandModel, rest_joints_m
 from handloom.reconstruction.data_npy import pickled_npy, read_data
 from handloom.reconstruction.scene_placement import Cameras, ScenePlacement, decompose, scale_matrix, world_matrices
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
-from handloom.runtime.files import whole_folder
+from handloom.runtime.files import read_text, whole_folder
 from handloom.runtime.images import read_grey, read_rgb
 
 _SIDES: tuple[Side, ...] = ("right", "left")
@@ -72,14 +75,18 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     `models` gives the hand model of each side that the folder may hold; it must be the one the folder was made with
     (MANO for HOLD's). Images stay files. Raises InputError naming file and key when something is missing, foreign among
     the entities, of another shape, not finite or of another number of frames; other foreign keys are listed in
-    `foreign_keys`.
+    `foreign_keys`. Raises InputError, too, for what is no camera of these pictures, no rotation in radians, or not in
+    metres.
     """
     folder = Path(folder)
     path = folder / "data.npy"
     content = read_data(path)
     foreign = _checked_keys(path, "", content, _TOP_KEYS)
-    names = tuple(_text(folder / "corres.txt").split())
-    images, masks = (_pictures(folder / kind, len(names)) for kind in ("image", "mask"))
+    lines = read_text(folder / "corres.txt", "the list of the frames' names, one a line", _FETCH).splitlines()
+    names = tuple(line.strip() for line in lines if line.strip())
+    images, masks = pictures_and_masks(folder)
+    if len(images) != len(names):
+        raise InputError(f"{folder}: holds {len(images)} images, but corres.txt names {len(names)} frames; {_FETCH}")
 
     placement, cameras = _cameras(path, content, len(names))
     entities = content["entities"]
@@ -97,11 +104,11 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
         foreign += _checked_keys(path, f"entities.{side}.", entities[side], _HAND_KEYS)
         hands[side] = _hand(path, side, entities[side], models[side], len(names))
     foreign += _checked_keys(path, "entities.object.", entities["object"], _OBJECT_KEYS)
-    return BuildScene(
+    scene = BuildScene(
         sequence=str(content["seq_name"]),
         names=names,
-        image_paths=images,
-        mask_paths=masks,
+        image_paths=tuple(images),
+        mask_paths=tuple(masks),
         cameras=cameras,
         placement=placement,
         hands=hands,
@@ -110,6 +117,10 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
         points_canonical=_array(path, "entities.object.pts.cano", entities["object"]["pts.cano"], (None, 3)).float(),
         foreign_keys=tuple(foreign),
     )
+    for place, fault in _faults(scene, models):
+        if fault:
+            raise InputError(f"{path}: {place}: {fault}; {_FETCH}")
+    return scene
 
 
 def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel]) -> None:
@@ -119,9 +130,9 @@ def write_build(folder: Path, scene: BuildScene, models: Mapping[Side, HandModel
     InputError when a mask has other labels than 0, 50, 150, 250, or a name would not survive corres.txt.
     """
     folder = Path(folder)
-    split = [name for name in scene.names if len(name.split()) != 1]
+    split = [name for name in scene.names if [name] != name.strip().splitlines()]
     if split:
-        raise InputError(f"{folder}: frame names {split[:5]} hold spaces; rename the frames")
+        raise InputError(f"{folder}: frame names {split[:5]} hold ends of lines or end in spaces; rename the frames")
     counts = {"images": len(scene.image_paths), "masks": len(scene.mask_paths), "names": len(scene.names)}
     counts |= {f"{side} hand poses": len(hand.rotvec) for side, hand in scene.hands.items()}
     counts["object poses"] = len(scene.object.rotation)
@@ -245,13 +256,35 @@ def _cameras(path: Path, content: dict[str, Any], frames: int) -> tuple[ScenePla
         float(_array(path, key, content[key], ())) for key in ("scene_bounding_sphere", "max_radius_ratio")
     )
     placement = ScenePlacement((x, y, z), 1.0 / float(scale[0, 0, 0]), sphere, ratio)
+    if fault := length_fault(float(np.linalg.norm((x, y, z))), DISTANCE_M, "the camera's distance"):
+        raise InputError(f"{path}: normalize_shift: {fault}; {_FETCH}")
     cameras = decompose((world @ scale)[:, :3])
     return placement, Cameras(cameras.intrinsics.float(), cameras.world_from_cam.float())
+
+
+def _faults(scene: BuildScene, models: Mapping[Side, HandModel]) -> Iterator[tuple[str, str]]:
+    """What of a scene is no camera, hand or held object, or in another unit, with its place in data.npy."""
+    size_px = np.array(image_size(scene.image_paths[0]), dtype=np.float64)
+    for frame, matrix in enumerate(scene.cameras.intrinsics.double().numpy()):
+        yield f"the camera of frame {frame}, world_mat_{frame}", intrinsics_fault(matrix, size_px)
+    thing = scene.placement.object_to_cam(scene.object)
+    places = {"entities.object.object_poses": thing.translation_m}
+    for side, hand in scene.hands.items():
+        seen = scene.placement.hand_to_cam(hand, models[side])
+        places[f"entities.{side}.hand_trans"] = seen.translation_m + rest_joints_m(models[side], hand.shape)[0]
+    for place, centre_m in places.items():
+        for distance_m in centre_m.norm(dim=-1).tolist():
+            yield place, length_fault(distance_m, DISTANCE_M, "the distance from the camera")
+    # Half of the points, since those of structure from motion may lie anywhere.
+    points = scene.points_canonical @ torch.linalg.inv(scene.normalised_from_sfm)[:3, :3].T * scene.object.scale
+    radius_m = float((points - points.median(dim=0).values).norm(dim=-1).median())
+    yield "entities.object.obj_scale", length_fault(2 * radius_m, OBJECT_SIZE_M, "the extent of the object's points")
 
 
 def _hand(path: Path, side: Side, content: dict[str, Any], model: HandModel, frames: int) -> HandTrack:
     prefix = f"entities.{side}."
     poses = _array(path, prefix + "hand_poses", content["hand_poses"], (frames, 48))
+    _require_turns(path, prefix + "hand_poses", poses)
     shape = _array(path, prefix + "mean_shape", content["mean_shape"], (model.shape_count,))
     translation = _array(path, prefix + "hand_trans", content["hand_trans"], (frames, 3))
     absolute = torch.cat([poses[:, :3], poses[:, 3:] + model.hands_mean.double()], dim=1)
@@ -261,21 +294,12 @@ def _hand(path: Path, side: Side, content: dict[str, Any], model: HandModel, fra
 def _object(path: Path, content: dict[str, Any], frames: int) -> ObjectTrack:
     prefix = "entities.object."
     poses = _array(path, prefix + "object_poses", content["object_poses"], (frames, 6)).float()
+    _require_turns(path, prefix + "object_poses", poses[:, :3])
     scale = _array(path, prefix + "obj_scale", np.squeeze(np.asarray(content["obj_scale"])), ()).float()
     return ObjectTrack(roma.rotvec_to_rotmat(poses[:, :3]), poses[:, 3:], scale)
 
 
-def _pictures(folder: Path, count: int) -> tuple[Path, ...]:
-    paths = tuple(sorted(folder.glob("*.png")))
-    if len(paths) != count:
-        raise InputError(f"{folder}: holds {len(paths)} PNG files, but corres.txt names {count} frames; {_FETCH}")
-    return paths
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected the frames' names, one a line; {_FETCH}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text in UTF-8 ({error}); {_FETCH}") from error
+def _require_turns(path: Path, key: str, rotvec: Float[Tensor, "frames numbers"]) -> None:
+    """Raise InputError for rotation vectors, three numbers each, that are none in radians."""
+    if fault := turn_fault(rotvec.reshape(-1, 3).numpy()):
+        raise InputError(f"{path}: {key} {fault}; {_FETCH}")

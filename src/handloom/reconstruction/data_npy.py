@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handloom.runtime.errors import InputError
-from handloom.runtime.pickles import PICKLE_DAMAGE, AllowListUnpickler, Global
+from handloom.runtime.pickles import AllowListUnpickler, Global
+from handloom.runtime.reading import reading
 
 _PROTOCOL = 3
 """The newest whose globals are plain text, which `_with_old_numpy_names` rewrites."""
@@ -29,22 +29,15 @@ def read_data(path: Path) -> dict[str, Any]:
 
     Raises InputError when the file is missing, damaged, no pickled dictionary, or asks for anything else.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            if shape != () or not kind.hasobject:
-                raise ValueError(f"an array of {kind} of shape {shape}")
-            content = AllowListUnpickler(file.read(), _ALLOWED).load().item()
+    expected = "a pickled dictionary of numbers and arrays, the data.npy of a build folder"
+    with reading(path, expected, "fetch it again") as file:
+        np.lib.format.read_magic(file)
+        shape, _, kind = np.lib.format.read_array_header_1_0(file)
+        if shape != () or not kind.hasobject:
+            raise ValueError(f"an array of {kind} of shape {shape}")
+        content = AllowListUnpickler(file.read(), _ALLOWED).load().item()
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(f"{path}: no such file; expected the data.npy of a build folder") from error
-    except (*PICKLE_DAMAGE, RuntimeError) as error:  # torch's own for numbers that are none
-        raise InputError(
-            f"{path}: is no pickled dictionary of numbers and arrays ({error or type(error).__name__}); fetch it again"
-        ) from error
     return content
 
 

@@ -1,5 +1,6 @@
 """What trainings of a phase share whatever field they train: checkpoints, progress, loss curve and preview pictures."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.runtime.checkpoints import CheckpointFolder
 from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import atomic_path
@@ -78,30 +80,32 @@ class PhaseTraining(Protocol):
 def run_phase(training: PhaseTraining, length: PhaseLength, folder: CheckpointFolder, previews: Path) -> None:
     """Train to the end, from the folder's last checkpoint if there is one, with pictures in `previews`.
 
-    The folder stays: it is to be removed when the results are written.
+    They grow beside the checkpoints, so that those of a killed run are kept. The folder stays: it is to be removed when
+    the results are written.
     """
     if (saved := folder.load()) is not None:
         training.restore(saved)
         print(f"going on at step {training.step}", file=sys.stderr)
     began, first = time.monotonic(), training.step
-    last_save = began
-    previews.mkdir(parents=True, exist_ok=True)
+    growing = folder.path / "previews"
+    growing.mkdir(parents=True, exist_ok=True)
 
     def write_step() -> None:
-        write_preview(previews / f"step-{training.step:06d}.png", training, length.preview_width_px)
+        write_preview(growing / f"step-{training.step:06d}.png", training, length.preview_width_px)
 
     if not length.steps:
         write_step()
     label = f"{length.label}, {length.rays} rays a step"
-    for _ in progress(range(training.step, length.steps), label):
-        terms = training.run_step()
-        if training.step % NOTE_STEPS == 0 or training.step == length.steps:
-            training.note(terms)
-        if training.step % length.preview_steps == 0 or training.step == length.steps:
-            write_step()
-        if time.monotonic() - last_save >= length.checkpoint_seconds and training.step < length.steps:
-            folder.save(training.step, training.state())
-            last_save = time.monotonic()
+    with folder.kept(length.checkpoint_seconds) as save:
+        for _ in progress(range(training.step, length.steps), label):
+            terms = training.run_step()
+            if training.step % NOTE_STEPS == 0 or training.step == length.steps:
+                training.note(terms)
+            if training.step % length.preview_steps == 0 or training.step == length.steps:
+                write_step()
+            if training.step < length.steps:
+                save(training.step, training.state)
+    shutil.copytree(growing, previews, dirs_exist_ok=True)
     seconds = time.monotonic() - began
     trained = training.step - first
     print(f"{length.label}: {trained * length.rays / max(seconds, 1e-9):.0f} rays/s", file=sys.stderr, flush=True)
@@ -109,8 +113,8 @@ def run_phase(training: PhaseTraining, length: PhaseLength, folder: CheckpointFo
 
 def given_files(build: Path, *others: Path | None) -> list[Path]:
     """The build folder's files and others, where given: a run goes on only from a checkpoint of the same ones."""
-    pictures = sorted([*(build / "image").glob("*"), *(build / "mask").glob("*")])
-    return [build / "data.npy", *pictures, *(path for path in others if path is not None)]
+    images, masks = pictures_and_masks(build)
+    return [build / "data.npy", *images, *masks, *(path for path in others if path is not None)]
 
 
 def require_frames(build: Path, names: tuple[str, ...], seen: Mapping[str, Bool[Tensor, " frames"]]) -> None:

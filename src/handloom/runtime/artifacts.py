@@ -7,7 +7,7 @@ be compared file by file.
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
@@ -19,11 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_bytes
+from handloom.runtime.npz import read_npz
+from handloom.runtime.reading import MEGABYTE, reading
 
 if TYPE_CHECKING:
     import torch
 
 _HEADER = "header"
+_MOST_WEIGHTS_BYTES = 16_000 * MEGABYTE
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 Loaded = TypeVar("Loaded", bound="Artifact")
 _AGAIN = "delete it and run the rule that makes it again"
@@ -94,7 +97,7 @@ class Artifact:
 
         Raises InputError when it is missing, damaged or of another kind, and for arrays that are not as annotated.
         """
-        arrays, header = read_arrays(path, cls._header.kind)
+        arrays, header = read_arrays(path, cls._header.kind, wanted=cls._annotations())
         annotations = cls._annotations()
         found: dict[str, Any] = {}
         for name, annotation in annotations.items():
@@ -188,24 +191,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], header: Header) -
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Header]:
-    """Read what `write_arrays` wrote; the header's kind must be `kind`.
+def read_arrays(path: Path, kind: str, wanted: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], Header]:
+    """Read what `write_arrays` wrote, all arrays or the `wanted` ones; the header's kind must be `kind`.
 
-    Raises InputError when the file is missing, truncated, pickled, of another kind or of a newer version.
+    Raises InputError as `read_npz` does, and when the file is of another kind or of a newer version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a '{kind}' artifact. Run the rule that makes it.")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not a readable '{kind}' artifact ({error}); delete it and run the rule that makes it again"
-        ) from error
+    names = None if wanted is None else {*wanted, _HEADER}
+    arrays = read_npz(path, f"a '{kind}' artifact", _AGAIN, wanted=names, absent="run the rule that makes it")
     if _HEADER not in arrays:
         raise InputError(f"{path}: has no header; expected a '{kind}' artifact written by handloom")
-    return arrays, _checked_header(path, str(arrays.pop(_HEADER)), kind)
+    return arrays, checked_header(path, str(arrays.pop(_HEADER)), kind)
 
 
 def write_weights(path: Path, state: "Mapping[str, torch.Tensor]", header: Header) -> None:
@@ -218,32 +213,45 @@ def write_weights(path: Path, state: "Mapping[str, torch.Tensor]", header: Heade
 
 
 def read_weights(path: Path, kind: str) -> "tuple[dict[str, torch.Tensor], Header]":
-    """Read what `write_weights` wrote, onto the CPU; raises InputError as `read_arrays` does."""
-    from safetensors import SafetensorError, safe_open
+    """Read what `write_weights` wrote, onto the CPU.
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected '{kind}' weights. Run the rule that makes them.")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open cannot be iterated)
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a readable safetensors file ({error}); delete it and run the rule that makes it again"
-        ) from error
+    Raises InputError as `reading` does, for weights that are not finite, and for another kind or a newer version.
+    """
+    from safetensors import safe_open
+
+    expected = f"a safetensors file of '{kind}' weights"
+    with (
+        reading(path, expected, _AGAIN, absent="run the rule that makes it", most_bytes=_MOST_WEIGHTS_BYTES),
+        safe_open(path, framework="pt", device="cpu") as file,
+    ):
+        metadata = file.metadata() or {}
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open cannot be iterated)
     if "handloom" not in metadata:
         raise InputError(f"{path}: has no handloom header; expected '{kind}' weights written by handloom")
-    return state, _checked_header(path, metadata["handloom"], kind)
+    require_finite(path, state)
+    return state, checked_header(path, metadata["handloom"], kind)
 
 
-def _checked_header(path: Path, text: str, kind: str) -> Header:
-    try:
-        header = Header(**json.loads(text))
-    except (json.JSONDecodeError, TypeError) as error:
+def require_finite(source: Path | str, state: "Mapping[str, torch.Tensor]") -> None:
+    """Raise InputError, naming the first entry, unless all of a network's weights are numbers."""
+    numbers = {name: value for name, value in state.items() if value.is_floating_point()}
+    # As the single precision that networks compute in: large doubles are infinite there.
+    spoilt = [name for name, value in numbers.items() if not bool(value.float().isfinite().all())]
+    if spoilt:
         raise InputError(
-            f"{path}: its header cannot be read ({error}); delete it and run the rule that makes it again"
-        ) from error
+            f"{source}: {spoilt[0]} holds NaN or infinite weights ({len(spoilt)} of {len(state)} entries do), but "
+            "finite ones were expected; fetch or make it again"
+        )
+
+
+def checked_header(path: Path, text: str, kind: str) -> Header:
+    """A file's header; raises InputError for values of other types, another kind and a newer version."""
+    try:
+        header = TypeAdapter(Header).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "text"
+        raise InputError(f"{path}: its header cannot be read ({where}: {first['msg']}); {_AGAIN}") from error
     if header.kind != kind:
         raise InputError(
             f"{path}: holds '{header.kind}', but '{kind}' was expected; check which file is named in the configuration"

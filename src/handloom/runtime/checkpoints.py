@@ -9,16 +9,24 @@ import io
 import json
 import pickle
 import shutil
+import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, StoppedError
 from handloom.runtime.files import atomic_path
+from handloom.runtime.outputs import when_in_place
 
 _KEPT = 2
+_FIRST_SECONDS = 2.0
+
+Save = Callable[[int, Callable[[], dict[str, Any]]], None]
 
 
 def fingerprint(*parts: object) -> str:
@@ -65,6 +73,33 @@ class CheckpointFolder:
         for old in self._files()[:-_KEPT]:
             old.unlink(missing_ok=True)
 
+    @contextmanager
+    def kept(self, seconds: int | float) -> Iterator[Save]:
+        """Yield what to call after a step, with its number and the state's function; it saves now and then.
+
+        First after two seconds, then at times twice as far apart, until they are `seconds` apart: a job with little
+        time gets on too. SIGTERM, which SLURM sends half a minute before it kills, saves at the next call, which raises
+        StoppedError.
+        """
+        asked: list[int] = []
+        wait, last = min(seconds, _FIRST_SECONDS), time.monotonic()
+
+        def save(step: int, state: Callable[[], dict[str, Any]]) -> None:
+            nonlocal wait, last
+            if not asked and time.monotonic() - last < wait:
+                return
+            self.save(step, state())
+            if asked:
+                raise StoppedError(f"asked to stop, saved at step {step}; the same command goes on from there")
+            wait, last = min(seconds, 2 * wait), time.monotonic()
+
+        before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+        try:
+            yield save
+        finally:
+            # What was stopped is about to end: a second signal must not cut its last words short.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if asked else before)
+
     def load(self) -> dict[str, Any] | None:
         """The newest state that is whole, or None; a damaged file is named on stderr and passed over."""
         import torch
@@ -84,8 +119,8 @@ class CheckpointFolder:
         return None
 
     def remove(self) -> None:
-        """Delete the folder, once the training's result is written."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the folder, once the training's results lie in their places."""
+        when_in_place(lambda: shutil.rmtree(self.path, ignore_errors=True))
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("step-*.pt"))

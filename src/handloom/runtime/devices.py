@@ -1,8 +1,10 @@
 """The device that a stage computes on, and equal runs there."""
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,8 +14,23 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "float32", "bfloat16"]
+_MANY = 64
 _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 """Flags of processors that multiply bfloat16 in hardware; others emulate it, nine times slower than float32."""
+
+
+def require_device(device: str) -> "torch.device":
+    """A device by its name; raises InputError for one that this machine does not have."""
+    import torch
+
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device: is {device}, but PyTorch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices; "
+            "set device: cpu, or install the driver and a build of PyTorch for CUDA, or, on a cluster, name a "
+            "partition with GPUs in profiles/slurm"
+        )
+    return wanted
 
 
 @contextmanager
@@ -25,12 +42,7 @@ def computing_on(device: str, threads: int | None = None) -> "Iterator[torch.dev
     """
     import torch
 
-    wanted = torch.device(device)
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device: is {device}, but PyTorch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices; "
-            "set device: cpu, or install the driver and a build of PyTorch for CUDA"
-        )
+    wanted = require_device(device)
     memory: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     if threads is not None:
@@ -43,6 +55,39 @@ def computing_on(device: str, threads: int | None = None) -> "Iterator[torch.dev
     finally:
         torch.use_deterministic_algorithms(before[0])
         memory.fill_uninitialized_memory = before[1]
+
+
+def require_gpu(device: str) -> None:
+    """Raise InputError where this machine surely lacks the GPU that `device` names; tells it without importing PyTorch.
+
+    What is left open, such as a driver that is too old, `computing_on` finds out.
+    """
+    number = int(device.partition(":")[2] or 0)
+    build = version("torch")
+    found = None if build.endswith("+cpu") else _driver_devices()
+    if found is None or number >= found:
+        reason = (
+            f"PyTorch {build} is a build for the CPU"
+            if build.endswith("+cpu")
+            else f"the driver finds {found or 0} CUDA devices here"
+        )
+        raise InputError(
+            f"device: is {device}, but {reason}; set device: cpu, install the driver and a build of PyTorch for CUDA, "
+            "or run on a machine that has one"
+        )
+
+
+def _driver_devices() -> int | None:
+    """How many devices NVIDIA's driver shows to this process; None without a driver."""
+    if Path("/dev/kfd").exists():  # AMD's driver; its devices are PyTorch's to count
+        return _MANY
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
+        return None
+    count = ctypes.c_int(0)
+    working = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if working else 0
 
 
 def chosen_precision(wanted: Precision, device: str) -> Literal["float32", "bfloat16"]:

@@ -14,6 +14,10 @@ class OutputError(OSError):
     """A result could not be written: a full disk, an unwritable folder."""
 
 
+class StoppedError(RuntimeError):
+    """A stage was asked to stop and has saved its state, from which the same job goes on."""
+
+
 def listed(names: Sequence[str], most: int = 8) -> str:
     """The first of some names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

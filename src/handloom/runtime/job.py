@@ -1,6 +1,8 @@
-"""What surrounds the stage of one workflow job: its log file and its threads."""
+"""What surrounds the stage of one workflow job: its log file, its threads, and who tells when it is killed."""
 
+import ctypes
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -48,3 +50,50 @@ def logged_job(log: Path | str, threads: int) -> Iterator[None]:
             os.dup2(kept[1], 2)
             os.close(kept[0])
             os.close(kept[1])
+
+
+@contextmanager
+def told_when_killed(rule: str, mem_mb: object) -> Iterator[None]:
+    """Run the block, and all that comes after it, in a child process; this one waits, and ends as the child does.
+
+    A child that is killed cannot say so: this process does, on stderr, with the memory that the job asked for. Signals
+    to stop are passed on. Begin it before libraries with threads are imported.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent, stops = os.getpid(), (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # one that comes before the handlers stand waits for them
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+        _end_with(parent)
+        yield
+        return
+    for each in stops:
+        signal.signal(each, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        print(_killed(rule, signal.Signals(-code), mem_mb), file=sys.stderr, flush=True)
+    os._exit(code if code >= 0 else 128 - code)  # not through the blocks around: the log is the child's
+
+
+def _killed(rule: str, by: signal.Signals, mem_mb: object) -> str:
+    told = f"{rule}: the job was killed by {by.name}"
+    if by != signal.SIGKILL:
+        return told
+    more = 2 * mem_mb if isinstance(mem_mb, int) else "MEGABYTES"
+    return (
+        f"{told}, most likely because memory ran out; it had asked for mem_mb={mem_mb}; give it more with "
+        f"--set-resources {rule}:mem_mb={more} on a cluster, or run fewer jobs at once (--cores) on this machine"
+    )
+
+
+def _end_with(parent: int) -> None:
+    """Have Linux kill this process when its parent ends, so that no stage goes on that nobody waits for."""
+    kill_me = 1  # PR_SET_PDEATHSIG
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(kill_me, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -14,7 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 
 from handloom.runtime.code_digest import PACKAGE, code_digest
+from handloom.runtime.devices import require_device
 from handloom.runtime.errors import InputError
+from handloom.runtime.files import writing
+from handloom.runtime.outputs import Outputs, appearing_together
 
 
 def stage(function: str | Callable[[Any], str], *, watched: Any = None, **parameters: Any) -> dict[str, Any]:
@@ -49,16 +52,30 @@ def run_stage(
     function: str,
     *,
     inputs: Mapping[str, Any],
+    outputs: Outputs,
+    parameters: Mapping[str, Any],
+    offered: Mapping[str, Any],
+) -> None:
+    """Call a stage with all that its rule gives, and with what it asks for of `offered`; its outputs appear together.
+
+    An input without a file keeps the argument's default. `work`, where checkpoints are kept, lies beside the first
+    output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type, and
+    for a device that this machine does not have, before the stage begins; OutputError for a full disk.
+    """
+    named = next(iter(outputs.values()))
+    first = Path(named if isinstance(named, str | Path) else named[0])
+    with appearing_together(outputs) as made, writing(first):
+        _call(stage_function(function), function, inputs, made, parameters, {**offered, "work": first.parent / "work"})
+
+
+def _call(
+    called: Callable[..., None],
+    function: str,
+    inputs: Mapping[str, Any],
     outputs: Mapping[str, Any],
     parameters: Mapping[str, Any],
     offered: Mapping[str, Any],
 ) -> None:
-    """Call a stage with all that its rule gives, and with what it asks for of `offered`.
-
-    An input without a file keeps the argument's default. `work`, where checkpoints are kept, lies beside the first
-    output. Raises InputError naming the arguments that the function does not take, lacks, or has of another type.
-    """
-    called = stage_function(function)
     parameters = {**parameters, **parameters.get("arguments", {})}
     parameters.pop("arguments", None)
     names = [*inputs, *outputs, *parameters]
@@ -67,8 +84,9 @@ def run_stage(
     files = {name: _paths(value) for name, value in {**inputs, **outputs}.items()}
     given = {name: value for name, value in files.items() if value != []} | dict(parameters)
     asked = inspect.signature(called).parameters
-    work = {"work": Path(next(iter(outputs.values()))).parent / "work"} if "work" in asked else {}
-    given |= {name: value for name, value in (*offered.items(), *work.items()) if name in asked and name not in given}
+    given |= {name: value for name, value in offered.items() if name in asked and name not in given}
+    if (device := given.get("device", "cpu")) != "cpu":
+        require_device(device)
     try:
         validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
     except ValidationError as error:

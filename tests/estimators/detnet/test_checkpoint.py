@@ -100,16 +100,16 @@ def test_weights_that_are_not_finite_are_refused(own: Path, network: DetNet) -> 
     with torch.no_grad():
         network.lmap_0.prediction.bias[3] = torch.nan
     save_checkpoint(own, network)
-    with pytest.raises(InputError, match=r"lmap_0\.prediction\.bias holds NaN or infinite weights \(1 entries"):
+    with pytest.raises(InputError, match=r"lmap_0\.prediction\.bias holds NaN or infinite weights \(1 of 144 entries"):
         load_checkpoint(own)
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "no such file, but DetNet's checkpoint is expected there; put ckp_detnet_37.pth or"),
-        (b"cut", "is no state dict of tensors only"),
-        ({"epoch": 3}, "holds more than tensors (epoch is a int), but DetNet's checkpoint is a bare state dict"),
+        (None, "no such file; expected DetNet's checkpoint; put ckp_detnet_37.pth or"),
+        (b"cut", "cannot be read as DetNet's checkpoint"),
+        ({"epoch": 3}, "holds the entries epoch, but a bare state dict was expected"),
     ],
 )
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: object, told: str) -> None:

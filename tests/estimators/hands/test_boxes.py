@@ -33,7 +33,7 @@ def test_boxes_belong_to_pictures_by_name_with_or_without_suffix(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "begins with nothing; expected the line frame,x0,y0,x1,y1"),
+        ("", "is empty; expected a CSV file of frame,x0,y0,x1,y1"),
         ("frame,x,y,w,h\n0,1,1,2,2\n", "begins with frame,x,y,w,h; expected the line frame,x0,y0,x1,y1"),
         ("frame,x0,y0,x1,y1\n0,1,1,2,2\n2,1,1,2\n", "line 3 has not 5 values"),
         ("frame,x0,y0,x1,y1\n0,1,1,2,2,9\n", "line 2 has not 5 values"),
@@ -52,5 +52,5 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, message: st
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"absent\.csv: no such file"):
         read_boxes(tmp_path / "absent.csv", VIDEO)

@@ -147,7 +147,9 @@ def crops_of_view(video: Video, side: str = "right", camera: bool = True, frames
     FoundHands.of(answer, ROWS, frames, intrinsics, **choices).save(folder / "hands.npz")
     index, none = np.arange(4), np.zeros(0)
     clock = np.array([0.0, 1.0])
-    FramePairs(index, index, np.array([False, True, False, True]), none, none, none, none, clock).save(folder / "pairs.npz")
+    FramePairs(index, index, np.array([False, True, False, True]), none, none, none, none, clock).save(
+        folder / "pairs.npz"
+    )
     files = (folder / name for name in ("hands.npz", "pairs.npz", "none", "crops.npz"))
     crop_pairs(video.frames, video.frames_json, *files, view="left")
     return HandCrops.load(folder / "crops.npz")

@@ -77,17 +77,44 @@ def test_files_are_found_by_original_name_or_by_order(tmp_path: Path, frames: Fr
     save(tmp_path / "m", "img_9.png", labels[0])
     np.testing.assert_array_equal(read_mask_files(tmp_path / "m", MaskConvention(), frames), labels)
     others = replace(frames, names=("a.jpg", "b.jpg"))
-    np.testing.assert_array_equal(read_mask_files(tmp_path / "m", MaskConvention(), others), labels[::-1])
-    save(tmp_path / "m", "img_11.png", labels[0])
-    with pytest.raises(InputError, match=r"2 of 2 frames have no mask file, first 0000.*files, 3"):
+    with pytest.raises(InputError, match=r"\(img_7\.png, img_9\.png; 2 in all\).*frames \(a, b; 2 in all\).*'order'"):
         read_mask_files(tmp_path / "m", MaskConvention(), others)
+    in_order = read_mask_files(tmp_path / "m", MaskConvention(match="order"), others)
+    np.testing.assert_array_equal(in_order, labels[::-1])
+    save(tmp_path / "m", "img_11.png", labels[0])
+    with pytest.raises(InputError, match=r"holds 3 files for 2 frames, and masks\.files\.match is 'order'"):
+        read_mask_files(tmp_path / "m", MaskConvention(match="order"), others)
+
+
+def test_one_folder_may_hold_the_files_of_all_entities(tmp_path: Path, frames: Frames, labels: np.ndarray) -> None:
+    """As Label Studio exports them: a pattern tells whose a file is."""
+    for number, image in enumerate(labels):
+        for entity, label in (("object", 50), ("right", 150)):
+            name = f"task-{5 + number}-annotation-{9 + number}-by-1-tag-{entity}-0.png"
+            save(tmp_path / "m", name, np.where(image == label, np.uint8(255), np.uint8(0)))
+    patterns = {entity: f"*-tag-{entity}-*.png" for entity in ("object", "right")}
+    settings = MaskConvention(convention="entity_folders", entity_folders=patterns)
+    np.testing.assert_array_equal(read_mask_files(tmp_path / "m", settings, frames), np.where(labels == 250, 0, labels))
+    with pytest.raises(InputError, match="two files of one frame"):
+        read_mask_files(tmp_path / "m", MaskConvention(), frames)
+
+
+def test_an_entity_over_most_of_the_picture_is_refused(tmp_path: Path, frames: Frames, labels: np.ndarray) -> None:
+    places = frames.folder, tmp_path / "frames.json", tmp_path / "out", tmp_path / "out.png"
+    folders = MaskConvention(convention="entity_folders", entity_folders={"object": "object", "right": "right"})
+    for name, image in zip(NAMES, labels, strict=True):
+        save(tmp_path / "m" / "object", name, np.where(image == 50, np.uint8(0), np.uint8(255)))
+        save(tmp_path / "m" / "right", name, np.where(image == 150, np.uint8(255), np.uint8(0)))
+    with pytest.raises(InputError, match=r"mask of the object covers up to 88% .* in 2 of 2 frames.*inverted"):
+        masks_of_files(tmp_path / "m", folders, 1.0, *places, largest_share=0.5)
+    masks_of_files(tmp_path / "m", folders, 1.0, *places, largest_share=0.9)
 
 
 def test_wrong_files_are_errors(tmp_path: Path, frames: Frames, labels: np.ndarray) -> None:
     def read(folder: str, convention: str = "labels") -> np.ndarray:
         return read_mask_files(tmp_path / folder, MaskConvention(convention=convention), frames)
 
-    with pytest.raises(InputError, match="found no mask images"):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
         read("nowhere")
     for name, image in zip(NAMES, labels, strict=True):
         save(tmp_path / "odd", name, np.where(image == 50, np.uint8(51), image))
@@ -98,7 +125,7 @@ def test_wrong_files_are_errors(tmp_path: Path, frames: Frames, labels: np.ndarr
     for convention in ("labels", "index", "colours"):
         with pytest.raises(InputError, match="mask is 12x4"):
             read("small", convention)
-    with pytest.raises(InputError, match=r"colours that masks\.files\.colours does not name"):
+    with pytest.raises(InputError, match=r"colours that no setting names.*masks\.files\.background_colours"):
         read("colourful", "colours")
     (tmp_path / "odd" / "0000.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"0000\.png"):
@@ -168,7 +195,7 @@ def test_blue_is_the_hand_and_any_other_colour_the_object() -> None:
 
 def test_a_missing_segmentation_is_named(writer: SequenceWriter, tmp_path: Path) -> None:
     (writer.folder / "seg" / "0003.png").unlink()
-    with pytest.raises(InputError, match=r"seg/0003\.png: no such mask"):
+    with pytest.raises(InputError, match=r"seg: its files.*no file has the number of 1 of the frames \(0003\.jpg\)"):
         own_masks(writer.folder, "ho3d", tmp_path)
     assert not (tmp_path / "masks").exists()
 

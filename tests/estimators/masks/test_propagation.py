@@ -13,7 +13,7 @@ from handloom.datasets.masks import read_masks
 from handloom.estimators.masks.appearance import PixelFeatures, still_background
 from handloom.estimators.masks.grabcut import cleaned, cut_prompts
 from handloom.estimators.masks.propagation import from_nearest_mark, guided_filter, propagated_masks
-from handloom.estimators.masks.sequence_masks import overlay
+from handloom.estimators.masks.sequence_masks import advice_for, overlay
 from handloom.runtime.config.sequences import FramePrompts, MaskSettings, Prompt, Prompts
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
@@ -170,6 +170,26 @@ def test_prompts_that_cannot_be_used_are_errors(footage: Footage, tmp_path: Path
     with pytest.raises(ValueError, match="neither hand"):
         Prompts(object=BOXES["object"])
     assert not (tmp_path / "masks").exists()
+
+
+def test_a_box_of_the_whole_picture_leaves_no_background_to_learn() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    marks = {"object": Prompt(box=(0, 0, 63, 47)), "right": Prompt(box=(20, 20, 50, 40))}
+    with pytest.raises(
+        InputError, match=r"prompts\.object: box \[0\.0, 0\.0, 63\.0, 47\.0\] covers the whole frame of 64x48"
+    ):
+        cut_prompts(image, marks)
+    with pytest.raises(InputError, match=r"prompts\.right: .* covers the whole frame"):
+        cut_prompts(image, {"object": marks["right"], "right": Prompt(box=(-5, -5, 99, 99))})
+
+
+def test_what_to_try_next_is_not_what_was_tried() -> None:
+    """An empty mask's message knows the marks: clicks, boxes, outlines."""
+    click, box, outline = Prompt(click=(3, 4)), Prompt(box=(1, 2, 3, 4)), Prompt(outline=((0, 0), (9, 0), (9, 9)))
+    told = [advice_for([FramePrompts(frame=0, object=mark, right=mark)]) for mark in (click, box, outline)]
+    assert ["a box instead" in each for each in told] == [True, False, False]
+    assert ["use an outline" in each for each in told] == [True, True, False]
+    assert "mark more frames" in advice_for([FramePrompts(frame=n, object=click) for n in (0, 3)])
 
 
 def test_picture_tints_object_and_hand(footage: Footage, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_prompts_go_in_and_labels_come_out(frames: list[Path], tmp_path: Path, m
     predictor = Predictor()
     built = install(monkeypatch, predictor)
     checkpoint = tmp_path / "sam2.pt"
+    torch.save({"model": {"weight": torch.zeros(2)}}, checkpoint)
     labels = track_with_sam2(frames, {1: PROMPTS}, checkpoint, "sam2_s.yaml", "cpu")
     assert built == [("sam2_s.yaml", str(checkpoint), "cpu")]
     names = [name for name, _ in predictor.calls]
@@ -95,6 +96,7 @@ def test_marks_on_several_frames_and_outlines_go_in(
     install(monkeypatch, predictor)
     outline = Prompt(outline=((2, 1), (5, 1), (5, 4), (2, 4)))
     marks = {2: PROMPTS, 1: {"object": outline}}
+    torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "sam2.pt")
     track_with_sam2(frames, marks, tmp_path / "sam2.pt", "sam2_s.yaml", "cpu")
     added = [options for name, options in predictor.calls if name in ("add", "mask")]
     assert [(options["frame_idx"], options["obj_id"]) for options in added] == [(2, 1), (2, 2), (1, 1)]

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from handloom.estimators.masks import SOURCES
+from handloom.runtime.config.base import Faults
 from handloom.runtime.config.sequences import SequenceSettings
-from handloom.runtime.errors import InputError
 from handloom.runtime.stages import stage_function
 
 PROMPTS = {"frame": 3, "object": {"click": (3, 4)}, "right": {"box": (1, 2, 30, 40)}}
@@ -23,9 +23,9 @@ def sequence(kind: str = "ho3d", **masks: object) -> SequenceSettings:
 @pytest.mark.parametrize(
     ("source", "given", "own"),
     [
-        ("propagation", None, {"marks", "still_camera", "empty_fraction"}),
-        ("sam2", ("masks.sam2.checkpoint", "data/sam2.pt"), {"marks", "config", "empty_fraction"}),
-        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction"}),
+        ("propagation", None, {"marks", "still_camera", "empty_fraction", "largest_share"}),
+        ("sam2", ("masks.sam2.checkpoint", "data/sam2.pt"), {"marks", "config", "empty_fraction", "largest_share"}),
+        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction", "largest_share"}),
         ("dataset", ("path", "data/own"), {"kind"}),
     ],
 )
@@ -44,14 +44,17 @@ def test_a_source_is_given_what_it_uses(source: str, given: tuple[str, str] | No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (SequenceSettings(kind="video", path="a.mp4"), "kind video, which brings no masks; set masks.source to propag"),
-        (sequence(source="files"), "masks.files: is not set, but masks.source is 'files'"),
-        (sequence(source="propagation"), "masks.prompts: is not set, but masks.source is 'propagation'"),
+        (
+            SequenceSettings(kind="video", path="a.mp4"),
+            "masks.source: is dataset, but a sequence of kind video brings no masks; set it to propag",
+        ),
+        (sequence(source="files"), "masks.files: is not set, but masks.source is files"),
+        (sequence(source="propagation"), "masks.prompts: is not set, but masks.source is propagation"),
         (sequence(source="sam2", prompts=PROMPTS), "masks.sam2.checkpoint: is not set"),
     ],
 )
 def test_a_sequence_without_such_masks_says_what_to_set(settings: SequenceSettings, message: str) -> None:
     """Protects users with a video of their own: the message names the setting and the ways out."""
     row = SOURCES[settings.masks.source]
-    with pytest.raises(InputError, match=re.escape(message)):
+    with pytest.raises(Faults, match=re.escape(message)):
         row.given(settings), row.arguments(settings)

@@ -58,7 +58,7 @@ def spots_picture(wrist: tuple[float, float], tip: tuple[float, float], *, left:
 
 
 def palms_at(folder: Path, *places: tuple[float, float], surest: float = 3.0) -> PalmDetector:
-    """A detector that finds upright palms of 30 pixels at these places of every picture of 160 x 120, the first the surest."""
+    """Finds upright palms of 30 pixels at these places of every picture of 160 x 120; the first is the surest."""
     numbers, logits = np.zeros((2016, 18)), np.full((2016, 1), -9.0)
     scale = 192 / 160
     for row, (x, y) in enumerate(places):

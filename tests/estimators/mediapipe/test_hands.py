@@ -221,7 +221,7 @@ def test_the_users_own_files_are_taken(tmp_path: Path) -> None:
     [
         (None, r"mine\.tflite: no such file"),
         (palm_file, r"mine\.tflite: is no hand landmark network"),
-        (lambda path: path.write_bytes(b"a cut"), r"mine\.tflite: is no \.tflite file"),
+        (lambda path: path.write_bytes(b"a cut"), r"mine\.tflite: cannot be read as a \.tflite network"),
     ],
 )
 def test_a_file_that_is_no_such_network_is_named(tmp_path: Path, write: Any, told: str) -> None:

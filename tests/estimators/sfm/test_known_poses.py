@@ -10,6 +10,7 @@ from handloom.datasets.video import extract_frames
 from handloom.estimators.sfm import BACKENDS
 from handloom.estimators.sfm.known_poses import known_object_poses
 from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.runtime.config.base import Faults
 from handloom.runtime.config.hold_stages import SfmSettings
 from handloom.runtime.config.sequences import FrameSettings, SequenceSettings
 from handloom.runtime.errors import InputError
@@ -72,5 +73,7 @@ def test_an_unknown_camera_says_what_to_set(writer: SequenceWriter) -> None:
 def test_a_source_without_poses_says_what_to_set(kind: str) -> None:
     """Protects users who ask for known poses of a source that has none."""
     sequence = SequenceSettings(kind=kind, path="data/own")
-    with pytest.raises(InputError, match=f"kind {kind}, which brings no object poses; set hold.sfm.backend"):
+    with pytest.raises(
+        Faults, match=f"hold.sfm.backend: is known, but a sequence of kind {kind} brings no object poses"
+    ):
         BACKENDS["known"].arguments(SfmSettings(backend="known"), sequence)

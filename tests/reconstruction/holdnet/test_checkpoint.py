@@ -75,7 +75,7 @@ class Trap:
 
 def test_a_program_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     path = saved(tmp_path, small_model(), callbacks=Trap(tmp_path / "ran"))
-    with pytest.raises(InputError, match="tensors and plain values"):
+    with pytest.raises(InputError, match=r"it asks to run .*, which is refused"):
         read_checkpoint(path)
     assert not (tmp_path / "ran").exists()
 
@@ -84,10 +84,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_checkpoint(tmp_path / "none.ckpt")
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="cannot be read as HOLD's checkpoint"):
         read_checkpoint(tmp_path / "text.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "plain.ckpt")
-    with pytest.raises(InputError, match="no `state_dict`"):
+    with pytest.raises(InputError, match=r"begins with `model\.`"):
         read_checkpoint(tmp_path / "plain.ckpt")
     torch.save({"state_dict": {"net.weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=r"begins with `model\.`"):

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -76,42 +77,44 @@ def pretrain(
         print(f"going on at step {step}", file=sys.stderr)
 
     steps_per_epoch = len(pool.batch_order(settings.batch_size, seed, 0))
-    last_checkpoint = time.monotonic()
-    for epoch in range(len(curves), settings.epochs):
-        model.train()
-        batches = pool.batch_order(settings.batch_size, seed, epoch)
-        started, trained_images = time.monotonic(), 0
-        for rows in progress(batches[step - epoch * steps_per_epoch :], f"epoch {epoch + 1} of {settings.epochs}"):
-            augmentation = draw(len(rows), torch_generator(seed, "augmentation", step), settings.grey_probability)
-            batch = pool.batch(rows, augmentation, detnet, root_joint, device)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(settings, step, steps_per_epoch)
-            _, loss = _forward(model, batch, settings.precision)
-            optimiser.zero_grad(set_to_none=True)
-            loss.total.backward()
-            optimiser.step()
-            losses_of_epoch += torch.stack([value.detach().double().cpu() for value in loss])
-            step, trained_images = step + 1, trained_images + len(rows)
-            if time.monotonic() - last_checkpoint >= checkpoint_seconds:
-                state = {"network": model.state_dict(), "optimiser": optimiser.state_dict(), "history": curves}
-                folder.save(step, {**state, "losses_of_epoch": losses_of_epoch, "step": step})
-                last_checkpoint = time.monotonic()
-        seconds = time.monotonic() - started
-        if not losses_of_epoch.isfinite().all():
-            raise InputError(
-                f"the loss is {losses_of_epoch[0].item()} in epoch {epoch + 1}: the training diverged; "
-                f"lower pretraining.learning_rate (now {settings.learning_rate})"
+
+    def reached() -> dict[str, Any]:
+        state = {"network": model.state_dict(), "optimiser": optimiser.state_dict(), "history": curves}
+        return {**state, "losses_of_epoch": losses_of_epoch, "step": step}
+
+    with folder.kept(checkpoint_seconds) as save:
+        for epoch in range(len(curves), settings.epochs):
+            model.train()
+            batches = pool.batch_order(settings.batch_size, seed, epoch)
+            started, trained_images = time.monotonic(), 0
+            for rows in progress(batches[step - epoch * steps_per_epoch :], f"epoch {epoch + 1} of {settings.epochs}"):
+                augmentation = draw(len(rows), torch_generator(seed, "augmentation", step), settings.grey_probability)
+                batch = pool.batch(rows, augmentation, detnet, root_joint, device)
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(settings, step, steps_per_epoch)
+                _, loss = _forward(model, batch, settings.precision)
+                optimiser.zero_grad(set_to_none=True)
+                loss.total.backward()
+                optimiser.step()
+                losses_of_epoch += torch.stack([value.detach().double().cpu() for value in loss])
+                step, trained_images = step + 1, trained_images + len(rows)
+                save(step, reached)
+            seconds = time.monotonic() - started
+            if not losses_of_epoch.isfinite().all():
+                raise InputError(
+                    f"the loss is {losses_of_epoch[0].item()} in epoch {epoch + 1}: the training diverged; "
+                    f"lower pretraining.learning_rate (now {settings.learning_rate})"
+                )
+            held_out = _evaluate(model, pool, settings, root_joint, device)
+            rate = learning_rate(settings, step - 1, steps_per_epoch)
+            curves.append([float(epoch + 1), rate, *(losses_of_epoch / steps_per_epoch).tolist(), *held_out])
+            losses_of_epoch = torch.zeros_like(losses_of_epoch)
+            print(
+                f"epoch {epoch + 1}: loss {curves[-1][2]:.2f}, held-out loss {held_out[0]:.2f}, "
+                f"error {held_out[-1]:.2f} mm, {trained_images / seconds:.0f} images/s",
+                file=sys.stderr,
+                flush=True,
             )
-        held_out = _evaluate(model, pool, settings, root_joint, device)
-        rate = learning_rate(settings, step - 1, steps_per_epoch)
-        curves.append([float(epoch + 1), rate, *(losses_of_epoch / steps_per_epoch).tolist(), *held_out])
-        losses_of_epoch = torch.zeros_like(losses_of_epoch)
-        print(
-            f"epoch {epoch + 1}: loss {curves[-1][2]:.2f}, held-out loss {held_out[0]:.2f}, "
-            f"error {held_out[-1]:.2f} mm, {trained_images / seconds:.0f} images/s",
-            file=sys.stderr,
-            flush=True,
-        )
     import pandas as pd  # half a second that a resumed run should not pay before it trains
 
     write_table(history, pd.DataFrame(curves, columns=list(HISTORY_COLUMNS)).astype({"epoch": int}))

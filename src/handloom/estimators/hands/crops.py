@@ -101,6 +101,7 @@ def crop_annotated(
         principal_point_px=principal_point_px,
         cam_from_world_rotation=kept.cam_from_world_rotation,
         cam_from_world_translation_mm=kept.cam_from_world_translation_mm,
+        unlabelled="; ".join(kept.unlabelled.values()),
     )
     return crops, labels
 

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from handloom.runtime.config.base import Faults
 from handloom.runtime.config.sequences import MaskFilesSettings, SequenceSettings
-from handloom.runtime.errors import InputError
 
 
 class MaskSource(NamedTuple):
     """A source of masks: its stage, and what that stage is given, so that it runs again for nothing else.
 
     `given` is the setting, below that of the sequence, of the file or folder that is read besides the frames, and its
-    path; `arguments` are the rest, but for the device. Both raise InputError where a sequence has no such masks.
+    path; `arguments` are the rest, but for the device. Both raise Faults, below the sequence's settings, where it has
+    no such masks.
     """
 
     stage: str
@@ -22,40 +23,47 @@ class MaskSource(NamedTuple):
 
 def _of_dataset(sequence: SequenceSettings) -> dict[str, Any]:
     if sequence.kind not in ("ho3d", "build"):
-        raise InputError(
-            f"sequence {sequence.path}: is of kind {sequence.kind}, which brings no masks; set masks.source to "
-            "propagation and mark hand and object in masks.prompts, or to files"
+        words = (
+            f"is dataset, but a sequence of kind {sequence.kind} brings no masks; set it to propagation and mark hand "
+            "and object in masks.prompts, or to files"
         )
+        raise Faults([("masks.source", words)])
     return {"kind": sequence.kind}
 
 
 def _files(sequence: SequenceSettings) -> MaskFilesSettings:
     if sequence.masks.files is None:
-        raise InputError("masks.files: is not set, but masks.source is 'files'; say where the mask files lie")
+        raise Faults([("masks.files", "is not set, but masks.source is files; say where the mask files lie")])
     return sequence.masks.files
 
 
 def _of_files(sequence: SequenceSettings) -> dict[str, Any]:
     convention = _files(sequence).model_dump(mode="json", exclude={"folder"})
-    return {"settings": convention, "empty_fraction": sequence.masks.empty_fraction}
+    return {"settings": convention, **_limits(sequence)}
 
 
 def _marked(sequence: SequenceSettings) -> dict[str, Any]:
     masks = sequence.masks
     if not masks.marks:
-        raise InputError(
-            f"masks.prompts: is not set, but masks.source is '{masks.source}'; give the object and the hand a "
-            "click, a box or an outline on one frame"
+        words = (
+            f"is not set, but masks.source is {masks.source}; give the object and the hand a click, a box or an "
+            "outline on one frame"
         )
-    return {"marks": [each.model_dump(mode="json") for each in masks.marks], "empty_fraction": masks.empty_fraction}
+        raise Faults([("masks.prompts", words)])
+    return {"marks": [each.model_dump(mode="json") for each in masks.marks], **_limits(sequence)}
+
+
+def _limits(sequence: SequenceSettings) -> dict[str, float]:
+    return {"empty_fraction": sequence.masks.empty_fraction, "largest_share": sequence.masks.largest_share}
 
 
 def _checkpoint(sequence: SequenceSettings) -> tuple[str, str]:
     if not sequence.masks.sam2.checkpoint:
-        raise InputError(
-            "masks.sam2.checkpoint: is not set, but masks.source is 'sam2'; download a checkpoint of SAM 2 yourself "
-            "(its licence is Apache-2.0) and name its file here, with the matching masks.sam2.config"
+        words = (
+            "is not set, but masks.source is sam2; download a checkpoint of SAM 2 yourself (its licence is Apache-2.0) "
+            "and name its file here, with the matching masks.sam2.config"
         )
+        raise Faults([("masks.sam2.checkpoint", words)])
     return "masks.sam2.checkpoint", sequence.masks.sam2.checkpoint
 
 

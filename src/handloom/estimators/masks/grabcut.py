@@ -68,6 +68,11 @@ def cut_prompts(
                 continue
             others = [masks.get(other, sure[other]) for other in trimaps if other != entity]
             taken = np.any(others, axis=0) & ~sure[entity]
+            if not np.isin(trimap, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
+                raise InputError(
+                    f"masks.prompts.{entity}: {_shown(prompts[entity])} covers the whole frame of {width}x{height} "
+                    "pixels, but GrabCut learns the background from outside of it; leave a margin, or give an outline"
+                )
             mask = _cut(image, _doubting(trimap, taken), _PROMPT_ITERATIONS)
             if not mask.any():
                 with_middle = np.where(_middle(trimap), cv2.GC_FGD, trimap).astype(np.uint8)

@@ -35,7 +35,7 @@ from handloom.estimators.masks.grabcut import (
     part_of_prompt,
     region,
 )
-from handloom.estimators.masks.sequence_masks import marks_of, write_sequence_masks
+from handloom.estimators.masks.sequence_masks import advice_for, marks_of, write_sequence_masks
 from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.images import read_rgb
 
@@ -68,12 +68,13 @@ def propagated_masks(
     *,
     still_camera: bool,
     empty_fraction: float,
+    largest_share: float = 1.0,
 ) -> None:
     """Stage: masks carried along the frames; raises InputError as `propagate` and `write_sequence_masks` do."""
     taken = read_frames(frames, frames_json)
     where = marks_of(marks, taken)
     labels = propagate(np.stack([read_rgb(path) for path in taken.pictures]), where, still_camera=still_camera)
-    write_sequence_masks(labels, taken, empty_fraction, masks, picture)
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks))
 
 
 def propagate(frames: Video, marks: Marks, *, still_camera: bool = True) -> LabelSequence:

@@ -18,11 +18,20 @@ from PIL import Image
 from handloom.datasets.frames import read_frames
 from handloom.datasets.masks import LABEL_OF, PAINTING_ORDER, LabelSequence
 from handloom.estimators.masks.grabcut import outlined
-from handloom.estimators.masks.sequence_masks import marks_of, write_sequence_masks
+from handloom.estimators.masks.sequence_masks import advice_for, marks_of, write_sequence_masks
+from handloom.estimators.published_weights import PublishedWeights, read_state
 from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
+PUBLISHED = PublishedWeights(
+    network="SAM 2",
+    owner="SAM 2",
+    file="sam2.1_hiera_small.pt",
+    home="https://github.com/facebookresearch/sam2",
+    hint="of the size that masks.sam2 names",
+    entry="model",
+)
 # SAM 2 reads JPEG only.
 _JPEG_QUALITY = 95
 
@@ -38,11 +47,12 @@ def tracked_masks(
     *,
     device: str,
     empty_fraction: float,
+    largest_share: float = 1.0,
 ) -> None:
     """Stage: the masks that the checkpoint `given` finds; raises InputError as its parts do."""
     taken = read_frames(frames, frames_json)
     labels = track_with_sam2(taken.pictures, marks_of(marks, taken), given, config, device)
-    write_sequence_masks(labels, taken, empty_fraction, masks, picture)
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks))
 
 
 def track_with_sam2(
@@ -50,17 +60,18 @@ def track_with_sam2(
 ) -> LabelSequence:
     """Label images (0, 50, 150, 250) of all frames from marks on some; where entities overlap the object wins.
 
-    Raises InputError when the package is not there.
+    Raises InputError when the package is not there, and for the checkpoint as `read_state` does.
     """
-    predictor = _builder()(config, str(checkpoint), device=device)
+    builder = _builder()
+    read_state(checkpoint, PUBLISHED)  # checked here: the package opens the file itself
+    predictor = builder(config, str(checkpoint), device=device)
     cuda = device.startswith("cuda")
     precision: Any = torch.autocast("cuda", dtype=torch.bfloat16) if cuda else contextlib.nullcontext()
     entities = dict.fromkeys(entity for prompts in marks.values() for entity in prompts)
     numbers = {entity: number for number, entity in enumerate(entities, start=1)}
     with tempfile.TemporaryDirectory(prefix="handloom-sam2-") as folder, torch.inference_mode(), precision:
         for number, path in enumerate(frames):
-            with Image.open(path) as image:
-                image.convert("RGB").save(Path(folder) / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
+            Image.fromarray(read_rgb(path)).save(Path(folder) / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
         state = predictor.init_state(video_path=folder)
         for frame, prompts in marks.items():
             for entity, prompt in prompts.items():

@@ -28,21 +28,48 @@ def marks_of(marks: Sequence[FramePrompts], frames: Frames) -> dict[int, dict[En
     return {prompts.frame: prompts.marked for prompts in marks}
 
 
+def advice_for(marks: Sequence[FramePrompts]) -> str:
+    """What else to try than the marks that the user has given."""
+    given = [mark for each in marks for mark in each.marked.values()]
+    ways = [f"mark {'more frames' if len(marks) > 1 else 'another frame'} on which it is seen well"]
+    if all(mark.click is not None for mark in given):
+        ways.append("use a box instead of a click")
+    if all(mark.outline is None for mark in given):
+        ways.append("use an outline")
+    return f"{', '.join(ways)}, or bring masks of your own"
+
+
 def write_sequence_masks(
-    labels: LabelSequence, frames: Frames, empty_fraction: float, masks: Path, picture: Path
+    labels: LabelSequence,
+    frames: Frames,
+    masks: Path,
+    picture: Path,
+    empty_fraction: float = 1.0,
+    largest_share: float = 1.0,
+    advice: str = "",
 ) -> None:
     """Write one label image per frame, and the contact sheet `picture`.
 
-    Frames without an entity are counted and listed; raises InputError for an entity missing in more than
-    `empty_fraction` of the frames.
+    Frames without an entity are counted and listed; raises InputError, with the advice, for an entity missing in more
+    than `empty_fraction` of the frames, and for one that covers more than `largest_share` of a frame.
     """
+    for entity, label in LABEL_OF.items():
+        shares = (labels == label).mean((1, 2))
+        large = [path.name for path, share in zip(frames.pictures, shares, strict=True) if share > largest_share]
+        if large:
+            what = "object" if entity == "object" else f"{entity} hand"
+            raise InputError(
+                f"{frames.folder}: the mask of the {what} covers up to {shares.max():.0%} of the picture, and in "
+                f"{len(large)} of {len(frames)} frames ({listed(large, 3)}) more than masks.largest_share = "
+                f"{largest_share:g}; the mask is inverted (background white, {what} black) or has leaked: {advice}; if "
+                f"the {what} is that large, raise masks.largest_share"
+            )
     for what, gone in absences(labels).items():
         missing = [path.name for path, is_gone in zip(frames.pictures, gone, strict=True) if is_gone]
         if gone.mean() > empty_fraction:
             raise InputError(
                 f"{frames.folder}: the mask of the {what} is empty in {len(missing)} of {len(frames)} frames "
-                f"({listed(missing)}), more than masks.empty_fraction = {empty_fraction:g}; mark a frame on which it "
-                "is seen well, use a box instead of a click, or bring masks of your own"
+                f"({listed(missing)}), more than masks.empty_fraction = {empty_fraction:g}; {advice}"
             )
         if missing:
             print(f"masks: no {what} in {len(missing)} of {len(frames)} frames: {listed(missing)}", file=sys.stderr)

@@ -20,7 +20,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handloom.runtime.artifacts import require_finite
 from handloom.runtime.errors import InputError
+from handloom.runtime.reading import reading
 
 _DAMAGE = (struct.error, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 """What the parser, NumPy and torch raise for numbers that make no sense together."""
@@ -105,22 +107,18 @@ def network_input(images_u8: UInt8[Tensor, "batch px px 3"]) -> Float[Tensor, "b
 
 def _read(path: Path) -> tuple[Shapes, Shapes, list["Layer"]]:
     """A file's inputs and outputs, and the operators between them."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a .tflite network. The rule fetch_mediapipe fetches two")
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        found = f"its bytes 4 to 8 are {content[4:8]!r}, expected b'TFL3'"
-        raise InputError(f"{path}: is no .tflite file ({found}); fetch it again")
-    try:
+    absent = "the rule fetch_mediapipe fetches two"
+    with reading(path, "a .tflite network of hands", "fetch it again", absent=absent) as file:
+        content = file.read()
+        if content[4:8] != b"TFL3":
+            raise ValueError(f"its bytes 4 to 8 are {content[4:8]!r}, expected b'TFL3'")
         model = tflite.Model.GetRootAs(content, 0)
         graph = model.Subgraphs(0)
         shapes = {place: tuple(_entries(tensor, "Shape")) for place, tensor in enumerate(_entries(graph, "Tensors"))}
         inputs, outputs = ({each: shapes[each] for each in _entries(graph, name)} for name in ("Inputs", "Outputs"))
-        return inputs, outputs, _layers(model, graph, shapes)
-    except _DAMAGE as error:
-        raise InputError(
-            f"{path}: is damaged, cut off or no network of hands ({type(error).__name__}: {error}); fetch it again"
-        ) from error
+        layers = _layers(model, graph, shapes)
+    require_finite(path, nn.ModuleList(layers).state_dict())
+    return inputs, outputs, layers
 
 
 def _entries(table: Any, name: str) -> list[Any]:

@@ -6,15 +6,15 @@ No module here but the backends' own imports pycolmap or hloc, and those run in 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from handloom.runtime.config.base import Faults
 from handloom.runtime.config.hold_stages import SfmSettings
 from handloom.runtime.config.sequences import SequenceSettings
-from handloom.runtime.errors import InputError
 
 
 class Backend(NamedTuple):
     """A backend: its stage, and what that stage is given of the settings, so that it runs again for nothing else.
 
-    `arguments` raises InputError where a sequence cannot have poses of this backend.
+    `arguments` raises Faults where a sequence cannot have poses of this backend.
     """
 
     stage: str
@@ -29,10 +29,8 @@ def _without(*names: str) -> Callable[[SfmSettings, SequenceSettings], dict[str,
 
 def _annotated(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, Any]:
     if sequence.kind != "ho3d":
-        raise InputError(
-            f"sequence {sequence.path}: is of kind {sequence.kind}, which brings no object poses; set hold.sfm.backend "
-            "to pycolmap"
-        )
+        words = f"is known, but a sequence of kind {sequence.kind} brings no object poses; set it to pycolmap"
+        raise Faults([("hold.sfm.backend", words)])
     return {"models": sequence.models, "min_registered": settings.min_registered}
 
 

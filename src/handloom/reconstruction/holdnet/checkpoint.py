@@ -4,8 +4,6 @@ The names and shapes below are those of HOLD's state dicts, so that these are ex
 Lightning's; nothing in them is run.
 """
 
-import argparse
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,11 +11,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from handloom.estimators.published_weights import PublishedWeights, read_state
 from handloom.hand.joints import MANO_PARENTS
 from handloom.hand.mano import HandModel
 from handloom.runtime.errors import InputError, listed
 
-_PREFIX = "model."
+PUBLISHED = PublishedWeights(
+    network="HOLD-Net",
+    owner="HOLD",
+    file="last.ckpt",
+    home="https://github.com/zc-alexfan/hold",
+    hint="of the same video",
+    entry="state_dict",
+    prefix="model.",
+)
 
 
 class HandServer(nn.Module):
@@ -99,30 +106,8 @@ class ObjectServer(nn.Module):
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The model's tensors in a checkpoint of HOLD, by name without the leading `model.`.
-
-    Raises InputError when the file is missing, is no checkpoint, or holds anything but tensors and plain values.
-    """
-    try:
-        # Lightning may store the command line, a container of plain values
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; give a checkpoint of HOLD (last.ckpt)") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: no checkpoint of tensors and plain values ({reason}); fetch it again") from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: has no `state_dict`; a checkpoint of HOLD (PyTorch Lightning) is expected")
-    tensors = {
-        str(name).removeprefix(_PREFIX): value
-        for name, value in state.items()
-        if str(name).startswith(_PREFIX) and isinstance(value, Tensor)
-    }
-    if not tensors:
-        raise InputError(f"{path}: none of its {len(state)} entries begins with `{_PREFIX}`, as those of HOLD do")
-    return tensors
+    """The model's tensors in a checkpoint of HOLD, by name without `model.`; raises InputError as `read_state` does."""
+    return read_state(path, PUBLISHED)
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: Path, what: str) -> None:

@@ -21,18 +21,21 @@ class AugmentationSettings(Settings):
 class AdaptationSettings(Settings):
     """S2DHand; the defaults are the released code's."""
 
-    pairs: int = Field(1024, ge=1, description="Adapt on at most so many pairs.")
+    pairs: int = Field(1024, ge=1, le=1_000_000, description="Adapt on at most so many pairs.")
     spread_pairs: bool = Field(
         False, description="Spread them evenly over the footage; else the first ones, as published."
     )
-    batch_size: int = Field(64, ge=1, description="Pairs per step.")
-    epochs: int = Field(10, ge=0, description="Passes over the adaptation pairs.")
-    learning_rate: float = Field(5e-4, gt=0, description="Of Adam, at the first step.")
+    batch_size: int = Field(64, ge=1, le=100_000, description="Pairs per step.")
+    epochs: int = Field(10, ge=0, le=100_000, description="Passes over the adaptation pairs.")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="Of Adam, at the first step.")
     learning_rate_decay: Literal["none", "cosine"] = Field(
         "none", description="none: constant, as published; cosine: to zero at the last step."
     )
     warm_up_steps: int = Field(
-        0, ge=0, description="The learning rate rises over so many first steps; Adam's first ones are large."
+        0,
+        ge=0,
+        le=1_000_000,
+        description="The learning rate rises over so many first steps; Adam's first ones are large.",
     )
     consensus_weight: float = Field(
         0.7, ge=0, le=1, description="alpha: share of the merged label; the rest is the refined one."
@@ -41,7 +44,7 @@ class AdaptationSettings(Settings):
         "max", description="How the two views' candidates are merged, joint by joint."
     )
     attention_sharpness: float = Field(
-        1.0, gt=0, description="beta of the soft merge: weights are exp(beta * confidence)."
+        1.0, gt=0, le=1000, description="beta of the soft merge: weights are exp(beta * confidence)."
     )
     teacher_momentum: float = Field(
         0.99, ge=0, lt=1, description="eta_theta: share of the old teacher kept at each step."
@@ -62,8 +65,8 @@ class AdaptationSettings(Settings):
     )
     field_of_view_deg: float = Field(
         100.0,
-        gt=0,
-        lt=180,
+        ge=5,
+        le=175,
         description="Horizontal field of view of the cameras' images, as a data sheet tells it: with a source's "
         "ray_share it gives the hands' viewing rays. No calibration is read.",
     )
@@ -82,7 +85,10 @@ class AdaptationSettings(Settings):
         "student", description="The network that is saved and scored; the released code's is the student."
     )
     diagnostic_pairs: int = Field(
-        64, ge=0, description="Pairs on which both networks are scored after every epoch, for the curves only."
+        64,
+        ge=0,
+        le=1_000_000,
+        description="Pairs on which both networks are scored after every epoch, for the curves only.",
     )
 
 
@@ -92,7 +98,7 @@ class FootagePairingSettings(Settings):
     clock: Literal["time", "index"] = Field(
         "time", description="time: by time stamps, for any lengths and rates; index: by frame numbers."
     )
-    search_s: float = Field(2.0, ge=0, description="Offsets up to this are tried, either way.")
+    search_s: float = Field(2.0, ge=0, le=3600, description="Offsets up to this are tried, either way.")
     ambiguous: Literal["stop", "zero"] = Field(
         "stop", description="What an ambiguous offset does: stop with an error, or take 0 and say so."
     )

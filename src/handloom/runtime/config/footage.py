@@ -1,18 +1,20 @@
 """S2DHand on the user's own camera pairs: their videos, and the stages from frames to fused poses."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.runtime.config.adaptation import AdaptationSettings, FootagePairingSettings
-from handloom.runtime.config.base import OwnPath, Settings
+from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
 from handloom.runtime.config.cameras import ASSUMED_DEG, CameraNumbers, KnownCamera
-from handloom.runtime.config.sequences import FrameSettings
+from handloom.runtime.config.sequences import FrameSettings, wrong_names
 
-FieldOfView = tuple[float, float]
+Angle = Annotated[float, Field(ge=5, le=175)]
+FieldOfView = tuple[Angle, Angle]
 _ANY_SIDE_PX = 100_000
 
 
@@ -48,14 +50,20 @@ class FootagePairSettings(Settings):
     right_camera: CameraNumbers | OwnPath | None = Field(None, description="The same of the second camera.")
     offset_s: float | None = Field(
         None,
+        ge=-86_400,
+        le=86_400,
         description="The second view's time minus the first's at the same moment; 0 for synchronised cameras, null "
         "estimates it.",
     )
     frames_per_second: float = Field(30.0, gt=0, le=1000, description="Of folders of pictures, which have no times.")
-    first: int = Field(0, ge=0, description="Number of the first frame used in both views, counted from 0.")
-    every: int = Field(1, ge=1, description="Use every so manieth frame.")
-    most: int | None = Field(None, ge=2, description="Use at most so many frames of each view; null uses all.")
-    longest_side_px: int = Field(1280, ge=32, description="Larger frames are made smaller.")
+    first: int = Field(
+        0, ge=0, le=1_000_0000, description="Number of the first frame used in both views, counted from 0."
+    )
+    every: int = Field(1, ge=1, le=100_000, description="Use every so manieth frame.")
+    most: int | None = Field(
+        None, ge=2, le=100_000, description="Use at most so many frames of each view; null uses all."
+    )
+    longest_side_px: int = Field(1280, ge=32, le=100_000, description="Larger frames are made smaller.")
 
     def frames(self, view: Literal["left", "right"]) -> FrameSettings:
         """Which frames of a view are used; with boxes, which are in its own pixels, they keep their size."""
@@ -89,10 +97,20 @@ class FootagePairSettings(Settings):
         return KnownCamera.of(told, self.field_of_view_tolerance_deg)
 
     @model_validator(mode="after")
-    def _fields_of_view_are_possible(self) -> "FootagePairSettings":
-        if self.field_of_view_deg is not None and not all(0 < angle < 180 for angle in self.field_of_view_deg):
-            raise ValueError(f"field_of_view_deg is {list(self.field_of_view_deg)}; expected two angles below 180")
+    def _views_differ(self) -> "FootagePairSettings":
+        doubled = [
+            (second, f"is the same file as {first}, {getattr(self, first)}; expected that of the other view")
+            for first, second in (("left", "right"), ("left_boxes", "right_boxes"))
+            if getattr(self, first) is not None and _same(getattr(self, first), getattr(self, second))
+        ]
+        Faults.require_none(doubled)
         return self
+
+
+def _same(first: str, second: str | None) -> bool:
+    """Whether two paths lead to one file."""
+    paths = Path(first).expanduser(), Path(second or "").expanduser()
+    return second is not None and paths[0].resolve() == paths[1].resolve()
 
 
 OWN_PAIRS = AdaptationSettings(
@@ -133,32 +151,35 @@ class FootageSettings(Settings):
     ray_share: float = Field(
         1.0, ge=0, le=1, description="Share of the turn from the optical axis to the hand that poses are given."
     )
-    seed: int = Field(1, ge=0, description="Root of everything random in the adaptation.")
+    seed: int = Field(1, ge=0, le=MOST_SEED, description="Root of everything random in the adaptation.")
     pairing: FootagePairingSettings = FootagePairingSettings()
     adaptation: AdaptationSettings = OWN_PAIRS
 
     @model_validator(mode="after")
     def _pairs_are_possible(self) -> "FootageSettings":
+        Faults.require_none(self._faults())
+        return self
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        yield from wrong_names("pairs", self.pairs)
         learning = [name for name, row in NETWORKS.items() if row.learner is not None]
         if self.backend not in learning:
-            raise ValueError(f"backend is {self.backend}; expected a network that learns: {' or '.join(learning)}")
+            yield "backend", f"is {self.backend}; expected a network that learns: {' or '.join(learning)}"
+            return
         for name, pair in self.chosen.items():
-            if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"pairs.{name}: a name has letters, digits, - and _ only, as it names a folder")
             if pair.side == "auto" and not NETWORKS[self.backend].tells_side:
-                raise ValueError(
-                    f"pairs.{name}.side is auto, but backend is {self.backend}, which cannot tell a right hand from a "
-                    "left one; set side: right or left, or backend: mediapipe"
+                yield (
+                    f"pairs.{name}.side",
+                    f"is auto, but backend is {self.backend}, which cannot tell a right hand from a left one; set "
+                    "side: right or left, or backend: mediapipe",
                 )
-            lacking = [key for key in ("left_boxes", "right_boxes") if getattr(pair, key) is None]
-            if not NETWORKS[self.backend].searches and lacking:
-                raise ValueError(
-                    f"pairs.{name} has no {' and no '.join(lacking)}, but backend is {self.backend}, which cannot find "
-                    "a hand; give the boxes, or set backend: mediapipe"
-                )
-            if pair.left == pair.right:
-                raise ValueError(f"pairs.{name}: left and right are the same, {pair.left}; expected two views")
-        return self
+            for key in ("left_boxes", "right_boxes"):
+                if not NETWORKS[self.backend].searches and getattr(pair, key) is None:
+                    yield (
+                        f"pairs.{name}.{key}",
+                        f"is not set, but backend is {self.backend}, which cannot find a hand; give the boxes, or set "
+                        "backend: mediapipe",
+                    )
 
     @property
     def search(self) -> HandSearchSettings:

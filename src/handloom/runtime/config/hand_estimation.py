@@ -7,7 +7,7 @@ from pydantic import Field, create_model, model_validator
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.hand.joints import Side
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import Faults, Settings
 
 _Sections = create_model(
     "_Sections",
@@ -32,6 +32,7 @@ class HandEstimationSettings(_Sections):
     object_reach: float | None = Field(
         0.75,
         gt=0,
+        le=100,
         description="Hand pixels farther from the object than so many of its lengths are forearm; null keeps all.",
     )
     least_score: float | None = Field(
@@ -45,7 +46,7 @@ class HandEstimationSettings(_Sections):
     @model_validator(mode="after")
     def _backend_is_known(self) -> "HandEstimationSettings":
         if self.backend not in NETWORKS:
-            raise ValueError(f"backend is {self.backend}; expected one of {', '.join(NETWORKS)}")
+            raise Faults([("backend", f"is {self.backend}; expected one of {', '.join(NETWORKS)}")])
         return self
 
     @property

@@ -1,11 +1,12 @@
 """Everything about HOLD: the sequences, and the stages from their frames to the tables."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import MOST_SEED, Faults, Settings
 from handloom.runtime.config.fields import CompactSettings, HoldNetRunSettings
 from handloom.runtime.config.hand_estimation import HandEstimationSettings
 from handloom.runtime.config.hold_stages import (
@@ -14,7 +15,7 @@ from handloom.runtime.config.hold_stages import (
     RefinementSettings,
     SfmSettings,
 )
-from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSettings
+from handloom.runtime.config.sequences import DemoSequencesSettings, SequenceSettings, wrong_names
 
 
 class HandTrackingSettings(Settings):
@@ -46,7 +47,7 @@ class HoldSettings(Settings):
         description="Results of iHOI and DiffHOI to score beside HOLD's: method, sequence and the file that you wrote "
         "(docs/interchange.md), as in {iHOI: {ABF12: data/ihoi/ABF12.npz}}.",
     )
-    seed: int = Field(1, ge=0, description="Root of everything random in the reconstruction.")
+    seed: int = Field(1, ge=0, le=MOST_SEED, description="Root of everything random in the reconstruction.")
     sfm: SfmSettings = SfmSettings()
     hand: HandTrackingSettings = HandTrackingSettings()
     field: Literal["compact", "holdnet"] = Field(
@@ -60,41 +61,43 @@ class HoldSettings(Settings):
 
     @model_validator(mode="after")
     def _names_and_demo_agree(self) -> "HoldSettings":
-        for name in self.sequences:
-            if not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(f"sequences.{name}: a name has letters, digits, - and _ only, as it names a folder")
-        if self.hand.estimation.side != "right":
-            raise ValueError(
-                "hand.estimation.side is left, but the stages of HOLD take the right hand's model so far; "
-                "mirror the video and set right"
-            )
+        Faults.require_none([*wrong_names("sequences", self.sequences), *self._demo_faults(), *self._unusable()])
+        return self
+
+    def _demo_faults(self) -> Iterator[tuple[str, str]]:
         rendered = {} if self.demo is None else {name: HOLD_DEMO_ROOT / "train" / name for name in self.demo.sequences}
-        for name, path in rendered.items():
-            if name in self.chosen and Path(self.chosen[name].path) != path:
-                raise ValueError(
-                    f"sequences.{name}.path is {self.chosen[name].path}, but the demo renders it to {path}"
-                )
         for name, sequence in self.chosen.items():
-            if name not in rendered and Path(sequence.path).is_relative_to(HOLD_DEMO_ROOT):
-                raise ValueError(
-                    f"sequences.{name}.path is {sequence.path}, but hold.demo.sequences does not render it"
-                )
+            path, place = Path(sequence.path), f"sequences.{name}.path"
+            if name in rendered and path != rendered[name]:
+                yield place, f"is {path}, but the demo renders it to {rendered[name]}"
+            elif name not in rendered and path.is_relative_to(HOLD_DEMO_ROOT):
+                yield place, f"is {path}, but hold.demo.sequences does not render it"
+
+    def _unusable(self) -> Iterator[tuple[str, str]]:
+        if self.hand.estimation.side != "right":
+            yield (
+                "hand.estimation.side",
+                "is left, but the stages of HOLD take the right hand's model so far; mirror the video and set right",
+            )
+        known = f"hold.sequences has {', '.join(self.chosen) or 'none'}"
         for name in self.holdnet.checkpoints:
             if name not in self.chosen:
-                raise ValueError(
-                    f"holdnet.checkpoints.{name}: no such sequence; hold.sequences has {', '.join(self.chosen)}"
+                yield f"holdnet.checkpoints.{name}", f"no such sequence; {known}"
+            elif self.field != "holdnet":
+                yield (
+                    f"holdnet.checkpoints.{name}",
+                    f"is set, but hold.field is {self.field}, which would not read it; set hold.field to holdnet, or "
+                    "remove it",
                 )
         for method, name in self.others:
             if name not in self.chosen:
-                raise ValueError(
-                    f"interchange.{method}.{name}: no such sequence; hold.sequences has {', '.join(self.chosen)}"
+                yield f"interchange.{method}.{name}", f"no such sequence; {known}"
+            elif self.chosen[name].kind != "ho3d":
+                yield (
+                    f"interchange.{method}.{name}",
+                    f"the sequence is of kind {self.chosen[name].kind}, which has no annotation to score against; "
+                    "expected kind ho3d",
                 )
-            if self.chosen[name].kind != "ho3d":
-                raise ValueError(
-                    f"interchange.{method}.{name}: the sequence is of kind {self.chosen[name].kind}, which has "
-                    "no annotation to score against; expected kind ho3d"
-                )
-        return self
 
     @property
     def others(self) -> dict[tuple[OtherMethod, str], str]:

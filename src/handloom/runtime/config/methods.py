@@ -9,21 +9,21 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import Faults, Settings
 from handloom.runtime.config.sources import Pair
 
 
 class FineTuneSettings(Settings):
     """Fine-tuning with the target's labels."""
 
-    learning_rate: float = Field(5e-4, gt=0, description="Of Adam.")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="Of Adam.")
 
 
 class AddaSettings(Settings):
     """ADDA: an encoder of the target whose features a discriminator cannot tell from the source's."""
 
-    learning_rate: float = Field(3e-6, gt=0, description="Of Adam, for the encoder.")
-    discriminator_learning_rate: float = Field(2e-4, gt=0, description="Of Adam, for the discriminator.")
+    learning_rate: float = Field(3e-6, gt=0, le=1, description="Of Adam, for the encoder.")
+    discriminator_learning_rate: float = Field(2e-4, gt=0, le=1, description="Of Adam, for the discriminator.")
     features: Literal["pooled", "cells"] = Field(
         "pooled", description="What is told apart: the map's mean feature, or the feature of every cell."
     )
@@ -32,29 +32,36 @@ class AddaSettings(Settings):
 class DagenSettings(Settings):
     """DAGEN: target embeddings drawn to combinations of source embeddings, after their poses."""
 
-    learning_rate: float = Field(3e-5, gt=0, description="Of Adam.")
+    learning_rate: float = Field(3e-5, gt=0, le=1, description="Of Adam.")
     form: Literal["joint", "hand"] = Field(
         "joint", description="joint: each joint with the feature where it is seen; hand: all joints, the mean feature."
     )
-    bank: int = Field(1024, ge=1, description="Source samples among which neighbours are sought.")
-    neighbours: int = Field(5, ge=1, description="k: source labels that a prediction is combined of.")
-    radius: float = Field(0.4, gt=0, description="Neighbours differ by at most so many bone lengths per coordinate.")
+    bank: int = Field(1024, ge=1, le=1_000_000, description="Source samples among which neighbours are sought.")
+    neighbours: int = Field(5, ge=1, le=1000, description="k: source labels that a prediction is combined of.")
+    radius: float = Field(
+        0.4, gt=0, le=100, description="Neighbours differ by at most so many bone lengths per coordinate."
+    )
 
 
 class RegdaSettings(Settings):
     """RegDA: a second heat-map head that is taught to be wrong on the target, and features that foil it."""
 
-    learning_rate: float = Field(1e-5, gt=0, description="Of Adam, for features and heads.")
+    learning_rate: float = Field(1e-5, gt=0, le=1, description="Of Adam, for features and heads.")
     ramp_updates: float = Field(
-        50.0, gt=0, description="Updates over which lambda grows, standard budget; the published 1000 leaves it at 0."
+        50.0,
+        gt=0,
+        le=1e6,
+        description="Updates over which lambda grows, standard budget; the published 1000 leaves it at 0.",
     )
-    ramp_updates_long: float = Field(100.0, gt=0, description="The same, long budget.")
+    ramp_updates_long: float = Field(100.0, gt=0, le=1e6, description="The same, long budget.")
 
 
 class SfdahpeSettings(Settings):
     """SFDAHPE: source, intermediate and target network, without source data."""
 
-    learning_rate: float = Field(1e-5, gt=0, description="Of Adam, for the source's heads and the target network.")
+    learning_rate: float = Field(
+        1e-5, gt=0, le=1, description="Of Adam, for the source's heads and the target network."
+    )
     momentum: float = Field(0.99, ge=0, lt=1, description="Intermediate network kept a step, standard budget.")
     momentum_long: float = Field(0.995, ge=0, lt=1, description="The same, long budget; published 0.999.")
 
@@ -157,23 +164,27 @@ class MethodsSettings(_Sections):
         tuple(METHODS), description="Methods besides S2DHand.", json_schema_extra={"items": {"enum": list(METHODS)}}
     )
     pairs: tuple[Pair, ...] = Field(("1-4", "2-3"), min_length=1, description="Camera pairs of this table.")
-    long_epochs: int = Field(12, ge=1, description="Passes over the adaptation pairs of the long budget.")
+    long_epochs: int = Field(12, ge=1, le=100_000, description="Passes over the adaptation pairs of the long budget.")
     long_names: tuple[str, ...] = Field(
         ("adda", "regda", "sfdahpe"), description="Methods that the long budget is also given to."
     )
 
     @model_validator(mode="after")
     def _names_are_known_once(self) -> "MethodsSettings":
-        for name in ("names", "pairs", "long_names"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} {list(values)} repeat")
+        repeated = [
+            (name, f"{list(values)} repeat; name each once")
+            for name in ("names", "pairs", "long_names")
+            if len(set(values := getattr(self, name))) < len(values)
+        ]
         unknown = sorted(set(self.names) - set(METHODS))
-        if unknown:
-            raise ValueError(f"names has {unknown}; expected some of {', '.join(METHODS)}")
-        unknown = sorted(set(self.long_names) - set(self.names))
-        if unknown:
-            raise ValueError(f"long_names has {unknown}, which names lacks")
+        late = sorted(set(self.long_names) - set(self.names))
+        Faults.require_none(
+            [
+                *repeated,
+                *([("names", f"has {unknown}; expected some of {', '.join(METHODS)}")] if unknown else []),
+                *([("long_names", f"has {late}, which names lacks")] if late else []),
+            ]
+        )
         return self
 
     def of(self, method: str) -> Any:

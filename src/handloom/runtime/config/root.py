@@ -1,14 +1,15 @@
 """The whole configuration of a run."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from handloom.datasets import LABELLED
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.runtime.config.adaptation import AdaptationSettings
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import MOST_SEED, Faults, Settings
 from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.config.hold import HoldSettings
 from handloom.runtime.config.methods import MethodsSettings
@@ -23,21 +24,22 @@ from handloom.runtime.config.sources import (
 )
 
 DEMO_ROOT = Path("resources/demo")
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 
 
 class RunSettings(Settings):
     """Everything a run reads besides files."""
 
-    preset: str = Field(description="Name of the preset, written into tables.")
+    preset: str = Field(min_length=1, max_length=100, description="Name of the preset, written into tables.")
     fidelity: Literal["faithful", "fixed"] = Field(
         "fixed", description="faithful: the released code number for number; fixed: with its known errors repaired."
     )
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N.")
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         (1,), min_length=1, description="One adaptation per seed; tables give their mean and spread."
     )
     checkpoint_seconds: int = Field(
-        20, ge=0, description="Running trainings are saved every so many seconds; nothing runs again for it."
+        20, ge=0, le=86_400, description="Running trainings are saved every so many seconds; nothing runs again for it."
     )
     pretrain: bool = Field(False, description="Train the source networks here even where a checkpoint is given.")
     headsets: tuple[Headset, ...] = Field(("headset1", "headset2"), min_length=1, description="Headsets in the tables.")
@@ -75,55 +77,72 @@ class RunSettings(Settings):
     footage: FootageSettings = FootageSettings()
 
     @model_validator(mode="after")
-    def _nothing_repeats(self) -> "RunSettings":
+    def _everything_agrees(self) -> "RunSettings":
+        Faults.require_none(
+            [*self._repetitions(), *self._misplaced_data(), *self._unlike_the_paper(), *self._no_hand()]
+        )
+        return self
+
+    def _repetitions(self) -> Iterator[tuple[str, str]]:
         for name in ("seeds", "headsets", "pairs"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} {list(values)} repeat; the mean and spread in the tables would be wrong")
-        return self
+                yield name, f"{list(values)} repeat; the mean and spread in the tables would be wrong"
 
-    @model_validator(mode="after")
-    def _demo_and_roots_agree(self) -> "RunSettings":
-        for name, row in LABELLED.items():
+    def _misplaced_data(self) -> Iterator[tuple[str, str]]:
+        rendered = {name: row for name, row in LABELLED.items() if self.demo is not None and row.sheets}
+        for name in LABELLED if self.demo is None else rendered:
+            place = f"datasets.{name}.root"
             root = Path(getattr(self.datasets, name).root)
-            if self.demo is None and root.is_relative_to(DEMO_ROOT):
-                raise ValueError(f"datasets.{name}.root is {root}, where the demo is rendered, but demo is null")
-            # The renderer would write into the user's own data.
-            if self.demo is not None and row.sheets and not root.is_relative_to(DEMO_ROOT):
-                raise ValueError(
-                    f"demo is set, but datasets.{name}.root is {root}, outside {DEMO_ROOT}; set demo to null"
-                )
+            within = root.is_relative_to(DEMO_ROOT) and ".." not in root.parts
+            # Without a demo only what is read counts, with one the renderer would write into the user's own data.
+            if self.demo is None and within and name in self.read_datasets:
+                yield place, f"is {root}, where the demo is rendered, but demo is null; name the real data's folder"
+            elif self.demo is not None and not within:
+                yield place, f"is {root}, outside {DEMO_ROOT}, but demo is set; set demo to null"
         if self.demo is not None and self.datasets.assembly_hands.split != "val":
-            raise ValueError("datasets.assembly_hands.split is test, but the demo renders train and val")
-        return self
+            yield "datasets.assembly_hands.split", "is test, but the demo renders train and val; set demo to null"
 
-    @model_validator(mode="after")
-    def _faithful_knows_no_rays(self) -> "RunSettings":
-        shares = {"in": self.sources.in_.ray_share, "cross": self.sources.cross.ray_share}
-        wrong = [f"sources.{name}.ray_share is {share}" for name, share in shares.items() if share > 0]
-        if self.fidelity == "faithful" and wrong:
-            raise ValueError(
-                f"{' and '.join(wrong)}, but fidelity is faithful, and the released code turns no pose by its viewing "
-                "ray; set it to 0, or fidelity to fixed"
-            )
-        return self
+    @property
+    def trained_sources(self) -> list[str]:
+        """The settings of the paper whose source network is trained here."""
+        sources = {"in": self.sources.in_, "cross": self.sources.cross}
+        return [
+            name
+            for name, source in sources.items()
+            if source.network == "detnet" and (self.pretrain or source.checkpoint is None)
+        ]
 
-    @model_validator(mode="after")
-    def _mesh_networks_have_their_hand(self) -> "RunSettings":
+    @property
+    def read_datasets(self) -> set[str]:
+        """The labelled data that the tables are adapted to, or a source network is trained on."""
+        trained = {"in": self.sources.in_, "cross": self.sources.cross}
+        return {"assembly_hands", *(name for key in self.trained_sources for name in trained[key].datasets)}
+
+    def _unlike_the_paper(self) -> Iterator[tuple[str, str]]:
+        for name, source in {"in": self.sources.in_, "cross": self.sources.cross}.items():
+            if self.fidelity == "faithful" and source.ray_share > 0:
+                yield (
+                    f"sources.{name}.ray_share",
+                    f"is {source.ray_share}, but fidelity is faithful, and the released code turns no pose by its "
+                    "viewing ray; set it to 0, or fidelity to fixed",
+                )
+            learning = [known for known, row in NETWORKS.items() if row.learner is not None]
+            if source.network not in learning:
+                yield (
+                    f"sources.{name}.network",
+                    f"is {source.network}; expected a network that learns: {' or '.join(learning)}",
+                )
+        if "assembly_hands" in self.sources.cross.datasets:
+            yield "sources.cross.datasets", "has assembly_hands; cross-dataset means not trained on the target"
+        if "assembly_hands" not in self.sources.in_.datasets:
+            yield "sources.in.datasets", "lacks assembly_hands; in-dataset means trained on the target's data set"
+
+    def _no_hand(self) -> Iterator[tuple[str, str]]:
         backend = self.hold.hand.estimation.backend
         if NETWORKS[backend].needs_mano and self.mano is None:
-            raise ValueError(
-                f"hold.hand.estimation.backend is {backend}, which gives the mesh of the MANO hand, but mano is null; "
-                "set it to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, from https://mano.is.tue.mpg.de"
+            yield (
+                "mano",
+                f"is null, but hold.hand.estimation.backend is {backend}, which gives the mesh of the MANO hand; set "
+                "it to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, from https://mano.is.tue.mpg.de",
             )
-        return self
-
-    @model_validator(mode="after")
-    def _sources_fit_their_setting(self) -> "RunSettings":
-        if "assembly_hands" in self.sources.cross.datasets:
-            raise ValueError("sources.cross.datasets has assembly_hands; cross-dataset means not trained on the target")
-        if "assembly_hands" not in self.sources.in_.datasets:
-            raise ValueError(
-                "sources.in.datasets lacks assembly_hands; in-dataset means trained on the target's data set"
-            )
-        return self

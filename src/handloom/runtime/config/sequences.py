@@ -1,22 +1,29 @@
 """Videos of a hand and an object: where each comes from, how much of it is used, and its masks."""
 
-from typing import Literal
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from handloom.runtime.config.base import OwnPath, Settings
+from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
 
 Entity = Literal["object", "right", "left"]
+Pixel = Annotated[float, Field(ge=-100_000, le=100_000)]
+Focal = Annotated[float, Field(ge=1, le=1_000_000)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+_NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+Label = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class Prompt(Settings):
     """One click, box or outline on one frame that says which thing an entity is."""
 
-    click: tuple[float, float] | None = Field(None, description="Column and row of a pixel on it.")
-    box: tuple[float, float, float, float] | None = Field(
+    click: tuple[Pixel, Pixel] | None = Field(None, description="Column and row of a pixel on it.")
+    box: tuple[Pixel, Pixel, Pixel, Pixel] | None = Field(
         None, description="Left, top, right and bottom of a box around it, in pixels."
     )
-    outline: tuple[tuple[float, float], ...] | None = Field(
+    outline: tuple[tuple[Pixel, Pixel], ...] | None = Field(
         None, min_length=3, description="Column and row of the corners of its outline, taken as it is."
     )
 
@@ -25,14 +32,16 @@ class Prompt(Settings):
         if [self.click, self.box, self.outline].count(None) != 2:
             raise ValueError("a prompt is a click, a box or an outline: give exactly one of them")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise ValueError(f"box {self.box} is not left < right and top < bottom")
+            raise Faults([("box", f"{list(self.box)} is not left < right and top < bottom")])
         return self
 
 
 class FramePrompts(Settings):
     """What is marked on one of several frames; what has no mark is not seen on it."""
 
-    frame: int = Field(0, ge=0, description="Number of the marked frame, from 0; all parts should be seen well.")
+    frame: int = Field(
+        0, ge=0, le=1_000_0000, description="Number of the marked frame, from 0; all parts should be seen well."
+    )
     object: Prompt | None = Field(None, description="The held object.")
     right: Prompt | None = Field(None, description="The right hand, forearm included or not as the video shows it.")
     left: Prompt | None = Field(None, description="The left hand.")
@@ -65,17 +74,37 @@ class MaskConvention(Settings):
         "numbers (DAVIS, SAM 2); colours: one RGB image; entity_folders: a folder of binary images per entity "
         "(SAM-Track's, as HOLD asks for).",
     )
-    index: dict[Entity, int] = Field(
+    index: dict[Entity, Label] = Field(
         {"right": 1, "object": 2}, description="index: the number of each entity; all others are background."
     )
-    colours: dict[Entity, tuple[int, int, int]] = Field(
+    colours: dict[Entity, tuple[Byte, Byte, Byte]] = Field(
         {"right": (128, 0, 0), "object": (0, 128, 0)},
         description="colours: red, green, blue of each entity; the defaults are DAVIS's first two.",
     )
+    background_colours: tuple[tuple[Byte, Byte, Byte], ...] = Field(
+        ((0, 0, 0),), description="colours: red, green, blue of what is neither, of each class that is background."
+    )
     entity_folders: dict[Entity, str] = Field(
         {"object": "object/images_masks", "right": "right/images_masks"},
-        description="entity_folders: where each entity's binary images lie under `folder`.",
+        description="entity_folders: where each entity's binary images lie under `folder`: a folder, or a pattern of "
+        "files as `export/*-object-*.png`.",
     )
+    match: Literal["name", "order"] = Field(
+        "name",
+        description="name: a file is named as its frame, or has its number (of a video's frames counted from 0, before "
+        "`first` and `every`); order: the nth file, by its number, belongs to the nth frame used.",
+    )
+
+    @model_validator(mode="after")
+    def _entities_differ(self) -> "MaskConvention":
+        def faults() -> Iterator[tuple[str, str]]:
+            for name in ("index", "colours", "entity_folders"):
+                marks = getattr(self, name)
+                if len(set(marks.values())) < len(marks):
+                    yield name, f"{dict(marks)} gives two entities the same; they could not be told apart"
+
+        Faults.require_none(faults())
+        return self
 
 
 class MaskFilesSettings(MaskConvention):
@@ -103,6 +132,10 @@ class Sam2Settings(Settings):
     )
 
 
+def _how_many(prompts: Any) -> str:
+    return "frames" if isinstance(prompts, list | tuple) else "one frame"
+
+
 class MaskSettings(Settings):
     """Masks of the held object and the hands."""
 
@@ -111,7 +144,13 @@ class MaskSettings(Settings):
         description="propagation: from the prompts, with nothing to download; sam2: from the prompts; files: from "
         "`files`; dataset: the sequence's own.",
     )
-    prompts: Prompts | tuple[FramePrompts, ...] | None = Field(
+    prompts: (
+        Annotated[
+            Annotated[Prompts, Tag("one frame")] | Annotated[tuple[FramePrompts, ...], Tag("frames")],
+            Discriminator(_how_many),
+        ]
+        | None
+    ) = Field(
         None,
         description="Marks for propagation and sam2: on one frame, or a list of frames; masks are then carried from "
         "the nearest of them.",
@@ -122,15 +161,18 @@ class MaskSettings(Settings):
     empty_fraction: float = Field(
         0.3, ge=0, le=1, description="Stop when an entity's mask is empty in a larger share of the frames."
     )
+    largest_share: float = Field(
+        0.5, gt=0, le=1, description="Stop when an entity covers a larger share of a picture, as an inverted mask does."
+    )
 
     @model_validator(mode="after")
     def _all_marked_somewhere(self) -> "MaskSettings":
         frames = [prompts.frame for prompts in self.marks]
         seen = {entity for prompts in self.marks for entity in prompts.marked}
         if isinstance(self.prompts, tuple) and ("object" not in seen or len(seen) < 2):
-            raise ValueError("prompts: the object and a hand must each be marked on one of the frames at least")
+            raise Faults([("prompts", "the object and a hand must each be marked on one of the frames at least")])
         if len(set(frames)) < len(frames):
-            raise ValueError(f"prompts: name a frame more than once, found {frames}; put its marks together")
+            raise Faults([("prompts", f"name a frame more than once, found {frames}; put its marks together")])
         return self
 
     @property
@@ -139,6 +181,13 @@ class MaskSettings(Settings):
         if self.prompts is None:
             return ()
         return self.prompts if isinstance(self.prompts, tuple) else (self.prompts,)
+
+
+def wrong_names(section: str, named: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The names of a user's entries that cannot be folders of results, and why."""
+    for name in named:
+        if _NAME.fullmatch(name) is None:
+            yield f"{section}.{name}", "a name has letters a to z, digits, - and _ only, 80 at most: it names a folder"
 
 
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
@@ -152,14 +201,16 @@ class FrameSettings(Settings):
         description="ho3d: a sequence's folder in HO3D-v3; video: a file; frames: a folder of pictures; build: "
         "a folder as HOLD trains from."
     )
-    first: int = Field(0, ge=0, description="Number of the first frame used, counted from 0.")
-    every: int = Field(1, ge=1, description="Use every so manieth frame.")
-    most: int | None = Field(None, ge=2, description="Use at most so many frames; null uses all.")
-    longest_side_px: int = Field(2000, ge=32, description="Larger frames are made smaller until no side exceeds this.")
+    first: int = Field(0, ge=0, le=1_000_0000, description="Number of the first frame used, counted from 0.")
+    every: int = Field(1, ge=1, le=100_000, description="Use every so manieth frame.")
+    most: int | None = Field(None, ge=2, le=100_000, description="Use at most so many frames; null uses all.")
+    longest_side_px: int = Field(
+        2000, ge=32, le=100_000, description="Larger frames are made smaller until no side exceeds this."
+    )
     frames_per_second: float = Field(
         30.0, gt=0, le=1000, description="Of folders of pictures, which have no time stamps (frames, ho3d, build)."
     )
-    camera_px: tuple[PositiveFloat, PositiveFloat, float, float] | None = Field(
+    camera_px: tuple[Focal, Focal, Pixel, Pixel] | None = Field(
         None,
         description="fx, fy, cx, cy of frames as players show them (video, frames); null estimates the focal length.",
     )
@@ -167,7 +218,9 @@ class FrameSettings(Settings):
     @model_validator(mode="after")
     def _camera_is_not_given_twice(self) -> "FrameSettings":
         if self.camera_px is not None and self.kind not in ("video", "frames"):
-            raise ValueError(f"camera_px is set, but a sequence of kind {self.kind} brings its own camera; remove it")
+            raise Faults(
+                [("camera_px", f"is set, but a sequence of kind {self.kind} brings its own camera; remove it")]
+            )
         return self
 
     @model_validator(mode="after")
@@ -175,7 +228,7 @@ class FrameSettings(Settings):
         fields = type(self).model_fields
         changed = [name for name in ("first", "every", "most") if getattr(self, name) != fields[name].default]
         if self.kind == "build" and changed:
-            raise ValueError(f"{', '.join(changed)} set, but a build folder is trained on as a whole; remove it")
+            raise Faults((name, "is set, but a build folder is trained on as a whole; remove it") for name in changed)
         return self
 
 
@@ -186,14 +239,17 @@ class SequenceSettings(FrameSettings):
     models: OwnPath | None = Field(
         None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
     )
-    masks: MaskSettings = Field(MaskSettings(source="dataset"), description="Masks of the held object and the hands.")
+    # Not a default that a section given in part would keep: marks alone mean propagation.
+    masks: MaskSettings = Field(
+        default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."
+    )
 
 
 class DemoSequencesSettings(Settings):
     """The rendered HOLD sequences in HO3D-v3's layout."""
 
-    seed: int = Field(2024, ge=0, description="Root of everything random in the sequences.")
+    seed: int = Field(2024, ge=0, le=MOST_SEED, description="Root of everything random in the sequences.")
     sequences: tuple[DemoSequence, ...] = Field(("jug1", "carton1"), min_length=1, description="Sequences to render.")
     frames: int = Field(60, ge=2, le=400, description="Frames per sequence.")
-    width_px: int = Field(480, ge=64, description="Width of a frame.")
-    height_px: int = Field(360, ge=48, description="Height of a frame.")
+    width_px: int = Field(480, ge=64, le=4096, description="Width of a frame.")
+    height_px: int = Field(360, ge=48, le=4096, description="Height of a frame.")

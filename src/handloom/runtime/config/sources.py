@@ -1,11 +1,11 @@
 """Where the data sets are, how large the demo is, and the source networks with their training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, create_model, model_validator
 
 from handloom.datasets import LABELLED, AssemblyHandsSettings
-from handloom.runtime.config.base import Settings
+from handloom.runtime.config.base import MOST_SEED, Faults, Settings
 from handloom.runtime.devices import Precision
 
 Headset = Literal["headset1", "headset2"]
@@ -30,47 +30,57 @@ class DatasetsSettings(_Sections):
 class DemoSettings(Settings):
     """Sizes of the rendered demo data; null in the configuration when real data are used."""
 
-    seed: int = Field(2024, ge=0, description="Root of everything random in the rendered data.")
+    seed: int = Field(2024, ge=0, le=MOST_SEED, description="Root of everything random in the rendered data.")
     assembly_hands_train_sequences: int = Field(
-        4, ge=2, description="Train sequences, alternating between the headsets."
+        4, ge=2, le=1000, description="Train sequences, alternating between the headsets."
     )
-    assembly_hands_train_frames: int = Field(200, ge=1, description="Frames per train sequence.")
-    assembly_hands_val_frames: int = Field(200, ge=1, description="Frames per val sequence; there is one per headset.")
-    rhd_training_images: int = Field(3000, ge=1, description="Images of RHD's training split.")
-    rhd_evaluation_images: int = Field(200, ge=1, description="Images of RHD's evaluation split.")
-    ganerated_images: int = Field(3000, ge=1, description="Images of GANerated Hands.")
+    assembly_hands_train_frames: int = Field(200, ge=1, le=100_000, description="Frames per train sequence.")
+    assembly_hands_val_frames: int = Field(
+        200, ge=1, le=100_000, description="Frames per val sequence; there is one per headset."
+    )
+    rhd_training_images: int = Field(3000, ge=1, le=1_000_000, description="Images of RHD's training split.")
+    rhd_evaluation_images: int = Field(200, ge=1, le=1_000_000, description="Images of RHD's evaluation split.")
+    ganerated_images: int = Field(3000, ge=1, le=1_000_000, description="Images of GANerated Hands.")
+
+
+Bottlenecks = Annotated[int, Field(ge=1, le=64)]
 
 
 class DetNetSettings(Settings):
     """Size of DetNet; the defaults are the published network (12,967,635 parameters)."""
 
-    input_px: int = Field(128, ge=32, description="Side of the square input image, in pixels.")
-    map_cells: int = Field(32, ge=8, description="Side of the output maps, in cells: input_px / 4 or input_px / 8.")
+    input_px: int = Field(128, ge=32, le=1024, description="Side of the square input image, in pixels.")
+    map_cells: int = Field(
+        32, ge=8, le=256, description="Side of the output maps, in cells: input_px / 4 or input_px / 8."
+    )
     width: int = Field(
         64,
         ge=4,
+        le=1024,
         description="Channels of the stem; the blocks use width, 2 width and 4 width inside their bottlenecks.",
     )
-    blocks: tuple[int, int, int] = Field((2, 4, 6), description="Bottlenecks in block1, block2 and block3.")
-    head_width: int = Field(256, ge=8, description="Channels of the squeezed features and of the three heads.")
+    blocks: tuple[Bottlenecks, Bottlenecks, Bottlenecks] = Field(
+        (2, 4, 6), description="Bottlenecks in block1, block2 and block3."
+    )
+    head_width: int = Field(256, ge=8, le=4096, description="Channels of the squeezed features and of the three heads.")
 
     @model_validator(mode="after")
     def _stride_is_possible(self) -> "DetNetSettings":
         if self.input_px not in (4 * self.map_cells, 8 * self.map_cells):
-            raise ValueError(
-                f"map_cells is {self.map_cells}, but input_px {self.input_px} allows only "
-                f"{self.input_px // 4} or {self.input_px // 8}"
-            )
+            allowed = f"{self.input_px // 4} or {self.input_px // 8}"
+            raise Faults([("map_cells", f"is {self.map_cells}, but input_px {self.input_px} allows only {allowed}")])
         return self
 
 
 class PretrainingSettings(Settings):
     """Supervised training of a source network on labelled data sets."""
 
-    seed: int = Field(1, ge=0, description="Root of the first weights, the order of images and their augmentation.")
-    epochs: int = Field(500, ge=1, description="Passes over the training data.")
-    batch_size: int = Field(32, ge=1, description="Images per step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Of Adam, at the start.")
+    seed: int = Field(
+        1, ge=0, le=MOST_SEED, description="Root of the first weights, the order of images and their augmentation."
+    )
+    epochs: int = Field(500, ge=1, le=100_000, description="Passes over the training data.")
+    batch_size: int = Field(32, ge=1, le=100_000, description="Images per step.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, at the start.")
     schedule: Literal["step", "cosine"] = Field(
         "step", description="step: times 0.1 every 250 epochs (published); cosine: to zero."
     )
@@ -115,7 +125,9 @@ class SourceSettings(Settings):
     def _datasets_are_known(self) -> "SourceSettings":
         unknown = sorted(set(self.datasets) - set(LABELLED))
         if unknown:
-            raise ValueError(f"datasets has {unknown}; expected some of {', '.join(LABELLED)}")
+            raise Faults([("datasets", f"has {unknown}; expected some of {', '.join(LABELLED)}")])
+        if len(set(self.datasets)) < len(self.datasets):
+            raise Faults([("datasets", f"{list(self.datasets)} repeat; name each once")])
         return self
 
 

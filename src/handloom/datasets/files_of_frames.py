@@ -1,0 +1,143 @@
+"""Which of a user's files belongs to which frame of a sequence."""
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from handloom.datasets.frames import Frames
+from handloom.datasets.numbered_pictures import numbers_of, stem_of
+from handloom.runtime.errors import InputError, listed
+
+_SHOWN = 3
+
+
+def files_of_originals(folder: Path, files: Sequence[Path], frames: Frames) -> list[Path]:
+    """The file of every frame by the frame's original name, else by its original number, as a data set names them.
+
+    Raises InputError naming frames that have no file.
+    """
+    found = _by_name(files, frames) or _by_number(files, frames)
+    if found is None:
+        raise _unlike(folder, files, frames, "fetch the folder again")
+    return found
+
+
+def files_of_frames(folder: Path, files: Sequence[Path], frames: Frames, *, in_order: bool) -> list[Path]:
+    """The file of every frame, from `files` in number order.
+
+    A frame's file has its original name, with the same before and after it in all files, or its original number (in a
+    video counted from 0, before any frame is left out); only if neither fits, all files are named as the extracted
+    frames, or by an annotation tool in whose names several numbers rise together. `in_order` takes the nth file for the
+    nth frame. Raises InputError where names fit neither way, or both ways and differ, with examples.
+    """
+    if in_order:
+        if len(files) == len(frames):
+            return list(files)
+        raise InputError(
+            f"{folder}: holds {len(files)} files for {len(frames)} frames, and masks.files.match is 'order'; give one "
+            "file a frame, or name them as the frames and set masks.files.match to 'name'"
+        )
+    original = _by_name(files, frames) or _by_number(files, frames)
+    extracted = _by_extracted(files, frames)
+    if original and extracted and original != extracted:
+        pairs = [
+            f"{name} has {first.name} by its original name, {second.name} as the extracted {picture.stem}"
+            for name, picture, first, second in zip(frames.names, frames.pictures, original, extracted, strict=True)
+            if first != second
+        ]
+        raise InputError(
+            f"{folder}: its names can be read in two ways: {'; '.join(pairs[:_SHOWN])}; name the files as the original "
+            "frames, or, if the nth file belongs to the nth frame, set masks.files.match to 'order'"
+        )
+    if original:
+        return original
+    found = extracted or _by_tool(files, frames)
+    if found is None:
+        raise _unlike(
+            folder,
+            files,
+            frames,
+            "name the files as the frames (their numbers suffice), or, if the nth file belongs to the nth frame, set "
+            "masks.files.match to 'order'",
+        )
+    how = "as the extracted frames" if extracted else "in number order"
+    pairs = [f"{file.name} for frame {name}" for file, name in zip(found, frames.names, strict=True)]
+    print(f"{folder}: files are taken {how}: {listed(pairs, _SHOWN)}", file=sys.stderr)
+    return found
+
+
+def _by_name(files: Sequence[Path], frames: Frames) -> list[Path] | None:
+    """Of each frame the file whose name is the frame's original one, between the same characters in all files."""
+    stems = [stem_of(name) for name in frames.names]
+    file_of = {stem_of(path.name): path for path in files}
+    if all(stem in file_of for stem in stems):
+        return [file_of[stem] for stem in stems]
+    around = {_around(stem, stems[0]) for stem in file_of if stems[0] in stem}
+    fitting = [
+        [file_of[before + stem + after] for stem in stems]
+        for before, after in around
+        if not (before[-1:].isdigit() or after[:1].isdigit())
+        and all(before + stem + after in file_of for stem in stems)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _around(stem: str, name: str) -> tuple[str, str]:
+    before, _, after = stem.rpartition(name)
+    return before, after
+
+
+def _by_number(files: Sequence[Path], frames: Frames) -> list[Path] | None:
+    """Of each frame the file of its original number, where one number tells the frames apart, and one the files."""
+    numbers, of_files = _telling([*frames.names]), _telling([path.name for path in files])
+    if numbers is None or of_files is None:
+        return None
+    file_of = dict(zip(of_files, files, strict=True))
+    return [file_of[number] for number in numbers] if set(numbers) <= set(of_files) else None
+
+
+def _by_extracted(files: Sequence[Path], frames: Frames) -> list[Path] | None:
+    """The files in order, if their numbers are those of the extracted frames and there are no others."""
+    numbers = _telling([path.name for path in files])
+    return list(files) if numbers == list(range(len(frames))) else None
+
+
+def _by_tool(files: Sequence[Path], frames: Frames) -> list[Path] | None:
+    """The files in order, if there are as many as frames, and several numbers in their names rise together.
+
+    Such as Label Studio's task-5-annotation-9, task-6-annotation-10: numbers of tasks, not of frames. The first rises
+    in equal steps, so that none is missing.
+    """
+    columns = _columns([path.name for path in files])
+    rising = len(columns) > 1 and all(first < second for column in columns for first, second in pairwise(column))
+    even = rising and len({second - first for first, second in pairwise(columns[0])}) == 1
+    return list(files) if even and len(files) == len(frames) else None
+
+
+def _telling(names: Sequence[str]) -> list[int] | None:
+    """The number that differs among names that differ in this one only."""
+    columns = _columns(names)
+    return list(columns[0]) if len(columns) == 1 and len(set(columns[0])) == len(names) else None
+
+
+def _columns(names: Sequence[str]) -> list[tuple[int, ...]]:
+    """The first, second, ... numbers in names, but for those that all share; none where names differ in how many."""
+    rows = [numbers_of(name) for name in names]
+    if len({len(row) for row in rows}) != 1:
+        return []
+    return [column for column in zip(*rows, strict=True) if len(set(column)) > 1]
+
+
+def _unlike(folder: Path, files: Sequence[Path], frames: Frames, advice: str) -> InputError:
+    """What does not fit, with examples of either side."""
+    numbers, of_files = _telling([*frames.names]), _telling([path.name for path in files])
+    lacking = ""
+    if numbers and of_files:
+        lost = [name for name, number in zip(frames.names, numbers, strict=True) if number not in set(of_files)]
+        lacking = f"; no file has the number of {len(lost)} of the frames ({listed(lost, _SHOWN)})"
+    own = listed([Path(name).stem for name in frames.names], _SHOWN)
+    return InputError(
+        f"{folder}: its files ({listed([path.name for path in files], _SHOWN)}; {len(files)} in all) are not named as "
+        f"the frames ({own}; {len(frames)} in all){lacking}; {advice}"
+    )

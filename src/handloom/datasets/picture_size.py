@@ -1,0 +1,55 @@
+"""The size of a sequence's pictures, from the first one, before any other is decoded."""
+
+from functools import cache
+from pathlib import Path
+
+from handloom.runtime.config.sequences import FrameSettings, SequenceKind
+from handloom.runtime.errors import InputError
+
+# The readers are imported where they are asked: most runs are planned without them.
+
+
+def frame_size(path: Path, settings: FrameSettings) -> tuple[int, int] | None:
+    """Width and height of the extracted frames, in pixels; None where the first picture does not tell."""
+    size = source_size(path, settings.kind)
+    if size is None:
+        return None
+    scale = min(1.0, settings.longest_side_px / max(size)) if settings.kind != "build" else 1.0
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+@cache
+def source_size(path: Path, kind: SequenceKind) -> tuple[int, int] | None:
+    """Width and height of the frames as players show them; None where the first picture does not tell."""
+    if kind == "video":
+        return None if video_fault(path) else _video_size(path)
+    folder = path / {"ho3d": "rgb", "build": "image", "frames": "."}[kind]
+    from PIL import Image
+
+    for picture in sorted(folder.glob("*"))[:20]:
+        if picture.suffix.lower() in (".jpg", ".jpeg", ".png") and not picture.name.startswith("."):
+            try:
+                with Image.open(picture, formats=("JPEG", "PNG")) as image:
+                    return image.size
+            except (OSError, ValueError, Image.DecompressionBombError):
+                return None
+    return None
+
+
+@cache
+def video_fault(path: Path) -> str | None:
+    """Why not even the first picture of a video can be had; None if it can."""
+    try:
+        _video_size(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+@cache
+def _video_size(path: Path) -> tuple[int, int]:
+    from handloom.datasets.decoded_video import DecodedVideo
+
+    for _, picture in DecodedVideo(path, slice(0, 1, 1)):
+        return picture.shape[1], picture.shape[0]
+    raise InputError(f"{path}: has no pictures; expected a video")

@@ -9,7 +9,7 @@ from rendered_pair import Filmed
 
 from ..own_pair import OFFSET_S, filmed_pair, seen_hands  # noqa: TID252 (the tests are no package)
 
-NOISE_PX = 1.0
+NOISE_PX = 0.5
 
 
 def fitted(filmed: Filmed, believed: Clock, stamped: float = 1.0, every: int = 1, turned_deg: float = 12.0) -> ClockFit:
@@ -37,7 +37,7 @@ def off_deg(fit: ClockFit, filmed: Filmed) -> float:
 @pytest.mark.parametrize("frames_off", [-3, -1, 0, 1, 2])
 def test_the_offset_is_found_below_a_frame(filmed: Filmed, frames_off: int) -> None:
     fit = fitted(filmed, Clock(OFFSET_S + frames_off / 30))
-    assert fit.clock.offset_s == pytest.approx(OFFSET_S, abs=0.012)
+    assert fit.clock.offset_s == pytest.approx(OFFSET_S, abs=0.01)
     assert fit.clock.rate == pytest.approx(1, abs=0.01)
     assert 0.001 < fit.offset_deviation_s < 0.03
     assert off_deg(fit, filmed) < 6 + fit.rotation.deviation_deg
@@ -50,8 +50,8 @@ def test_a_clock_that_is_stamped_wrongly_is_found(filmed: Filmed, stamped: float
     assert abs(fit.clock.rate - stamped) < 4 * fit.rate_deviation
 
 
-def test_a_clock_that_nothing_tells_stays_as_it_is_believed(filmed: Filmed) -> None:
-    """Without motion no time is better than another; the rotation does not suffer, and the clock is told as unsure."""
+def test_a_clock_that_nothing_tells_stays_as_it_is_believed() -> None:
+    """Without motion no time is better than another: noise must not look like motion that tells it."""
     still = filmed_pair(still=True)
     fit = fitted(still, Clock(OFFSET_S + 0.02))
     assert abs(fit.clock.offset_s - OFFSET_S - 0.02) < 0.01

@@ -322,13 +322,17 @@ def pair_views(
 
 def refined(offset: Offset, hands: Hands, times: Clocks, rows: Rows) -> Offset:
     """The offset with the clock that the key points of simultaneous hands tell, if they tell it."""
-    poses_1, poses_2 = (
-        torch.from_numpy(unit_poses(hand.joints_cam[index])).double() for hand, index in zip(hands, rows, strict=True)
-    )
-    rotation_12 = rotation_between(poses_1.reshape(-1, 3), poses_2.reshape(-1, 3))
+    if offset.fitted is None:
+        poses_1, poses_2 = (
+            torch.from_numpy(unit_poses(view.joints_cam[index])).double().reshape(-1, 3)
+            for view, index in zip(hands, rows, strict=True)
+        )
+        start = rotation_between(poses_1, poses_2).numpy().T
+    else:
+        start = offset.fitted.rotation.second_from_first
     spread = evenly_spread(len(rows[0]), _MOST_POSES)
     some = rows[0][spread], rows[1][spread]
-    fitted = fit_clock(hands, times, some, offset.believed, rotation_12.numpy().T, around=True)
+    fitted = fit_clock(hands, times, some, offset.believed, start, around=offset.fitted is None)
     return offset if math.isinf(fitted.rotation.deviation_deg) else replace(offset, fitted=fitted)
 
 

@@ -75,13 +75,13 @@ def epipolar_rotation(
         fits.append(least_squares(_residuals, values, loss="soft_l1", args=given, max_nfev=_EVALUATIONS))
     near = [fit for fit in fits if np.degrees(_turn(fit.x, start).magnitude()) < 90] or fits[:1]
     best = min(near, key=lambda fit: float(fit.cost))
-    deviations = _deviations(best.jac, together)
+    deviations = _deviations(best.x, best.jac, together)
     return EpipolarRotation(
         Rotation.from_rotvec(best.x[:3]).as_matrix(),
         best.x[3:6] / np.linalg.norm(best.x[3:6]),
         float(np.degrees(np.sqrt(np.linalg.eigvalsh(deviations[:3, :3])[-1]))) if deviations is not None else np.inf,
         best.x[6:],
-        np.ones(known) if deviations is None else np.sqrt(deviations.diagonal()[6:]),
+        np.ones(known) if deviations is None else np.sqrt(deviations.diagonal()[5:]),
         float(np.sqrt(np.mean(_errors(best.x, rays_1, nearly(best.x[6:])) ** 2))),
     )
 
@@ -121,12 +121,16 @@ def _turn(values: Values, start: Matrix) -> Rotation:
 
 
 def _deviations(
-    jacobian: Float[np.ndarray, "residuals values"], together: int
-) -> Float[np.ndarray, "values values"] | None:
-    """The values' covariance from the robust fit's Jacobian, the direction's length left out; None if it has none."""
-    scale, vectors = np.linalg.eigh(jacobian.T @ jacobian / together)
-    # The least eigenvalue is the direction's length, which nothing depends on.
-    if scale[1] <= 1e-9 * scale[-1]:
-        return None
-    covariance: Float[np.ndarray, "values values"] = (vectors[:, 1:] / scale[1:]) @ vectors[:, 1:].T
-    return covariance
+    values: Values, jacobian: Float[np.ndarray, "residuals values"], together: int
+) -> Float[np.ndarray, "left left"] | None:
+    """The covariance of rotation vector, direction and what is nearly known, from the robust fit's Jacobian.
+
+    The direction's length, which nothing depends on, is left out, so that it has two values. None where the points
+    leave something open altogether.
+    """
+    length = float(np.linalg.norm(values[3:6]))
+    across = np.linalg.svd(values[None, 3:6] / length)[2][1:].T
+    spread = np.concatenate([jacobian[:, :3], length * jacobian[:, 3:6] @ across, jacobian[:, 6:]], axis=1)
+    information = spread.T @ spread / together
+    scale = np.linalg.eigvalsh(information)
+    return None if scale[0] <= 1e-9 * scale[-1] else np.linalg.inv(information)

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from handloom.adaptation.clocks import Clock, Hands, Rows, fit_clock
+from handloom.adaptation.clocks import Clock, fit_clock
 from handloom.adaptation.learner import Poses
 from handloom.adaptation.pair_predictions import SourcePredictions, rotation_in
 from handloom.adaptation.pairs import ray_turned
@@ -233,7 +233,8 @@ def own_pair_rotations(
     of_poses = estimate_rotation(*poses, root_joint=WRIST, fidelity="fixed")
     fit = partial(fit_clock, found, (moments.left_s, moments.right_s), rows, Clock(*moments.clock.tolist()))
     start = of_poses.rotation_12.numpy().T
-    by_rays = fit(start, around=True).rotation
+    fitted = fit(start, around=True)
+    by_rays = fitted.rotation
     of_keypoints = torch.from_numpy(by_rays.second_from_first.T.copy())
     turned = [
         float(angle_deg(torch.from_numpy(moved.rotation.second_from_first.T.copy()), of_keypoints))
@@ -251,20 +252,11 @@ def own_pair_rotations(
         "spread_deg": of_poses.spread_deg,
         "keypoints_deviation_deg": deviation_deg if math.isfinite(deviation_deg) else None,
         "field_of_view_deviation_deg": max(turned),
-        "epipolar_error_percent": 100 * by_rays.error_rad / hand_angle_rad(found, rows),
+        "epipolar_error_percent": fitted.error_percent,
         "cameras": [camera.model_dump() for camera in cameras],
         "samples": len(chosen),
     }
     write_json(rotations, {"estimates": {OWN_PAIR: estimate}})
-
-
-def hand_angle_rad(hands: Hands, rows: Rows) -> float:
-    """Median angle, as the cameras see it, between the hand's two farthest key points."""
-    angles = []
-    for view, index in zip(hands, rows, strict=True):
-        rays = view.rays_of(index)
-        angles.append(np.arccos(np.clip(rays @ rays.swapaxes(1, 2), -1, 1)).max((1, 2)))
-    return max(float(np.median(np.concatenate(angles))), 1e-6)
 
 
 def focal_extremes(left: KnownCamera, right: KnownCamera) -> list[tuple[float, float]]:

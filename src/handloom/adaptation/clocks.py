@@ -28,6 +28,8 @@ _STIFFNESSES = np.logspace(-4, 4, 25)
 """Of a track's smoothing spline, in cubed frame intervals; the least nearly interpolates."""
 _FEWEST_SMOOTHED, _MOST_VALIDATED = 8, 300
 """Frames below which a track is interpolated, and most that its stiffness is found with."""
+LARGEST_ERROR_PERCENT = 10.0
+"""Of the hand's own angle; with more, the views hardly show the same points."""
 OFFSET_DEVIATION_S, RATE_DEVIATION = 0.05, 0.01
 """How well a clock is known before key points are asked: a frame or two, and a rate that is not quite as stamped."""
 
@@ -55,6 +57,8 @@ class ClockFit(NamedTuple):
     """In the middle of the footage."""
     rate_deviation: float
     rotation: EpipolarRotation
+    error_percent: float
+    """The epipolar error, of the median angle between the hand's farthest key points in the left view."""
 
 
 def smooth_track(times_s: Float[np.ndarray, " frames"], values: Float[np.ndarray, "frames 21 3"]) -> CubicSpline:
@@ -105,7 +109,8 @@ def fit_clock(
     left, right = hands
     left_s = times[0][rows[0]]
     middle_s = left_s.mean()
-    rays_1 = left.rays_of(rows[0], focal_scales[0]).reshape(-1, 3)
+    seen_left = left.rays_of(rows[0], focal_scales[0])
+    rays_1 = seen_left.reshape(-1, 3)
     seen = np.flatnonzero(right.found)
     between = smooth_track(times[1][seen], right.rays_of(seen, focal_scales[1]))
     first_s, last_s = times[1][seen[[0, -1]]]
@@ -121,4 +126,6 @@ def fit_clock(
 
     found = epipolar_rotation(rays_1, rays_2, start, together=JOINT_COUNT, known=2, around=around)
     deviations = found.known_deviation * (OFFSET_DEVIATION_S, RATE_DEVIATION)
-    return ClockFit(clock(found.known), float(deviations[0]), float(deviations[1]), found)
+    hand_rad = np.median(np.arccos(np.clip(seen_left @ seen_left.swapaxes(1, 2), -1, 1)).max((1, 2)))
+    error_percent = 100 * found.error_rad / max(float(hand_rad), 1e-6)
+    return ClockFit(clock(found.known), float(deviations[0]), float(deviations[1]), found, error_percent)

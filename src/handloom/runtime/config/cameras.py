@@ -1,9 +1,9 @@
 """What is known of the cameras of a user's pair, and how far it may be off."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveFloat
+from pydantic import Field
 
 from handloom.runtime.config.base import Settings
 
@@ -16,7 +16,9 @@ _TOLD_RANGE = (0.7, 1.15)
 _LARGEST_DEG = 175.0
 _CALIBRATED_FOCAL = (0.98, 1.02)
 
-CameraNumbers = tuple[PositiveFloat, PositiveFloat, float, float]
+_Focal = Annotated[float, Field(gt=0, le=1e6)]
+_Centre = Annotated[float, Field(ge=0, le=1e6)]
+CameraNumbers = tuple[_Focal, _Focal, _Centre, _Centre]
 """fx, fy, cx, cy in pixels, pixel centres at whole numbers."""
 
 
@@ -24,10 +26,10 @@ class KnownCamera(Settings):
     """Where a camera's field of view comes from, and between which factors its focal length may lie."""
 
     told: Literal["assumed", "given", "calibrated"]
-    field_of_view_deg: float | None
+    field_of_view_deg: float | None = Field(gt=0, lt=180)
     """None where a calibration tells it."""
-    least_focal: float
-    most_focal: float
+    least_focal: float = Field(gt=0, le=1)
+    most_focal: float = Field(ge=1, le=1e6)
 
     @classmethod
     def calibrated(cls) -> "KnownCamera":

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from handloom.adaptation.clocks import (
+    LARGEST_ERROR_PERCENT,
     OFFSET_DEVIATION_S,
     RATE_DEVIATION,
     Clock,
@@ -333,7 +334,8 @@ def refined(offset: Offset, hands: Hands, times: Clocks, rows: Rows) -> Offset:
     spread = evenly_spread(len(rows[0]), _MOST_POSES)
     some = rows[0][spread], rows[1][spread]
     fitted = fit_clock(hands, times, some, offset.believed, start, around=offset.fitted is None)
-    return offset if math.isinf(fitted.rotation.deviation_deg) else replace(offset, fitted=fitted)
+    told = math.isfinite(fitted.rotation.deviation_deg) and fitted.error_percent <= LARGEST_ERROR_PERCENT
+    return replace(offset, fitted=fitted if told else None)
 
 
 def require_one_hand(hands: Hands, rig: str) -> None:

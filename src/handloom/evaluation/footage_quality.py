@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from handloom.adaptation.clocks import LARGEST_ERROR_PERCENT
 from handloom.adaptation.fused_poses import FusedPoses
 from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands
 from handloom.runtime.files import read_json, write_table
@@ -17,8 +18,6 @@ PairJoints = Float[np.ndarray, "pairs 21 3"]
 FILM_AGAIN = "do not trust the poses"
 LARGEST_DEVIATION_DEG = 10.0
 """A rotation less certain than this is not called good, and not trusted where nobody told the field of view."""
-LARGEST_EPIPOLAR_SHARE = 10.0
-"""Percent of the hand's own angle; more, and the views hardly show the same points."""
 _SURE_CHANGES = 3.0
 """A clock that differs from what was told by more than so many standard deviations is said to."""
 _LEAST_CHANGE_S, _LEAST_RATE_CHANGE = 0.005, 0.002
@@ -167,9 +166,9 @@ def _deviation_rows(rotation: dict[str, Any]) -> list[_Row]:
         "of the hand's own angle, between its key points and their epipolar planes; sees wrong clocks and hands, "
         "hardly a wrong field of view",
     )
-    if error.value > LARGEST_EPIPOLAR_SHARE:
+    if error.value > LARGEST_ERROR_PERCENT:
         error = error._replace(
-            note=f"{FILM_AGAIN}: above {LARGEST_EPIPOLAR_SHARE:g} %, the views do not show the same hand at the same "
+            note=f"{FILM_AGAIN}: above {LARGEST_ERROR_PERCENT:g} %, the views do not show the same hand at the same "
             "moments, or a camera moved"
         )
     if rotation["start_is_of"] == "poses":

@@ -376,4 +376,5 @@ def test_key_points_give_the_rotation_where_poses_are_wrong(own_pair: OwnPair, f
     found, true = own_rotations(own_pair), torch.from_numpy(filmed.right_from_left.T)
     assert float(angle_deg(torch.tensor(found["poses"], dtype=true.dtype), true)) > 8
     assert float(angle_deg(torch.tensor(found["keypoints"], dtype=true.dtype), true)) < 4
-    assert found["keypoints_deviation_deg"] < 15
+    of_fit = found["keypoints_deviation_deg"] ** 2 - found["field_of_view_deviation_deg"] ** 2
+    assert of_fit < 15**2

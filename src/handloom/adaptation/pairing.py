@@ -42,6 +42,8 @@ from handloom.runtime.images import evenly_spread
 
 OffsetSource = Literal["given", "estimated", "zero, as the estimate is ambiguous"]
 LEAST_POSES = 8
+LEAST_DOUBTING = 30
+"""A given offset is doubted only where so many moments speak."""
 DISTINCT_S = 0.25
 """Offsets nearer than this to the best one are taken for the same."""
 LEAST_CERTAINTY = 0.1
@@ -290,8 +292,10 @@ def pair_views(
     for _ in range(_ROUNDS):
         left, right = pair_times(*times, offset.clock)
         common = found[0].found[left] & found[1].found[right]
-        if settings.clock == "time" and common.sum() >= LEAST_POSES:
+        if settings.clock == "time" and common.sum() >= (LEAST_POSES if offset_s is None else LEAST_DOUBTING):
             offset = refined(offset, found, times, (left[common], right[common]))
+    if offset_s is not None and offset.fitted is None:
+        offset = replace(offset, believed=Clock(offset_s))  # what poses alone say against it is too little
     left, right = pair_times(*times, offset.clock)
     none, estimate = np.zeros(0), offset.estimate
     common = found[0].found[left] & found[1].found[right]

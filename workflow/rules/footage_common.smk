@@ -51,10 +51,9 @@ def view_state(wildcards):
     return state_in(view_source(wildcards), ("*",))
 
 
-def boxes_state(wildcards):
-    """The state of a view's boxes."""
-    boxes = view_boxes(wildcards)
-    return state_in(boxes) if boxes else ""
+def hints_state(wildcards):
+    """The state of a view's boxes and of its calibration."""
+    return [state_in(path) for path in (view_boxes(wildcards), view_calibration(wildcards)) if path]
 
 
 def ready_pair(wildcards, stage):
@@ -74,6 +73,18 @@ def view_boxes(wildcards):
     ready_pair(wildcards, "frames")
     boxes = getattr(rig_of(wildcards), f"{wildcards.view}_boxes")
     return ancient(boxes) if boxes else []
+
+
+def view_calibration(wildcards):
+    """The file of a view's calibration, if the user gives one."""
+    ready_pair(wildcards, "frames")
+    path = rig_of(wildcards).calibration(wildcards.view)
+    return ancient(path) if path else []
+
+
+def known_cameras(wildcards):
+    """What is known of both cameras."""
+    return [plain(rig_of(wildcards).known_camera(view)) for view in VIEWS]
 
 
 def footage_weights(wildcards):

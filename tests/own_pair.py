@@ -16,6 +16,7 @@ from handloom.estimators.hands.found import FoundHands
 from handloom.estimators.hands.search import nominal_camera
 from handloom.estimators.mediapipe.hands import crop_pairs
 from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.cameras import KnownCamera
 from handloom.runtime.config.footage import OWN_PAIRS, FootagePairingSettings
 from rendered_pair import Filmed, Filming, plan
 
@@ -52,7 +53,7 @@ def seen_hands(joints_m: np.ndarray, keypoints_px: np.ndarray, noise_m: float = 
         side_px=1.5 * (high - low).max(1),
         angle_rad=np.zeros(frames),
         presence=np.full(frames, 0.9),
-        handedness=np.full(frames, 0.8),
+        handedness=np.full(frames, 0.9),
         keypoints_px=keypoints_px,
         joints_cam=noisy - noisy[:, :1],
         confidence=np.full((frames, 21), 0.9),
@@ -92,7 +93,9 @@ class OwnPair(NamedTuple):
 
     def rotate(self, adaptation: AdaptationSettings = ADAPTATION) -> None:
         """Estimate the first rotation."""
-        own_pair_rotations(self.hands, *self.at("pairs.npz", "first_rotation.json"), adaptation=adaptation)
+        cameras = (KnownCamera.of(FIELD_OF_VIEW_DEG, None),) * 2
+        files = self.at("pairs.npz", "first_rotation.json")
+        own_pair_rotations(self.hands, *files, adaptation=adaptation, cameras=cameras)
 
     def crop(self) -> None:
         """Cut the hands out as the small network is taught with them."""

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from handloom.datasets.calibration import calibration_fault
 from handloom.datasets.picture_size import frame_size, source_size, video_fault
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
@@ -99,6 +100,9 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         path, setting = folder / getattr(pair, view), f"footage.pairs.{name}.{view}"
         if setting not in stopped and path.is_file() and (words := video_fault(path)):
             found.append(Obstacle(setting, words, "frames"))
+        calibration = pair.calibration("left" if view == "left" else "right")
+        if calibration is not None and (words := calibration_fault(folder / calibration)):
+            found.append(Obstacle(f"{setting}_camera", f"is {words}", "frames"))
     advice = "give it, or choose the other backend"
     return found + network_obstacles(run, "footage", footage.backend, footage.checkpoint, advice, folder)
 

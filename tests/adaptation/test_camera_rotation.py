@@ -19,6 +19,7 @@ from handloom.adaptation.camera_rotation import (
     consensus_rotation,
     disagreement,
     estimate_rotation,
+    own_pair_rotations,
     start_rotations,
 )
 from handloom.adaptation.learner import Poses
@@ -29,6 +30,7 @@ from handloom.datasets.views import HandCrops, HandLabels
 from handloom.estimators.hands.found import FoundHands
 from handloom.geometry.rotations import angle_deg
 from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.cameras import KnownCamera
 from handloom.runtime.config.footage import OWN_PAIRS
 from handloom.runtime.errors import InputError
 from rendered_pair import Filmed
@@ -332,7 +334,38 @@ def test_both_views_hands_give_the_rotation_of_an_own_pair(own_pair: OwnPair, fi
     for kind in ("poses", "keypoints"):
         assert float(angle_deg(rotation_of(own_pair.folder / "first_rotation.json", "left-right", kind), true)) < 3
     assert found["samples"] == 65
-    assert found["keypoints_deviation_deg"] > 0
+    assert found["keypoints_deviation_deg"] > found["field_of_view_deviation_deg"] > 0
+    assert 0 < found["epipolar_error_percent"] < 10
+
+
+@pytest.mark.parametrize("told_deg", [50.0, 85.0, None])
+def test_the_deviation_holds_a_wrong_field_of_view(own_pair: OwnPair, filmed: Filmed, told_deg: float | None) -> None:
+    """The key points fit nearly as well by a wrong one, so that only moving it shows what it costs."""
+    camera = KnownCamera.of(told_deg, None)
+    for path in own_pair.hands:
+        hands = FoundHands.load(path)
+        assert hands.intrinsics is not None
+        assert camera.field_of_view_deg is not None
+        scale = math.tan(math.radians(65 / 2)) / math.tan(math.radians(camera.field_of_view_deg / 2))
+        replace(hands, intrinsics=hands.intrinsics * [[scale, 1, 1], [1, scale, 1], [1, 1, 1]]).save(path)
+    own_pair.pair()
+    files = own_pair.at("pairs.npz", "first_rotation.json")
+    own_pair_rotations(own_pair.hands, *files, adaptation=OWN_PAIRS, cameras=(camera, camera))
+    found = json.loads(files[1].read_text())["estimates"]["left-right"]
+    off = angle_deg(torch.tensor(found["keypoints"], dtype=torch.float64), torch.from_numpy(filmed.right_from_left.T))
+    assert float(off) < found["keypoints_deviation_deg"]
+    assert found["cameras"][0]["told"] == ("assumed" if told_deg is None else "given")
+
+
+def test_a_calibrated_camera_costs_little(own_pair: OwnPair) -> None:
+    own_pair.pair()
+    files = own_pair.at("pairs.npz", "first_rotation.json")
+    costs = []
+    for camera in (KnownCamera.calibrated(), KnownCamera.of(65.0, 5.0), KnownCamera.of(65.0, None)):
+        own_pair_rotations(own_pair.hands, *files, adaptation=OWN_PAIRS, cameras=(camera, camera))
+        costs.append(json.loads(files[1].read_text())["estimates"]["left-right"]["field_of_view_deviation_deg"])
+    assert costs == sorted(costs)
+    assert costs[0] < 2
 
 
 def test_key_points_give_the_rotation_where_poses_are_wrong(own_pair: OwnPair, filmed: Filmed) -> None:
@@ -343,4 +376,5 @@ def test_key_points_give_the_rotation_where_poses_are_wrong(own_pair: OwnPair, f
     found, true = own_rotations(own_pair), torch.from_numpy(filmed.right_from_left.T)
     assert float(angle_deg(torch.tensor(found["poses"], dtype=true.dtype), true)) > 8
     assert float(angle_deg(torch.tensor(found["keypoints"], dtype=true.dtype), true)) < 4
-    assert found["keypoints_deviation_deg"] < 15
+    of_fit = found["keypoints_deviation_deg"] ** 2 - found["field_of_view_deviation_deg"] ** 2
+    assert of_fit < 15**2

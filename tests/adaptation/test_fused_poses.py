@@ -95,6 +95,7 @@ def test_a_surer_view_counts_more() -> None:
 def test_the_rotation_is_told_with_where_it_comes_from_and_how_far_it_moved() -> None:
     start, end = (roma.rotvec_to_rotmat(torch.tensor([0.0, angle, 0.0], dtype=torch.float64)) for angle in (0.5, 0.6))
     estimate: dict[str, Any] = {"poses": end.tolist(), "spread_deg": 7.0, "keypoints_deviation_deg": 3.0, "samples": 20}
+    estimate |= {"field_of_view_deviation_deg": 1.0, "epipolar_error_percent": 2.0, "cameras": []}
     found = rotation_report(estimate, "keypoints", start, end)
     assert (found["start_is_of"], found["start_deviation_deg"], found["pairs"]) == ("key points", 3.0, 20)
     assert found["turned_deg"] == pytest.approx(np.degrees(0.1))

@@ -26,7 +26,10 @@ def test_the_table_names_what_a_user_needs(posed_pair: OwnPair, tmp_path: Path) 
     assert float(rows["left_frames"]["value"]) == 90
     assert float(rows["right_share_with_hand"]["value"]) == 1
     assert float(rows["left_mean_presence"]["value"]) == pytest.approx(0.9)
-    assert (rows["offset"]["value"], rows["offset"]["note"]) == ("0.4", "given")
+    assert (float(rows["offset"]["value"]), rows["offset"]["note"]) == (pytest.approx(0.4, abs=0.005), "given")
+    assert float(rows["clock_rate"]["value"]) == pytest.approx(1, abs=0.01)
+    assert rows["left_mean_handedness"]["note"].endswith("a right hand")
+    assert rows["left_field_of_view"]["note"].startswith("as given")
     assert rows["offset_certainty"]["value"] == ""
     assert float(rows["pairs_with_common_hand"]["value"]) == len(poses.joints_m)
     apart = consistency_mm(poses.joints_left_m, poses.joints_right_m, poses.right_from_left)
@@ -38,13 +41,15 @@ def test_an_uncertain_rotation_is_told(posed_pair: OwnPair, tmp_path: Path, caps
     """Protects users from poses that look right in the video and are turned wrongly in space."""
     content = json.loads((posed_pair.folder / "rotation.json").read_text())
     notes = {}
+    content["field_of_view_deviation_deg"] = 3.0
     for deviation in (4.0, 15.8, None):
         content["start_deviation_deg"] = deviation
         (tmp_path / "rotation.json").write_text(json.dumps(content))
         rows = quality(posed_pair, tmp_path / "quality.csv", tmp_path / "rotation.json")
         notes[deviation] = rows["camera_rotation_deviation"]["note"]
     assert notes[15.8].startswith("do not trust the poses")
-    assert "do not trust" not in notes[4.0] + notes[None]
+    assert notes[None].startswith("do not trust the poses: nothing holds")
+    assert "do not trust" not in notes[4.0]
     assert capsys.readouterr().err.count("camera_rotation_deviation is 15.8 deg") == 1
 
 
@@ -62,3 +67,30 @@ def test_consistency_and_jitter_in_closed_form() -> None:
     times[3:] += 1.0  # frames 1 and 4 alone have even neighbours
     assert jitter_mm(line, times) == pytest.approx((0 + 2) / 2)
     assert np.isnan(jitter_mm(line[:2], times[:2]))
+
+
+@pytest.mark.parametrize(
+    ("told", "of_view", "words"),
+    [
+        ("assumed", 15.0, "do not trust the poses: nobody told a field of view"),
+        ("given", 15.0, "not sure: standard deviation"),
+        ("calibrated", 1.0, "standard deviation of the cameras' rotation, 1.0 by field of view"),
+    ],
+)
+def test_what_was_assumed_is_not_called_good(
+    posed_pair: OwnPair, tmp_path: Path, told: str, of_view: float, words: str
+) -> None:
+    content = json.loads((posed_pair.folder / "rotation.json").read_text())
+    content |= {"start_deviation_deg": np.hypot(of_view, 4.0), "field_of_view_deviation_deg": of_view}
+    content["cameras"] = [camera | {"told": told} for camera in content["cameras"]]
+    (tmp_path / "rotation.json").write_text(json.dumps(content))
+    rows = quality(posed_pair, tmp_path / "quality.csv", tmp_path / "rotation.json")
+    assert rows["camera_rotation_deviation"]["note"].startswith(words)
+
+
+def test_key_points_off_their_planes_are_told(posed_pair: OwnPair, tmp_path: Path) -> None:
+    """Views of different hands or moments fit no rotation, however small its deviation is."""
+    content = json.loads((posed_pair.folder / "rotation.json").read_text()) | {"epipolar_error_percent": 17.0}
+    (tmp_path / "rotation.json").write_text(json.dumps(content))
+    rows = quality(posed_pair, tmp_path / "quality.csv", tmp_path / "rotation.json")
+    assert rows["epipolar_error"]["note"].startswith("do not trust the poses")

@@ -15,6 +15,7 @@ from handloom.evaluation.sequence_quality import (
     GOOD,
     LIMITS,
     POOR,
+    UNHARMED,
     UNKNOWN,
     sides_seen,
     write_hold_quality,
@@ -98,6 +99,7 @@ def test_measures_are_what_the_files_say(files: Files) -> None:
         "points of the object": 600,
         "frames with a hand": 75,
         "the network's confidence": 0.6,
+        "frames that show the named side": 100,
         "model's key points off the network's": 0,
         "hand's distance to the object": 0,
     }
@@ -113,10 +115,12 @@ def test_measures_are_what_the_files_say(files: Files) -> None:
 def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: Files) -> None:
     """Good measures need no advice; the others say what to do."""
     table = quality(files)
-    assert table.loc["reprojection error", "verdict"] == GOOD
+    assert table.loc["reprojection error", "verdict"] == UNHARMED
+    assert table.loc["frames that show the named side", "verdict"] == GOOD
     assert table.loc["features in the median frame", "verdict"] == FAIR
     assert table.loc["frames with the object cut off", "verdict"] == POOR
-    assert table.loc["reprojection error", "advice"] == ""
+    assert table.loc["reprojection error", "advice"].startswith("cannot see poses that are wrong together")
+    assert table.loc["frames that show the named side", "advice"] == ""
     assert (table.loc[table["verdict"].isin([FAIR, POOR]), "advice"] != "").all()
 
 

@@ -36,7 +36,7 @@ def test_scores_of_known_files(tmp_path: Path) -> None:
     pixels = np.zeros((6, 21, 2))
     Filmed(left, right, pixels, pixels, rows / 30, rows / 30, TURN.as_matrix()).save(tmp_path / "truth.npz")
     none = np.zeros(0)
-    FramePairs(rows, rows, np.ones(6, bool), none, none).save(tmp_path / "pairs.npz")
+    FramePairs(rows, rows, np.ones(6, bool), none, none, none, none, np.array([0.0, 1.0])).save(tmp_path / "pairs.npz")
     write_json(tmp_path / "pairing.json", {"offset_s": 0.1, "estimate": None})
     off = Rotation.from_rotvec([0.0, 0.5 + np.radians(3), 0.0]).as_matrix()
     FusedPoses(

@@ -23,6 +23,7 @@ use rule stage as footage_hands with:
         weights=footage_weights,
         detector=footage_detector,
         boxes=view_boxes,
+        calibration=view_calibration,
     output:
         hands=f"{OF_VIEW}/hands.npz",
     pathvars:
@@ -38,7 +39,7 @@ use rule stage as footage_hands with:
             field_of_view_deg=lambda wildcards: rig_of(wildcards).view_angle(wildcards.view),
             where=lambda wildcards: f"footage.pairs.{wildcards.rig}.{wildcards.view}",
             device=RUN.device,
-            watched=contents_of(view_boxes, footage_weights),
+            watched=contents_of(view_boxes, view_calibration, footage_weights),
         ),
 
 
@@ -130,6 +131,7 @@ use rule stage as footage_rotation with:
         **stage(
             "adaptation.camera_rotation:own_pair_rotations",
             adaptation=part(FOOTAGE.adaptation, "pairs", "spread_pairs"),
+            cameras=known_cameras,
         ),
 
 

@@ -70,6 +70,18 @@ def view_boxes(wildcards):
     return ancient(boxes) if boxes else []
 
 
+def view_calibration(wildcards):
+    """The file of a view's calibration, if the user gives one."""
+    ready_pair(wildcards, "frames")
+    path = rig_of(wildcards).calibration(wildcards.view)
+    return ancient(path) if path else []
+
+
+def known_cameras(wildcards):
+    """What is known of both cameras."""
+    return [plain(rig_of(wildcards).known_camera(view)) for view in VIEWS]
+
+
 def footage_weights(wildcards):
     """The network's weights, which adaptation starts from."""
     ready_pair(wildcards, "hand_estimates")

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from handloom.adaptation.clocks import Clock, fit_clock
 from handloom.adaptation.learner import Poses
 from handloom.adaptation.pair_predictions import SourcePredictions, rotation_in
 from handloom.adaptation.pairs import ray_turned
@@ -29,7 +30,6 @@ from handloom.datasets.assembly_hands import camera_numbers, headset_number, vie
 from handloom.datasets.views import OWN_PAIR, FramePairs, HandCrops, HandLabels, pair_rows
 from handloom.estimators.hands.found import FoundHands
 from handloom.geometry.camera import turns_to_rays
-from handloom.geometry.epipolar import epipolar_rotation
 from handloom.geometry.rotations import (
     all_pairs,
     angle_deg,
@@ -40,9 +40,10 @@ from handloom.geometry.rotations import (
     rotation_between,
     synchronise_rotations,
 )
-from handloom.hand.joints import BONE, JOINT_COUNT, WRIST
+from handloom.hand.joints import BONE, WRIST
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.config.base import Fidelity
+from handloom.runtime.config.cameras import KnownCamera
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 
@@ -207,39 +208,62 @@ def start_rotations(
 
 
 def own_pair_rotations(
-    hands: tuple[Path, Path], pairs: Path, rotations: Path, *, adaptation: AdaptationSettings
+    hands: tuple[Path, Path],
+    pairs: Path,
+    rotations: Path,
+    *,
+    adaptation: AdaptationSettings,
+    cameras: tuple[KnownCamera, KnownCamera],
 ) -> None:
     """Stage: the first rotation of a user's camera pair, from its poses (`poses`) and its key points (`keypoints`).
 
     The one of key points has the least epipolar error; it starts from the poses' rotation. A hand's joints err
     together, so its key points count as one observation. A network's poses are off in the same way while the hand faces
-    the camera alike: on a rendered pair their rotation was 16 degrees off, this one 3.
+    the camera alike: on a rendered pair their rotation was 16 degrees off, this one 3. Its deviation holds what the
+    clock leaves open, and by how much it turns when the focal lengths are moved as far as they may be off.
     """
     found, moments = (FoundHands.load(hands[0]), FoundHands.load(hands[1])), FramePairs.load(pairs)
     every = moments.rows("left"), moments.rows("right")
     chosen = chosen_pairs(len(every[0]), adaptation)
-    views = [(view, index[chosen]) for view, index in zip(found, every, strict=True)]
+    rows = every[0][chosen], every[1][chosen]
     poses = (
         Poses(*(torch.from_numpy(values[index]).double() for values in (view.joints_cam, view.confidence)))
-        for view, index in views
+        for view, index in zip(found, rows, strict=True)
     )
     of_poses = estimate_rotation(*poses, root_joint=WRIST, fidelity="fixed")
-    rays = [view.rays[index].reshape(-1, 3) for view, index in views]
-    by_rays = epipolar_rotation(rays[0], rays[1], of_poses.rotation_12.numpy().T, together=JOINT_COUNT)
+    fit = partial(fit_clock, found, (moments.left_s, moments.right_s), rows, Clock(*moments.clock.tolist()))
+    start = of_poses.rotation_12.numpy().T
+    fitted = fit(start, around=True)
+    by_rays = fitted.rotation
     of_keypoints = torch.from_numpy(by_rays.second_from_first.T.copy())
+    turned = [
+        float(angle_deg(torch.from_numpy(moved.rotation.second_from_first.T.copy()), of_keypoints))
+        for moved in (fit(start, focal_scales=scales) for scales in focal_extremes(*cameras))
+    ]
+    deviation_deg = math.hypot(by_rays.deviation_deg, max(turned))
     print(
         f"rotation of key points: {float(angle_deg(of_keypoints, of_poses.rotation_12)):.1f} degrees from that of the "
-        f"poses, standard deviation {by_rays.deviation_deg:.1f}",
+        f"poses, standard deviation {deviation_deg:.1f}, of which the field of view {max(turned):.1f}",
         file=sys.stderr,
     )
     estimate = {
         "poses": of_poses.rotation_12.tolist(),
         "keypoints": of_keypoints.tolist(),
         "spread_deg": of_poses.spread_deg,
-        "keypoints_deviation_deg": by_rays.deviation_deg if math.isfinite(by_rays.deviation_deg) else None,
+        "keypoints_deviation_deg": deviation_deg if math.isfinite(deviation_deg) else None,
+        "field_of_view_deviation_deg": max(turned),
+        "epipolar_error_percent": fitted.error_percent,
+        "cameras": [camera.model_dump() for camera in cameras],
         "samples": len(chosen),
     }
     write_json(rotations, {"estimates": {OWN_PAIR: estimate}})
+
+
+def focal_extremes(left: KnownCamera, right: KnownCamera) -> list[tuple[float, float]]:
+    """Factors on both cameras' focal lengths at the ends of what they may be: both alike, and each alone."""
+    alike = [(left.least_focal, right.least_focal), (left.most_focal, right.most_focal)]
+    alone = [(end, 1.0) for end in (left.least_focal, left.most_focal)]
+    return [*alike, *alone, *((1.0, end) for end in (right.least_focal, right.most_focal))]
 
 
 def chosen_pairs(count: int, settings: AdaptationSettings) -> Int[np.ndarray, " chosen"]:

@@ -88,6 +88,11 @@ class FramePairs(Artifact, kind="frame_pairs", units="s", may_be_nan=("mismatche
     """The offsets that were tried; none where it was given."""
     mismatches: Float[np.ndarray, " offsets"]
     """How badly the poses fit at each; NaN where too few hands were simultaneous."""
+    left_s: Float[np.ndarray, " left"]
+    """Times of all frames of the left view, from its first one; likewise of the right."""
+    right_s: Float[np.ndarray, " right"]
+    clock: Float[np.ndarray, "2"]
+    """Offset (s) and rate: t_right = offset + rate t_left."""
 
     def rows(self, view: View) -> Int[np.ndarray, " common"]:
         """The frames of a view that show the hand at a moment when the other view does, too."""

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from handloom.datasets.frames import read_frames
 from handloom.datasets.masks import LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
-from handloom.estimators.hands.found import FoundHands
+from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands, of_side
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.evaluation.table import Block, Cell, ColumnHead, Row, Table
 from handloom.geometry.camera import project
@@ -30,6 +30,8 @@ from handloom.runtime.files import read_table, write_table
 COLUMNS = ("sequence", "stage", "measure", "value", "unit", "good", "fair", "verdict", "frames", "advice")
 _SHOWN = ("stage", "measure", "value", "good", "verdict", "advice", "frames")
 GOOD, FAIR, POOR, UNKNOWN = "good", "fair", "poor", "not known"
+UNHARMED = "no fault seen"
+"""In the place of good, of a measure that is as high where the stage failed in a usual way."""
 _LISTED = 12
 """Frames named of a measure: a cell of the table holds no more."""
 _SEEN_WITHIN_DEG = 30.0
@@ -51,6 +53,8 @@ class Limits(NamedTuple):
     good: float
     fair: float
     advice: str
+    blind: str = ""
+    """What failure it cannot see."""
 
     def verdict(self, value: float) -> str:
         """good, fair or poor; not known for NaN."""
@@ -62,24 +66,72 @@ class Limits(NamedTuple):
 
 LIMITS = (
     Limits("frames", "frames", "", 40, 20, "film longer, or lower `every`"),
-    Limits("masks", "frames with the object", "%", 98, 90, "keep the object in view; see masks.png, add a prompt"),
-    Limits("masks", "frames with the hand", "%", 95, 80, "keep the hand in view; see masks.png, add a prompt"),
-    Limits("masks", "object's side in the image", "px", 80, 50, "film from closer by"),
-    Limits("masks", "frames with the object cut off", "%", 2, 15, "keep the whole object inside the image"),
-    Limits("structure from motion", "frames registered", "%", 95, 80, "turn more slowly; more light, less blur"),
-    Limits("structure from motion", "reprojection error", "px", 1.0, 2.0, "a rigid object, a camera that stands still"),
-    Limits("structure from motion", "features in the median frame", "", 100, 40, "an object with more texture"),
-    Limits("structure from motion", "points of the object", "", 500, 150, "an object with more texture, all around"),
-    Limits("structure from motion", "sides of the object seen", "%", 40, 20, "turn the object so that all sides show"),
-    Limits("hand", "frames with a hand", "%", 95, 80, "show the hand, and its fingers, to the camera"),
-    Limits("hand", "the network's confidence", "", 0.5, 0.3, "show more of the fingers; more light"),
-    Limits("hand", "hand's side in the image", "px", 80, 50, "film from closer by"),
-    Limits("alignment", "model's key points off the network's", "%", 15, 25, "see hand estimates; clearer view of it"),
     Limits(
-        "alignment", "key points on the hand or the object", "%", 85, 70, "masks or hand estimates are wrong: see both"
+        *("masks", "frames with the object", "%", 98, 90, "keep the object in view; see masks.png, add a prompt"),
+        blind="masks of something else, or that leak or lack a part: see masks.png",
     ),
-    Limits("alignment", "object's points inside the masks", "%", 92, 80, "masks or object poses are wrong: see both"),
-    Limits("alignment", "hand's distance to the object", "mm", 10, 25, "hold the object firmly in most frames"),
+    Limits(
+        *("masks", "frames with the hand", "%", 95, 80, "keep the hand in view; see masks.png, add a prompt"),
+        blind="masks of something else, or that leak or lack a part: see masks.png",
+    ),
+    Limits("masks", "object's side in the image", "px", 80, 50, "film from closer by"),
+    Limits(
+        *("masks", "frames with the object cut off", "%", 2, 15, "keep the whole object inside the image"),
+        blind="an object that a hand or a wrong mask cuts off: see masks.png",
+    ),
+    Limits(
+        *("structure from motion", "frames registered", "%", 95, 80, "turn more slowly; more light, less blur"),
+        blind="frames registered in a wrong pose: see the overlay",
+    ),
+    Limits(
+        *("structure from motion", "reprojection error", "px", 1.0, 2.0),
+        "a rigid object, a camera that stands still",
+        blind="poses that are wrong together, a wrong focal length",
+    ),
+    Limits(
+        *("structure from motion", "features in the median frame", "", 100, 40, "an object with more texture"),
+        blind="features on hand or background: see masks.png",
+    ),
+    Limits(
+        *("structure from motion", "points of the object", "", 500, 150, "an object with more texture, all around"),
+        blind="points off the object",
+    ),
+    Limits(
+        *("structure from motion", "sides of the object seen", "%", 40, 20),
+        "turn the object so that all sides show",
+        blind="sides counted by wrong poses",
+    ),
+    Limits(
+        *("hand", "frames with a hand", "%", 95, 80, "show the hand, and its fingers, to the camera"),
+        blind="another hand or thing that was taken for it",
+    ),
+    Limits(
+        *("hand", "the network's confidence", "", 0.5, 0.3, "show more of the fingers; more light"),
+        blind="poses that the network is sure of and wrong about",
+    ),
+    Limits(
+        *("hand", "frames that show the named side", "%", 90, 60),
+        "the other hand is followed, or the video is mirrored: check hold.hand.estimation.side and the masks",
+    ),
+    Limits("hand", "hand's side in the image", "px", 80, 50, "film from closer by"),
+    Limits(
+        *("alignment", "model's key points off the network's", "%", 15, 25, "see hand estimates; clearer view of it"),
+        blind="estimates that are wrong themselves, and depth",
+    ),
+    Limits(
+        *("alignment", "key points on the hand or the object", "%", 85, 70),
+        "masks or hand estimates are wrong: see both",
+        blind="masks that are too large",
+    ),
+    Limits(
+        *("alignment", "object's points inside the masks", "%", 92, 80),
+        "masks or object poses are wrong: see both",
+        blind="a wrong size, masks that are too large, the sign of depth",
+    ),
+    Limits(
+        *("alignment", "hand's distance to the object", "mm", 10, 25, "hold the object firmly in most frames"),
+        blind="a wrong size, and a hand inside the object",
+    ),
 )
 """Every measure, in the order of the stages."""
 
@@ -128,22 +180,26 @@ def write_sequence_quality(
     for row in rows[rows["verdict"].isin([FAIR, POOR])].itertuples():
         value = f"{row.value:g} {row.unit}".strip()
         print(f"{sequence}: {row.measure} {value} is {row.verdict}; {row.advice}")
-    print(f"{sequence}: {(rows['verdict'] == GOOD).sum()} of {len(rows)} measures are good")
+    fine = rows["verdict"].isin([GOOD, UNHARMED]).sum()
+    print(f"{sequence}: {fine} of {len(rows)} measures are good, as far as they can see")
 
 
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
     verdict = limits.verdict(found.value)
+    advice = "" if verdict in (GOOD, UNKNOWN) else limits.advice
+    if verdict == GOOD and limits.blind:
+        verdict, advice = UNHARMED, f"cannot see {limits.blind}"
     bad = [] if found.bad is None else [Path(names[frame]).stem for frame in np.flatnonzero(found.bad)]
     word = "at least" if limits.good >= limits.fair else "at most"
     return {
-        **limits._asdict(),
+        **{name: value for name, value in limits._asdict().items() if name != "blind"},
         "sequence": sequence,
         "value": round(found.value, 3),
         "good": f"{word} {limits.good:g}",
         "fair": f"{word} {limits.fair:g}",
         "verdict": verdict,
         "frames": " ".join(bad[:_LISTED]) + (f" ... ({len(bad)} in all)" if len(bad) > _LISTED else ""),
-        "advice": "" if verdict in (GOOD, UNKNOWN) else limits.advice,
+        "advice": advice,
     }
 
 
@@ -185,8 +241,17 @@ def _of_hands(hands: FoundHands) -> dict[str, _Found]:
     return {
         "frames with a hand": _share(seen),
         "the network's confidence": _Found(_median(hands.confidence[seen].mean(1))),
+        "frames that show the named side": _of_named_side(hands),
         "hand's side in the image": _Found(_median(_hand_side_px(hands)[seen])),
     }
+
+
+def _of_named_side(hands: FoundHands) -> _Found:
+    """The share of hands that the network takes for the side they were looked for as; NaN if it cannot tell."""
+    if not (hands.handedness[hands.found] != UNKNOWN_SIDE).any():
+        return _Found(float("nan"))
+    fits = of_side(hands.handedness, hands.side) >= UNKNOWN_SIDE
+    return _Found(100 * float(fits[hands.found].mean()), hands.found & ~fits)
 
 
 def _hand_side_px(hands: FoundHands) -> Float[np.ndarray, " frames"]:
@@ -263,7 +328,7 @@ def write_hold_quality(tables: Sequence[Path], csv: Path, html: Path) -> None:
 
 def _block(sequence: str, frame: pd.DataFrame) -> Block:
     """A sequence, with how many measures got each verdict."""
-    counts = ", ".join(f"{(frame['verdict'] == name).sum()} {name}" for name in (GOOD, FAIR, POOR, UNKNOWN))
+    counts = ", ".join(f"{(frame['verdict'] == name).sum()} {name}" for name in (GOOD, UNHARMED, FAIR, POOR, UNKNOWN))
     heads = [ColumnHead(name, text=name != "value") for name in _SHOWN]
     rows = [Row([_cell(row, name) for name in _SHOWN]) for row in frame.to_dict("records")]
     return Block(heads, rows, sequence, counts)

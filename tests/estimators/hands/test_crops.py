@@ -146,7 +146,10 @@ def crops_of_view(video: Video, side: str = "right", camera: bool = True, frames
     choices: dict[str, Any] = {"ray_share": 1.0, "bone_m": None, "side": side, "network": "patches"}
     FoundHands.of(answer, ROWS, frames, intrinsics, **choices).save(folder / "hands.npz")
     index, none = np.arange(4), np.zeros(0)
-    FramePairs(index, index, np.array([False, True, False, True]), none, none).save(folder / "pairs.npz")
+    clock = np.array([0.0, 1.0])
+    FramePairs(index, index, np.array([False, True, False, True]), none, none, none, none, clock).save(
+        folder / "pairs.npz"
+    )
     files = (folder / name for name in ("hands.npz", "pairs.npz", "none", "crops.npz"))
     crop_pairs(video.frames, video.frames_json, *files, view="left")
     return HandCrops.load(folder / "crops.npz")

@@ -57,7 +57,7 @@ def test_hands_are_turned_into_the_cameras_axes_about_their_wrists() -> None:
     assert ANSWER.vertices is not None
     assert hands.vertices_cam is not None
     np.testing.assert_allclose(hands.vertices_cam[ROWS], np.einsum("nij,nkj->nki", turns, ANSWER.vertices), atol=1e-6)
-    np.testing.assert_allclose(hands.rays[ROWS], pixel_rays(ANSWER.keypoints_px, INTRINSICS), atol=1e-6)
+    np.testing.assert_allclose(hands.rays_of(ROWS), pixel_rays(ANSWER.keypoints_px, INTRINSICS), atol=1e-6)
     for name in ("joints_cam", "keypoints_px", "vertices_cam", "side_px"):
         assert np.isnan(getattr(hands, name)[[1, 4]]).all()
     assert (hands.confidence[[1, 4]] == 0).all()
@@ -68,7 +68,7 @@ def test_hands_are_turned_into_the_cameras_axes_about_their_wrists() -> None:
 def test_without_a_camera_joints_stay_in_the_pictures_axes() -> None:
     np.testing.assert_allclose(found(camera=None).joints_cam[ROWS], ANSWER.joints - ANSWER.joints[:, :1], atol=1e-6)
     with pytest.raises(AssertionError, match="without a camera have no rays"):
-        _ = found(camera=None).rays
+        found(camera=None).rays_of(ROWS)
 
 
 def test_all_joints_get_one_size_and_meshes_keep_the_networks() -> None:

@@ -57,8 +57,8 @@ def spots_picture(wrist: tuple[float, float], tip: tuple[float, float], *, left:
     return picture.astype(np.uint8)
 
 
-def palms_at(folder: Path, *places: tuple[float, float]) -> PalmDetector:
-    """A detector that finds upright palms of 30 pixels at these places of every picture of 160 x 120."""
+def palms_at(folder: Path, *places: tuple[float, float], surest: float = 3.0) -> PalmDetector:
+    """Finds upright palms of 30 pixels at these places of every picture of 160 x 120; the first is the surest."""
     numbers, logits = np.zeros((2016, 18)), np.full((2016, 1), -9.0)
     scale = 192 / 160
     for row, (x, y) in enumerate(places):
@@ -69,5 +69,5 @@ def palms_at(folder: Path, *places: tuple[float, float]) -> PalmDetector:
         points[0] += [0, 15 * scale]
         points[2] -= [0, 15 * scale]
         numbers[anchor] = np.concatenate([centre, [30 * scale, 30 * scale], points.reshape(-1)])
-        logits[anchor] = 3.0 - row
+        logits[anchor] = surest - row
     return PalmDetector.of(palm_file(folder / "palms.tflite", numbers=numbers, logits=logits))

@@ -117,6 +117,40 @@ def test_of_two_hands_the_side_decides(tmp_path: Path, side: Side, x: float) -> 
     np.testing.assert_allclose(found.keypoints_px[0, 0], [x, 80.0], atol=0.3)
 
 
+def test_a_search_that_slid_onto_the_other_hand_comes_back(tmp_path: Path) -> None:
+    """The right hand jumps away and a left one takes its place: near as it is, the other one is followed."""
+    pictures = [
+        spots_picture((40.0, 80.0), (40.0, 50.0)),
+        spots_picture((40.0, 80.0), (40.0, 50.0), left=True) + spots_picture((120.0, 80.0), (120.0, 50.0)),
+    ]
+    palms = palms_at(tmp_path, (40.0, 65.0), (120.0, 65.0))
+    for side, x in (("right", 120.0), ("left", 40.0)):
+        _, found = MediaPipeHands(SpotNetwork(tmp_path), palms).search(written(tmp_path, pictures), side)
+        np.testing.assert_allclose(found.keypoints_px[1, 0], [x, 80.0], atol=0.3)
+
+
+@pytest.mark.parametrize(("left", "handedness"), [(False, 0.9), (True, 0.1)])
+def test_either_side_is_followed_where_none_is_told(tmp_path: Path, left: bool, handedness: float) -> None:
+    pictures = [spots_picture((40.0, 80.0), (40.0, 50.0), left=left)] * 2
+    finder = MediaPipeHands(SpotNetwork(tmp_path), palms_at(tmp_path, (40.0, 65.0)))
+    _, found = finder.search(written(tmp_path, pictures), "auto")
+    np.testing.assert_allclose(found.handedness, handedness, atol=1e-6)
+
+
+@pytest.mark.parametrize(("presence", "count"), [(0.99, 1), (0.8, 0)])
+def test_a_faint_palm_counts_where_the_landmark_network_is_sure(tmp_path: Path, presence: float, count: int) -> None:
+    """A real hand's palm had 0.40, and its presence 0.99."""
+
+    class Sure(SpotNetwork):
+        def forward(self, image: torch.Tensor) -> HandLandmarks:
+            answer = super().forward(image)
+            return answer._replace(presence=torch.where(answer.presence > 0.5, presence, 0.0))
+
+    finder = MediaPipeHands(Sure(tmp_path), palms_at(tmp_path, (40.0, 65.0), surest=-0.4))
+    rows, _ = finder.search(written(tmp_path, [spots_picture((40.0, 80.0), (40.0, 50.0))]), "right")
+    assert len(rows) == count
+
+
 def test_crops_are_shown_as_they_are_and_beyond_the_picture_its_edge_goes_on(tmp_path: Path) -> None:
     finder, white = MediaPipeHands(SpotNetwork(tmp_path)), np.full((120, 160, 3), 255, np.uint8)
     edge = about(1)._replace(centre_px=np.zeros((1, 2)))

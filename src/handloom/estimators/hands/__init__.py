@@ -26,6 +26,8 @@ class NetworkRow:
     """Which names the file of what finds hands in whole pictures; None: it must be told where they are."""
     searches: bool = False
     """Whether it finds hands in whole pictures."""
+    tells_side: bool = False
+    """Whether it can tell a right hand from a left one."""
     by_rule: tuple[str, ...] = ()
     """Files that a rule of the workflow fetches."""
     needs_mano: bool = False

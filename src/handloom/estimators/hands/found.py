@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -15,6 +16,10 @@ from handloom.runtime.artifacts import Artifact
 
 UNKNOWN_SIDE = 0.5
 """Handedness of a network that cannot tell the sides."""
+SearchedSide = Literal["right", "left", "auto"]
+"""Which hand is looked for; auto: either."""
+_SURE_SIDE = 0.2
+"""A mean handedness nearer than this to 0 or to 1 tells the side. Of real right hands it is 0.96, of left ones 0.05."""
 
 
 class Answer(NamedTuple):
@@ -82,6 +87,8 @@ class FoundHands(
     """Share of the turn from the optical axis to the hand that joints were given."""
     side: Side
     network: str
+    distortion: Float[np.ndarray, " coefficients"] | None = None
+    """Of the camera's lens, as OpenCV counts the coefficients; None for none that is known."""
 
     @classmethod
     def of(
@@ -95,6 +102,7 @@ class FoundHands(
         ray_share: float,
         side: Side,
         network: str,
+        distortion: Float64[np.ndarray, " coefficients"] | None = None,
     ) -> "FoundHands":
         """A network's hands of the frames `rows`, turned into the camera's axes.
 
@@ -127,6 +135,7 @@ class FoundHands(
             ray_share=ray_share,
             side=side,
             network=network,
+            distortion=distortion,
         )
 
     def squares(self, rows: Int[np.ndarray, " some"]) -> Squares:
@@ -134,10 +143,36 @@ class FoundHands(
         return Squares(self.centre_px[rows], self.side_px[rows], self.angle_rad[rows])
 
     @property
-    def rays(self) -> Float64[np.ndarray, "frames 21 3"]:
-        """Unit viewing rays of the key points along the camera's axes, by its intrinsics, which must be known."""
+    def mean_handedness(self) -> float:
+        """Mean score of the found hands that they are right ones."""
+        return float(self.handedness[self.found].mean()) if self.found.any() else UNKNOWN_SIDE
+
+    @property
+    def side_shown(self) -> Side | None:
+        """Which hand the pictures show, whatever was told; None where the network cannot tell or is not sure."""
+        mean = self.mean_handedness
+        return "right" if mean >= 1 - _SURE_SIDE else "left" if mean <= _SURE_SIDE else None
+
+    def rays_of(self, rows: Int[np.ndarray, " some"], focal_scale: float = 1.0) -> Float64[np.ndarray, "some 21 3"]:
+        """Unit viewing rays of some frames' key points along the camera's axes, for a focal length times a factor.
+
+        The camera must be known.
+        """
         assert self.intrinsics is not None, "hands without a camera have no rays"
-        return pixel_rays(self.keypoints_px.astype(np.float64), self.intrinsics)
+        points = self.keypoints_px[rows].astype(np.float64)
+        if self.distortion is not None:
+            points = undistorted(points, self.intrinsics, self.distortion)
+        return pixel_rays(points, self.intrinsics * [[focal_scale, 1, 1], [1, focal_scale, 1], [1, 1, 1]])
+
+
+def undistorted(
+    points_px: Float64[np.ndarray, "some 21 2"],
+    intrinsics: Float64[np.ndarray, "3 3"],
+    distortion: Float64[np.ndarray, " coefficients"],
+) -> Float64[np.ndarray, "some 21 2"]:
+    """Where a camera without lens distortion (OpenCV's k1, k2, p1, p2, k3, ...) would see the points."""
+    flat = cv2.undistortPoints(points_px.reshape(-1, 1, 2), intrinsics, distortion, P=intrinsics)
+    return np.asarray(flat, np.float64).reshape(points_px.shape)
 
 
 def pixel_rays(
@@ -165,6 +200,13 @@ def camera_turns(
 def bone_lengths(joints: Float[np.ndarray, "hands 21 3"]) -> Float[np.ndarray, " hands"]:
     """Length of the bone from wrist to middle finger of each hand, in the joints' unit."""
     return np.asarray(np.linalg.norm(joints[:, BONE[1]] - joints[:, BONE[0]], axis=-1))
+
+
+def of_side(handedness: Float[np.ndarray, " hands"], side: SearchedSide) -> Float[np.ndarray, " hands"]:
+    """Scores that hands are of the side that is looked for: all 1 for either."""
+    if side == "auto":
+        return np.ones_like(handedness)
+    return handedness if side == "right" else 1 - handedness
 
 
 def certain(scores: Float64[np.ndarray, " hands"]) -> Float64[np.ndarray, "hands 21"]:

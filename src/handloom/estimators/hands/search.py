@@ -13,14 +13,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
 from torch import nn
 
+from handloom.datasets.calibration import read_calibration
 from handloom.datasets.frames import Frames, Picture, read_frames
 from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, mask_files
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.boxes import read_boxes
-from handloom.estimators.hands.found import Answer, FoundHands
+from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, FoundHands, SearchedSide, of_side
 from handloom.estimators.hands.squares import Squares, box_squares, mask_boxes
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.joints import BONE, SNAP_FROM_MANO21, Side
@@ -31,6 +32,8 @@ from handloom.runtime.devices import computing_on
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 
+_SURELY_OTHER = 0.1
+"""A hand whose score of being of a side is lower is surely of the other one; of real hands nearly all are sure."""
 GREY = 128
 """The level in which pictures are painted where masks hide them."""
 
@@ -76,7 +79,7 @@ class HandNetwork(ABC):
     def answer(self, frames: Sequence[HandFrame], squares: Squares, side: Side) -> Answer:
         """The hands of the frames, one square each; every square is finite."""
 
-    def search(self, frames: Sequence[HandFrame], side: Side) -> tuple[Int[np.ndarray, " hands"], Answer]:
+    def search(self, frames: Sequence[HandFrame], side: SearchedSide) -> tuple[Int[np.ndarray, " hands"], Answer]:
         """The frames in which it finds a hand by itself, in order of time, and the hands; few networks can."""
         raise InputError(
             f"{self.name}: cannot find a hand in a whole picture; give the boxes of the hand (left_boxes, right_boxes)"
@@ -100,12 +103,13 @@ def hand_search(
         *,
         network: settings,  # type: ignore[valid-type]  # known when a network's module is imported
         search: HandSearchSettings,
-        side: Side,
+        side: SearchedSide,
         where: str,
         detector: Path | None = None,
         masks: Path | None = None,
         boxes: Path | None = None,
         object_poses: Path | None = None,
+        calibration: Path | None = None,
         hand: Path | None = None,
         field_of_view_deg: float | None = None,
         device: str = "cpu",
@@ -115,8 +119,9 @@ def hand_search(
         """Stage: write the hand of every frame.
 
         It is looked for in the masks, else in the boxes, else in whole pictures. Masks come with HOLD's camera, that of
-        `object_poses`, and its joints get the size of the hand model `hand`; otherwise the camera looks through the
-        picture's centre with `field_of_view_deg`. Raises InputError as `look` and the networks' readers do.
+        `object_poses`, and its joints get the size of the hand model `hand`; otherwise the camera is that of the file
+        `calibration` or of the frames' list, else it looks through the picture's centre with `field_of_view_deg`. Of
+        `auto` the side is the one that most hands are of. Raises InputError as `look` and the files' readers do.
         """
         hand_model = configured_hand(hand)
         listed = read_frames(frames, frames_json)
@@ -126,21 +131,36 @@ def hand_search(
         with computing_on(device, threads):
             finder = load(weights, detector, network, hand_model, device)
             rows, answer = look(finder, pictures, box_of, search, side, where)
-        if object_poses is None:
-            camera = None if field_of_view_deg is None else nominal_camera(listed, field_of_view_deg)
-        else:
+        camera, distortion = None, None
+        if object_poses is not None:
             camera = ObjectPoses.load(object_poses).intrinsics.astype(np.float64)
+        elif calibration is not None:
+            camera, distortion = read_calibration(calibration).of_pictures(listed.width_px, listed.height_px)
+        elif field_of_view_deg is not None:
+            camera = nominal_camera(listed, field_of_view_deg) if listed.intrinsics is None else listed.intrinsics
+        of_right = float(np.median(answer.handedness))
+        shown: Side = side if side != "auto" else "right" if of_right >= UNKNOWN_SIDE else "left"
         bone_m = None if masks is None else nominal_bone_m(hand_model)
         found = FoundHands.of(
-            answer, rows, len(pictures), camera, bone_m, ray_share=search.ray_share, side=side, network=finder.name
+            *(answer, rows, len(pictures), camera, bone_m),
+            ray_share=search.ray_share,
+            side=shown,
+            network=finder.name,
+            distortion=distortion,
         )
+        if found.side_shown not in (None, shown):
+            print(
+                f"{where}: a {shown} hand was asked for, but the pictures show a {found.side_shown} one (handedness "
+                f"{found.mean_handedness:.2f}, 1 is a right hand); check `side`, and whether they are mirrored",
+                file=sys.stderr,
+            )
         found.save(hands, code=code)
 
     return find_hands
 
 
 _ADVICE = {
-    "masks": "check that the masks label the {side} hand {label}, or set `side`",
+    "masks": "check that the masks label the {hand} {label}, or set `side`",
     "boxes": "check the boxes",
     "pictures": "film the hand larger, brighter and without gloves, or give its boxes (left_boxes, right_boxes)",
 }
@@ -151,7 +171,7 @@ def look(
     frames: Sequence[HandFrame],
     boxes_px: Float64[np.ndarray, "frames 4"] | None,
     search: HandSearchSettings,
-    side: Side,
+    side: SearchedSide,
     where: str,
 ) -> tuple[Int[np.ndarray, " hands"], Answer]:
     """The frames with a hand that the network is sure of, and these hands; the others are counted and listed.
@@ -160,15 +180,16 @@ def look(
     """
     masks = [frame.mask for frame in frames if frame.mask is not None]
     told = "masks" if masks else "pictures" if boxes_px is None else "boxes"
+    hand, label = ("hand", "") if side == "auto" else (f"{side} hand", LABEL_OF[side])
 
     def require(count: int, where: str) -> None:
         if not count or count < search.least_hands * len(frames):
             raise InputError(
-                f"{where}: a {side} hand in {count} of {len(frames)} frames looked at; expected a share of "
-                f"{search.least_hands} (least_hands); {_ADVICE[told].format(side=side, label=LABEL_OF[side])}"
+                f"{where}: a {hand} in {count} of {len(frames)} frames looked at; expected a share of "
+                f"{search.least_hands} (least_hands); {_ADVICE[told].format(hand=hand, label=label)}"
             )
 
-    if masks:
+    if masks and side != "auto":
         boxes_px = mask_boxes(masks, side, search.object_reach)
     if boxes_px is None:
         rows, answer = network.search(frames, side)
@@ -176,9 +197,11 @@ def look(
         rows = np.flatnonzero(np.isfinite(boxes_px).all(1))
         require(len(rows), where)
         squares = box_squares(boxes_px[rows], network.field_of_box)
-        answer = network.answer([frames[row] for row in rows.tolist()], squares, side)
+        answer = network.answer([frames[row] for row in rows.tolist()], squares, "right" if side == "auto" else side)
     least = network.sure_score if search.least_score is None else search.least_score
     sure = answer.confidence.mean(1) >= least
+    if told == "pictures":
+        sure &= ~of_other_hand(answer, side)
     rows, answer = rows[sure], answer.at(sure)
     require(len(rows), f"{where}, with a score of {least}")
     missing = sorted(set(range(len(frames))) - set(rows.tolist()))
@@ -186,6 +209,13 @@ def look(
     score = answer.confidence.mean()
     print(f"hand found in {len(rows)} of {len(frames)} frames, mean score {score:.3f}{listed}", file=sys.stderr)
     return rows, answer
+
+
+def of_other_hand(answer: Answer, side: SearchedSide) -> Bool[np.ndarray, " hands"]:
+    """Hands that are surely of the other side, where most are surely of `side`: the search followed another hand."""
+    scores = of_side(answer.handedness, side)
+    mostly = len(scores) > 0 and float(np.median(scores)) >= 1 - _SURELY_OTHER
+    return mostly & (scores <= _SURELY_OTHER)
 
 
 def nominal_camera(listed: Frames, field_of_view_deg: float) -> Float64[np.ndarray, "3 3"]:

@@ -46,6 +46,7 @@ MEDIAPIPE = NetworkRow(
     weights="landmarks",
     detector="palms",
     searches=True,
+    tells_side=True,
     by_rule=(LANDMARKS_FILE, PALMS_FILE),
     learner="joint_learner",
     s2dhand="adaptation.joint_learner:adapt",

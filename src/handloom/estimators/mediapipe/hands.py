@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from handloom.estimators.hands.crops import Cut, CutBoxes, annotated_crops, found_crops
-from handloom.estimators.hands.found import Answer, certain, joined
+from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, SearchedSide, certain, joined, of_side
 from handloom.estimators.hands.search import HandFrame, HandNetwork, hand_search
 from handloom.estimators.hands.squares import (
     Picture,
@@ -36,6 +36,12 @@ _LOST = 0.5
 """A second look that leaves less than so much of a hand's presence has lost it."""
 _SAME_HAND_SIDES = 0.5
 """Centres of the same hand in consecutive frames are nearer than so many sides of its square."""
+_SURE_OF_FAINT = 0.9
+"""Presence of a hand that stands for a palm which the detector is not sure of."""
+_OTHER_SIDE = 0.1
+"""A hand of the other side still counts so much: its handedness may be misjudged, and it may be the only one."""
+_CLEAR = 0.3
+"""Handedness so far from the middle tells the side of a single picture."""
 
 
 class MediaPipeHands(HandNetwork):
@@ -63,10 +69,11 @@ class MediaPipeHands(HandNetwork):
             answers.append(self._upright([frames[row].picture() for row in rows.tolist()], squares.at(rows)))
         return joined(answers)
 
-    def search(self, frames: Sequence[HandFrame], side: Side) -> tuple[Int[np.ndarray, " hands"], Answer]:
+    def search(self, frames: Sequence[HandFrame], side: SearchedSide) -> tuple[Int[np.ndarray, " hands"], Answer]:
         """About the key points of the frame before, else about the palms that are found, the likeliest hand of `side`.
 
-        Every hand is looked at once more, in the square about its own key points.
+        Palms are looked for as well while the hand before looks like one of the other side. Every hand is looked at
+        once more, in the square about its own key points.
         """
         if self.palms is None:
             raise InputError("mediapipe: finding hands in whole pictures needs its palm detector; name its file")
@@ -74,14 +81,17 @@ class MediaPipeHands(HandNetwork):
         before: Squares | None = None
         for row, frame in enumerate(progress(frames, "find hands")):
             picture = frame.picture()
-            found = None if before is None else self._likeliest(picture, before, None, side)
-            if found is None:
+            seen = [] if before is None else [self._sure(picture, before)]
+            if not any((of_side(answer.handedness, side) >= UNKNOWN_SIDE).any() for answer in seen):
                 palms = self.palms.detect(picture)
-                found = self._likeliest(picture, palms.squares(), before, side) if len(palms.score) else None
+                if len(palms.score):
+                    seen.append(self._sure(picture, palms.squares(), faint=palms.faint))
+            found = _likeliest(joined(seen), before, side)
             before = None if found is None else squares_about_keypoints(found.keypoints_px)
             if before is not None:
                 rows.append(row)
                 answers.append(self._seen([picture], before))
+                side = _first_side(answers[-1]) if side == "auto" else side
         return np.array(rows, dtype=np.int64), joined(answers)
 
     def cut(self, picture: Picture, squares: Squares, side: Side) -> UInt8[np.ndarray, "hands px px 3"]:
@@ -109,17 +119,11 @@ class MediaPipeHands(HandNetwork):
         lost = again.presence < _LOST * found.presence
         return joined([(found if bad else again).at(np.array([row])) for row, bad in enumerate(lost.tolist())])
 
-    def _likeliest(self, picture: Picture, squares: Squares, before: Squares | None, side: Side) -> Answer | None:
-        """The likeliest hand in some squares of a picture, if it is sure of any: near the one before, and of `side`."""
+    def _sure(self, picture: Picture, squares: Squares, faint: Bool[np.ndarray, " hands"] | None = None) -> Answer:
+        """The hands in some squares of a picture that it is sure of; of faint palms it must be surer."""
         found = self._seen([picture] * len(squares.side_px), squares)
-        right = found.handedness if side == "right" else 1 - found.handedness
-        score = found.presence * (1 + right)
-        if before is not None:
-            moved = np.linalg.norm(squares.centre_px - before.centre_px, axis=1)
-            score = score * (1 + 2 * (moved < _SAME_HAND_SIDES * before.side_px))
-        score = np.where(found.presence >= self.sure_score, score, -1.0)
-        best = np.array([score.argmax()])
-        return None if score[best] < 0 else found.at(best)
+        least = self.sure_score if faint is None else np.where(faint, _SURE_OF_FAINT, self.sure_score)
+        return found.at(found.presence >= least)
 
     @torch.no_grad()
     def _seen(self, pictures: Sequence[Picture], squares: Squares) -> Answer:
@@ -135,6 +139,23 @@ class MediaPipeHands(HandNetwork):
             presence,
             handedness,
         )
+
+
+def _likeliest(found: Answer, before: Squares | None, side: SearchedSide) -> Answer | None:
+    """The likeliest of some hands, if there are any: of `side`, and near the one before."""
+    if not len(found.presence):
+        return None
+    score = found.presence * (_OTHER_SIDE + of_side(found.handedness, side))
+    if before is not None:
+        moved = np.linalg.norm(found.squares.centre_px - before.centre_px, axis=1)
+        score = score * (1 + 2 * (moved < _SAME_HAND_SIDES * before.side_px))
+    return found.at(np.array([score.argmax()]))
+
+
+def _first_side(answer: Answer) -> SearchedSide:
+    """The side of a hand that is clearly of one; auto otherwise."""
+    handedness = float(answer.handedness[0])
+    return "auto" if abs(handedness - UNKNOWN_SIDE) < _CLEAR else "right" if handedness > UNKNOWN_SIDE else "left"
 
 
 def load(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 
 from handloom.estimators.hands.squares import Squares, crops_of, in_picture
@@ -24,12 +24,14 @@ _SQUARE_SCALE, _SQUARE_SHIFT = 2.6, 0.5
 """Of mediapipe/modules/hand_landmark/palm_detection_detection_to_roi.pbtxt."""
 _NUMBERS = 4 + 2 * 7
 """Of an answer: the box's centre and size, and the key points."""
-_LARGEST_LOGIT, _LOWEST_SCORE, _OVERLAP = 100.0, 0.5, 0.3
-"""Logits are clamped to it; answers below the score are dropped; those that overlap by more are of one palm."""
+_LARGEST_LOGIT, _SURE_SCORE, _OVERLAP = 100.0, 0.5, 0.3
+"""Logits are clamped to it; answers below the score are faint; those that overlap by more are of one palm."""
+_LOWEST_SCORE = 0.3
+"""Faint answers below this are dropped: real hands were missed whose palm had 0.4."""
 
 
 class Palms(NamedTuple):
-    """Palms of one picture in its pixels, the surest first."""
+    """Palms of one picture in its pixels, the surest first. Faint ones are for the landmark network to decide."""
 
     score: Float64[np.ndarray, " palms"]
     centre_px: Float64[np.ndarray, "palms 2"]
@@ -37,6 +39,11 @@ class Palms(NamedTuple):
     """Width and height of the upright box."""
     keypoints_px: Float64[np.ndarray, "palms 7 2"]
     """Wrist, bases of index, middle, ring and pinky, and two places at the thumb's base."""
+
+    @property
+    def faint(self) -> Bool[np.ndarray, " palms"]:
+        """Whether MediaPipe itself would leave a palm out."""
+        return np.asarray(self.score < _SURE_SCORE)
 
     def squares(self) -> Squares:
         """Where the landmark network should look: up is from wrist to middle finger, the box moved half its height."""
@@ -86,8 +93,13 @@ class PalmDetector(nn.Module):
         crop = torch.from_numpy(crops_of(image, whole, INPUT_PX, border=0))
         device = next(self.parameters()).device
         points, scores = (values[0].double().cpu() for values in self(network_input(crop.to(device))))
-        likely = scores >= _LOWEST_SCORE
-        points, scores = merged_answers(points[likely], scores[likely])
+        sure = scores >= _SURE_SCORE
+        merged, best = merged_answers(points[sure], scores[sure])
+        # Faint answers never move a sure one.
+        apart = (overlaps(points, merged) <= _OVERLAP).all(1) & (scores >= _LOWEST_SCORE) & ~sure
+        points, scores = (
+            torch.cat(parts) for parts in zip((merged, best), merged_answers(points[apart], scores[apart]), strict=True)
+        )
         pixels = INPUT_PX * torch.cat([points[:, :1], points[:, 2:]], 1)
         in_crop = pixels.reshape(1, -1, 2).numpy() - 0.5  # pixel centres at whole numbers
         placed = in_picture(in_crop, whole, INPUT_PX).reshape(pixels.shape)

@@ -10,6 +10,7 @@ from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.runtime.config.adaptation import AdaptationSettings, FootagePairingSettings
 from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
+from handloom.runtime.config.cameras import ASSUMED_DEG, CameraNumbers, KnownCamera
 from handloom.runtime.config.sequences import EntryName, FrameSettings
 
 Angle = Annotated[float, Field(ge=5, le=175)]
@@ -26,10 +27,27 @@ class FootagePairSettings(Settings):
         None, description="CSV of the hand's boxes in the first view: frame,x0,y0,x1,y1; null detects the hand."
     )
     right_boxes: OwnPath | None = Field(None, description="The same of the second view.")
-    side: Literal["right", "left"] = Field("right", description="Which of the person's hands is looked at.")
-    field_of_view_deg: FieldOfView = Field(
-        (65.0, 65.0), description="Horizontal field of view of both cameras, as a data sheet tells it."
+    side: Literal["right", "left", "auto"] = Field(
+        "right", description="Which of the person's hands is looked at; auto: the one that is surest seen (mediapipe)."
     )
+    field_of_view_deg: FieldOfView | None = Field(
+        None,
+        description=f"Horizontal field of view of both cameras, as a data sheet tells it; null takes {ASSUMED_DEG:g}, "
+        "and the quality table says what that may cost.",
+    )
+    field_of_view_tolerance_deg: float | None = Field(
+        None,
+        gt=0,
+        le=45,
+        description="How far the field of view may be off; null: a told one 30 % too large or 15 % too small, as video "
+        "shows less than data sheets say.",
+    )
+    left_camera: CameraNumbers | OwnPath | None = Field(
+        None,
+        description="The first camera's calibration: fx, fy, cx, cy in pixels of its footage, or a file of OpenCV, ROS "
+        "or Kalibr (YAML or JSON); it replaces the field of view.",
+    )
+    right_camera: CameraNumbers | OwnPath | None = Field(None, description="The same of the second camera.")
     offset_s: float | None = Field(
         None,
         ge=-86_400,
@@ -51,6 +69,7 @@ class FootagePairSettings(Settings):
         """Which frames of a view are used; with boxes, which are in its own pixels, they keep their size."""
         path = self.left if view == "left" else self.right
         boxes = self.left_boxes if view == "left" else self.right_boxes
+        camera = self.left_camera if view == "left" else self.right_camera
         return FrameSettings(
             kind="frames" if Path(path).is_dir() else "video",
             first=self.first,
@@ -58,11 +77,24 @@ class FootagePairSettings(Settings):
             most=self.most,
             longest_side_px=self.longest_side_px if boxes is None else _ANY_SIDE_PX,
             frames_per_second=self.frames_per_second,
+            camera_px=None if camera is None or isinstance(camera, str) else camera,
         )
 
     def view_angle(self, view: Literal["left", "right"]) -> float:
-        """A view's horizontal field of view, degrees."""
-        return self.field_of_view_deg[0 if view == "left" else 1]
+        """A view's horizontal field of view, degrees, told or assumed; a calibration goes before it."""
+        return ASSUMED_DEG if self.field_of_view_deg is None else self.field_of_view_deg[0 if view == "left" else 1]
+
+    def calibration(self, view: Literal["left", "right"]) -> str | None:
+        """The file of a view's calibration, if there is one."""
+        camera = self.left_camera if view == "left" else self.right_camera
+        return camera if isinstance(camera, str) else None
+
+    def known_camera(self, view: Literal["left", "right"]) -> KnownCamera:
+        """What is known of a view's camera."""
+        if (self.left_camera if view == "left" else self.right_camera) is not None:
+            return KnownCamera.calibrated()
+        told = None if self.field_of_view_deg is None else self.view_angle(view)
+        return KnownCamera.of(told, self.field_of_view_tolerance_deg)
 
     @model_validator(mode="after")
     def _views_differ(self) -> "FootagePairSettings":
@@ -134,6 +166,12 @@ class FootageSettings(Settings):
             yield "backend", f"is {self.backend}; expected a network that learns: {' or '.join(learning)}"
             return
         for name, pair in self.chosen.items():
+            if pair.side == "auto" and not NETWORKS[self.backend].tells_side:
+                yield (
+                    f"pairs.{name}.side",
+                    f"is auto, but backend is {self.backend}, which cannot tell a right hand from a left one; set "
+                    "side: right or left, or backend: mediapipe",
+                )
             for key in ("left_boxes", "right_boxes"):
                 if not NETWORKS[self.backend].searches and getattr(pair, key) is None:
                     yield (

@@ -109,4 +109,4 @@ def test_a_killed_adaptation_of_a_users_pair_ends_bit_equal(paired: OwnPair, epo
     paired.adapt(**augmentation)
     assert epochs.run == [2]
     assert [path.read_bytes() for path in outputs] == whole
-    assert not any((paired.folder / "work").iterdir())
+    assert not (paired.folder / "work").exists()

@@ -69,7 +69,9 @@ def _text(path: Path) -> str:
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
+        raise InputError(
+            f"{path}: no such configuration file; put `--` between the files of --configfile and the targets"
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: cannot be read ({reason}); expected a configuration file") from None

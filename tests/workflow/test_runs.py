@@ -172,14 +172,14 @@ def test_another_size_of_the_training_data_does_not_touch_the_test_data(built: P
 
 
 def test_a_comment_in_imported_code_runs_nothing_again(built: Project) -> None:
-    path = built.folder / "src/handloom/adaptation/student_augmentation.py"
-    with edited(path, "return", "# a remark\n    return"):
+    path = built.folder / "src/handloom/adaptation/s2dhand.py"
+    with edited(path, "        return ", "        # a remark\n        return "):
         assert "Nothing to be done" in built.snakemake("--dry-run")
 
 
 def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> None:
-    path = built.folder / "src/handloom/adaptation/student_augmentation.py"
-    with edited(path, "return", "settled = 1\n    return"):
+    path = built.folder / "src/handloom/adaptation/s2dhand.py"
+    with edited(path, "        return ", "        settled = 1\n        return "):
         output = built.snakemake("--dry-run")
     assert planned(output) >= DESCENDANTS
     assert planned(output).isdisjoint({"render_assembly_sequence", "crop_views", "predict_source", "start_rotations"})

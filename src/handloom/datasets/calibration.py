@@ -10,6 +10,7 @@ import yaml
 from jaxtyping import Float64
 
 from handloom.runtime.errors import InputError
+from handloom.runtime.reading import reading
 
 _MATRIX = ("camera_matrix", "cameramatrix", "intrinsics", "intrinsic", "intrinsic_matrix", "mtx", "k", "m")
 _FOUR = ("fx", "fy", "cx", "cy")
@@ -96,20 +97,13 @@ def calibration_fault(path: Path) -> str | None:
 
 
 def _content(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {_ADVICE}")
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise InputError(f"{path}: has {path.stat().st_size} bytes, which no calibration has; {_ADVICE}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
+    with reading(path, "a calibration", _ADVICE, most_bytes=_LARGEST_BYTES) as file:
+        text = file.read().decode("utf-8-sig")
         # OpenCV's files begin with a directive, and mark matrices with a tag, that YAML does not know.
         text = re.sub(r"!!opencv-\w+", "", re.sub(r"\A%YAML[^\n]*\n", "", text))
         if re.search(r"(^|[\s\[,:-])[&*]\w", text):
             raise InputError(f"{path}: has anchors or aliases, which no calibration needs; {_ADVICE}")
         return yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as YAML or JSON ({reason}); {_ADVICE}") from error
 
 
 def _mappings(content: Any, depth: int = 4) -> Iterator[Mapping[str, Any]]:

@@ -24,16 +24,13 @@ def source_size(path: Path, kind: SequenceKind) -> tuple[int, int] | None:
     if kind == "video":
         return None if video_fault(path) else _video_size(path)
     folder = path / {"ho3d": "rgb", "build": "image", "frames": "."}[kind]
-    from PIL import Image
+    from handloom.datasets.numbered_pictures import numbered_pictures
+    from handloom.runtime.images import image_size
 
-    for picture in sorted(folder.glob("*"))[:20]:
-        if picture.suffix.lower() in (".jpg", ".jpeg", ".png") and not picture.name.startswith("."):
-            try:
-                with Image.open(picture, formats=("JPEG", "PNG")) as image:
-                    return image.size
-            except (OSError, ValueError, Image.DecompressionBombError):
-                return None
-    return None
+    try:
+        return image_size(numbered_pictures(folder)[0])
+    except InputError:
+        return None
 
 
 @cache

@@ -132,8 +132,8 @@ def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
                 f"more is needed, {free[fullest] / MEGABYTE:.1f} MB are free in {fullest}; free some space and run "
                 "again",
             ) from error
-        elsewhere = isinstance(error, OSError) and error.filename is not None
-        elsewhere = elsewhere and not path.is_relative_to(Path(error.filename).parent)  # type: ignore[attr-defined]
+        place = error.filename if isinstance(error, OSError) else None
+        elsewhere = place is not None and not path.is_relative_to(Path(place).parent)
         if number in _NO_ACCESS and not elsewhere:
             advice = f"make {path.parent} a writable folder and run again"
             raise OutputError(number, f"cannot write {path}: {os.strerror(number)}; {advice}") from error

@@ -51,11 +51,10 @@ def _folder_fault(path: Path) -> str | None:
 def _file_fault(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
-            start = file.read(512)
+            if not file.read(1):
+                return "is empty; fetch or make it again"
     except OSError as error:
         return f"cannot be read ({_reason(error)})"
-    if not start:
-        return "is empty; fetch or make it again"
     if form := form_of(path):
         return f"is {form}"
     return None

@@ -78,7 +78,7 @@ def _sections(
         values = usual, getattr(paper, name) if isinstance(paper, model) else usual
         section = _model_of(field.annotation)
         if section is None or get_origin(field.annotation) is dict:
-            shown = ("{}",) * 2 if section else values
+            shown = ({}, {}) if section else values  # the entries have a table of their own
             required = field.is_required() and not isinstance(default, model)
             leaves.append(Setting(here, meaning, *("*required*",) * 2 if required else shown))
         if section is not None:
@@ -113,9 +113,15 @@ def _cell(text: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str) and value.startswith("*"):
         return value
-    if isinstance(value, Mapping):
-        return "`{}`"
     if isinstance(value, float):
         return f"`{value:g}`"
-    plain = list(value) if isinstance(value, tuple) else value
-    return f"`{yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix('...' + chr(10)).strip()}`"
+    return (
+        f"`{yaml.safe_dump(_plain(value), default_flow_style=True, width=1000).removesuffix('...' + chr(10)).strip()}`"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value in YAML's own types."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

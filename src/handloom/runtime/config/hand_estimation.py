@@ -12,7 +12,7 @@ from handloom.runtime.config.base import Faults, Settings
 _Sections = create_model(
     "_Sections",
     __base__=Settings,
-    **{name: (row.settings, row.settings()) for name, row in NETWORKS.items()},  # type: ignore[call-overload]
+    **{name: (row.settings, row.settings()) for name, row in NETWORKS.items()},  # type: ignore[call-overload]  # its stubs want fields by name
 )
 
 

@@ -153,7 +153,7 @@ METHODS: dict[str, MethodRow] = {
 _Sections = create_model(
     "_Sections",
     __base__=Settings,
-    **{row.section: (row.settings, row.settings()) for row in METHODS.values()},  # type: ignore[call-overload]
+    **{row.section: (row.settings, row.settings()) for row in METHODS.values()},  # type: ignore[call-overload]  # its stubs want fields by name
 )
 
 

@@ -17,7 +17,7 @@ SETTING_NAMES = {"in": "in-dataset", "cross": "cross-dataset"}
 _Sections = create_model(
     "_Sections",
     __base__=Settings,
-    **{name: (row.settings, row.settings.model_validate({"root": row.of.folder})) for name, row in LABELLED.items()},  # type: ignore[call-overload]
+    **{name: (row.settings, row.settings.model_validate({"root": row.of.folder})) for name, row in LABELLED.items()},  # type: ignore[call-overload]  # its stubs want fields by name
 )
 
 

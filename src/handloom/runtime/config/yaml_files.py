@@ -5,7 +5,6 @@ What YAML would turn into another value than its writer sees is refused: keys th
 """
 
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from handloom.runtime.errors import InputError
+from handloom.runtime.reading import reading
 
 MOST_BYTES = 2_000_000
 MOST_DEPTH = 40
@@ -56,25 +56,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     """The text of a regular file of moderate size in UTF-8."""
-    try:
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            found = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file but a pipe or a device"
-            raise InputError(f"{path}: is {found}; expected a configuration file")
-        if state.st_size > MOST_BYTES:
-            raise InputError(
-                f"{path}: has {state.st_size / 1e6:.1f} MB; a configuration file has {MOST_BYTES / 1e6:.0f} MB at most"
-            )
-        content = path.read_bytes()
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such configuration file; put `--` between the files of --configfile and the targets"
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: cannot be read ({reason}); expected a configuration file") from None
+    absent = "put `--` between the files of --configfile and the targets"
+    with reading(
+        path, "a configuration file", "name one", absent=absent, most_bytes=MOST_BYTES, may_be_empty=True
+    ) as file:
+        content = file.read()
     encoding = _MARKS.get(content[:2]) or ("UTF-16" if b"\0" in content[:4] else "")
     try:
         if not encoding:

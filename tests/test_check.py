@@ -200,7 +200,7 @@ def test_the_command_line_checks_and_refuses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 1
-    assert "config.yaml: no such configuration file" in capsys.readouterr().err
+    assert "config.yaml: no such file; expected a configuration file" in capsys.readouterr().err
     monkeypatch.chdir(ROOT)
     assert main(["check", "--configfile", "config/paper.yaml"]) == 0
     assert "AssemblyHands-ego" in capsys.readouterr().out

@@ -95,6 +95,12 @@ def marks(**changed: Any) -> dict[str, Any]:
             r"prompts\.frame: is 7, but only 5",
         ),
         (
+            {**FILM, "kind": "frames", "path": "pictures", "masks": {"prompts": {"frame": 9, **BOXES}}},
+            {},
+            "masks",
+            r"prompts\.frame: is 9, but only \d frames are used",
+        ),
+        (
             {
                 **FILM,
                 "masks": {

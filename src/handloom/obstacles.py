@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from handloom.datasets.calibration import calibration_fault
+from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.datasets.picture_size import frame_size, source_size, video_fault
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
@@ -148,11 +149,15 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
                 "path", f"leads to {sequence.path}, which holds no {inside}; expected a folder of kind {kind}", "frames"
             )
     if kind == "frames":
-        files = sum(not each.name.startswith(".") for each in path.iterdir())
-        if sequence.first + 2 > files:
+        try:
+            count = len(numbered_pictures(path))
+        except InputError as error:
+            yield Obstacle("path", str(error), "frames")
+            return
+        if sequence.first + 2 > count:
             yield Obstacle(
                 "first",
-                f"is {sequence.first}, but {sequence.path} holds {files} files; at least two are needed",
+                f"is {sequence.first}, but {sequence.path} holds {count} pictures; at least two are needed",
                 "frames",
             )
 
@@ -213,12 +218,12 @@ def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
     """Marks on frames that are not used, outside the frame, in shares of its sides, and without the right hand."""
     marks, several = sequence.masks.marks, isinstance(sequence.masks.prompts, tuple)
     size = frame_size(folder / sequence.path, sequence) if _there(sequence, folder) else None
-    last = math.inf if sequence.most is None else sequence.most - 1
+    used = _most_frames(sequence, folder)
     for number, prompts in enumerate(marks):
         setting = f"masks.prompts.{number}" if several else "masks.prompts"
-        if prompts.frame > last:
-            used = f"only {sequence.most} frames are used, numbered from 0"
-            yield Obstacle(f"{setting}.frame", f"is {prompts.frame}, but {used} (most)", "masks")
+        if prompts.frame >= used:
+            unused = f"is {prompts.frame}, but only {used} frames are used, numbered from 0 (first, every, most)"
+            yield Obstacle(f"{setting}.frame", unused, "masks")
         for entity, prompt in prompts.marked.items():
             words = _misplaced(prompt, size)
             if words:
@@ -230,6 +235,18 @@ def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
             "hand as right",
             "masks",
         )
+
+
+def _most_frames(sequence: SequenceSettings, folder: Path) -> int | float:
+    """How many frames are used at most: a folder's pictures are counted, a video's are not known before it is read."""
+    most = math.inf if sequence.most is None else sequence.most
+    if sequence.kind != "frames" or not _there(sequence, folder):
+        return most
+    try:
+        count = len(numbered_pictures(folder / sequence.path))
+    except InputError:  # told as what stops the frames
+        return most
+    return min(most, max(0, math.ceil((count - sequence.first) / sequence.every)))
 
 
 def _there(sequence: SequenceSettings, folder: Path) -> bool:

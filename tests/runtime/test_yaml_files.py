@@ -55,7 +55,10 @@ def test_what_is_no_plain_mapping_is_refused(tmp_path: Path, text: str, message:
         ("preset: mine\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
         ("preset: mine\n".encode("utf-16-le"), "is UTF-16; save it as UTF-8"),
         ("preset: mine\nmano: käse\n".encode("latin-1"), r"is not UTF-8 \(line 2; Latin-1"),
-        (b"#" * (MOST_BYTES + 1), "has 2.0 MB; a configuration file has 2 MB at most"),
+        (
+            b"#" * (MOST_BYTES + 1),
+            "has 2,000,001 bytes, but at most 2,000,000 bytes were expected of a configuration file",
+        ),
     ],
 )
 def test_what_is_no_text_of_moderate_size_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -67,7 +70,7 @@ def test_what_is_no_text_of_moderate_size_is_refused(tmp_path: Path, content: by
 
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(InputError, match=r"pipe\.yaml: is no regular file"):
+    with pytest.raises(InputError, match=r"pipe\.yaml: is a named pipe"):
         read_yaml(tmp_path / "pipe.yaml")
     with pytest.raises(InputError, match="is a folder"):
         read_yaml(tmp_path)

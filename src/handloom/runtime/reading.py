@@ -96,9 +96,12 @@ def _require_plain(path: Path, expected: str, advice: str, most_bytes: int, leas
         raise InputError(f"{path}: is empty; expected {expected}; {advice}")
     if size > most_bytes:
         raise InputError(
-            f"{path}: has {size / MEGABYTE:.0f} MB, but at most {most_bytes / MEGABYTE:.0f} MB were expected "
-            f"of {expected}; {advice}"
+            f"{path}: has {_in_words(size)}, but at most {_in_words(most_bytes)} were expected of {expected}; {advice}"
         )
+
+
+def _in_words(size_bytes: int) -> str:
+    return f"{size_bytes:,} bytes" if size_bytes < 10 * MEGABYTE else f"{size_bytes / MEGABYTE:.0f} MB"
 
 
 def form_of(path: Path) -> str | None:

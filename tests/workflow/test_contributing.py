@@ -68,6 +68,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Project:
         labels[str(number)] = {"keypoints_px": keypoints.tolist(), "joints_m": joints.tolist()}
     (data / "labels.json").write_text(json.dumps(labels))
     tiny = yaml.safe_load((project.folder / "tiny.yaml").read_text())
+    planned = project.snakemake("--dry-run", "results/tables/s2d_methods.csv")
+    assert "method=noise" in planned, "its row alone brings a method into the table"
     tiny["methods"] = {"names": ["noise"], "long_names": [], "pairs": ["1-2"]}
     tiny["hold"] = {"hand": {"estimation": {"backend": "mean_hand"}}}
     (project.folder / "tiny.yaml").write_text(yaml.safe_dump(tiny))

@@ -39,7 +39,11 @@ class RunSettings(Settings):
         (1,), min_length=1, description="One adaptation per seed; tables give their mean and spread."
     )
     checkpoint_seconds: int = Field(
-        20, ge=0, le=86_400, description="Running trainings are saved every so many seconds; nothing runs again for it."
+        20,
+        ge=0,
+        le=86_400,
+        description="Source trainings and adaptations are saved every so many seconds (HOLD's phases have settings of "
+        "their own); nothing runs again for it.",
     )
     pretrain: bool = Field(False, description="Train the source networks here even where a checkpoint is given.")
     headsets: tuple[Headset, ...] = Field(("headset1", "headset2"), min_length=1, description="Headsets in the tables.")

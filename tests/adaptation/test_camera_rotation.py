@@ -35,7 +35,7 @@ from handloom.runtime.config.footage import OWN_PAIRS
 from handloom.runtime.errors import InputError
 from rendered_pair import Filmed
 
-from ..own_pair import OwnPair  # noqa: TID252 (the tests are no package)
+from ..own_pair import OwnPair
 from .rig import PAIRS, ROOT_JOINT, Rig, make_view, open_hand, other_labels
 
 

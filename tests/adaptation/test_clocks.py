@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from handloom.adaptation.clocks import OFFSET_DEVIATION_S, Clock, ClockFit, fit_clock
 from rendered_pair import Filmed
 
-from ..own_pair import OFFSET_S, filmed_pair, seen_hands  # noqa: TID252 (the tests are no package)
+from ..own_pair import OFFSET_S, filmed_pair, seen_hands
 
 NOISE_PX = 0.5
 

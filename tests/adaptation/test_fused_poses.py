@@ -17,7 +17,7 @@ from handloom.hand.proportions import NOMINAL_BONE_M
 from handloom.runtime.files import read_json
 from rendered_pair import Filmed
 
-from ..own_pair import ADAPTATION, OwnPair  # noqa: TID252 (the tests are no package)
+from ..own_pair import ADAPTATION, OwnPair
 
 EYE = torch.eye(3, dtype=torch.float64)
 SHARPNESS = ADAPTATION.attention_sharpness

@@ -14,8 +14,8 @@ from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.errors import InputError
 
-from ..estimators.mediapipe.small_tflite import landmark_file  # noqa: TID252 (the tests are no package)
-from ..own_pair import OwnPair, small_hand  # noqa: TID252
+from ..estimators.mediapipe.small_tflite import landmark_file
+from ..own_pair import OwnPair, small_hand
 from .conftest import Epochs, Killed
 
 LEARNER = JointLearner(AdaptationSettings(), "fixed")

@@ -23,7 +23,7 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json
 from rendered_pair import Filmed
 
-from ..own_pair import OFFSET_S, OwnPair, filmed_pair, seen_hands, written_pair  # noqa: TID252 (the tests are no package)
+from ..own_pair import OFFSET_S, OwnPair, filmed_pair, seen_hands, written_pair
 
 
 def paired(pair: OwnPair, offset_s: float | None = None, **settings: Any) -> tuple[FramePairs, dict[str, Any]]:

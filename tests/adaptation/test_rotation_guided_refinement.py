@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handloom.adaptation.rotation_guided_refinement import refine_bfgs, refine_least_norm
 
-from ..golden.rotation_objective import rotation_objective  # noqa: TID252 (the tests are no package)
+from ..golden.rotation_objective import rotation_objective
 
 COUNT = 12
 

@@ -1,7 +1,5 @@
 """What a user downloads or writes beside pictures: data sets, checkpoints, boxes, hand models; each with one fault."""
 
-# ruff: noqa: TID252 (the tests are no package)
-
 import os
 import pickle
 from collections.abc import Callable

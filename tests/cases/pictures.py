@@ -3,8 +3,6 @@
 The object and the hand of every picture lie elsewhere, so that a mask of another frame is seen as one.
 """
 
-# ruff: noqa: TID252 (the tests are no package)
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any

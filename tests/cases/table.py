@@ -4,8 +4,6 @@ A new fault is one row more. `right`: the result is what was brought, `told`: it
 `refused`: there is no result, and the words, in one line, say why.
 """
 
-# ruff: noqa: TID252 (the tests are no package)
-
 import struct
 from collections.abc import Sequence
 from fractions import Fraction

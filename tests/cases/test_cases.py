@@ -1,7 +1,5 @@
 """Every row of the tables: one run for all that jobs judge, one look for what settings tell."""
 
-# ruff: noqa: TID252 (the tests are no package)
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

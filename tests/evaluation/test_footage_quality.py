@@ -10,7 +10,7 @@ import pytest
 from handloom.adaptation.fused_poses import FusedPoses
 from handloom.evaluation.footage_quality import consistency_mm, jitter_mm, write_footage_quality
 
-from ..own_pair import OwnPair  # noqa: TID252 (the tests are no package)
+from ..own_pair import OwnPair
 
 
 def quality(pair: OwnPair, table: Path, rotation: Path | None = None) -> dict[str, dict[str, str]]:

@@ -26,7 +26,7 @@ from handloom.hand.models import open_hand
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
 
-from ..stage_files import found_hands, object_poses  # noqa: TID252 (the tests are no package)
+from ..stage_files import found_hands, object_poses
 
 FRAMES = 4
 Files = dict[str, Path]

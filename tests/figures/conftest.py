@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..evaluation.headset_files import HeadsetFiles, score, write_headset  # noqa: TID252  # tests/ is not on sys.path
+from ..evaluation.headset_files import HeadsetFiles, score, write_headset
 from .hold_files import HoldFiles, write_sequence
 
 

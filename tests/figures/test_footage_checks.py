@@ -9,7 +9,7 @@ from PIL import Image
 from handloom.estimators.hands.found import FoundHands
 from handloom.figures.footage_checks import draw_hands, draw_pairing
 
-from ..own_pair import OFFSET_S, OwnPair  # noqa: TID252 (the tests are no package)
+from ..own_pair import OFFSET_S, OwnPair
 
 
 def test_the_sheet_shows_frames_with_and_without_a_hand(own_pair: OwnPair, tmp_path: Path) -> None:

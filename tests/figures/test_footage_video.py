@@ -14,7 +14,7 @@ from handloom.figures.gltf import animated_glb, rising
 from handloom.figures.video_file import read_video
 from rendered_pair import Filmed
 
-from ..own_pair import OwnPair, seen_hands  # noqa: TID252 (the tests are no package)
+from ..own_pair import OwnPair, seen_hands
 
 
 def test_the_video_shows_both_views_and_the_skeleton_moves(posed_pair: OwnPair, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from handloom.figures.plots import (
 )
 from handloom.runtime.errors import InputError
 
-from ..evaluation.headset_files import HeadsetFiles  # noqa: TID252  # tests/ is not on sys.path
+from ..evaluation.headset_files import HeadsetFiles
 
 
 def history(folder: Path, pair: str, seed: int, start: float, variant: str = "s2dhand") -> Path:

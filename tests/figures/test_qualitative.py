@@ -15,7 +15,7 @@ from handloom.estimators.handoccnet import HandOccNetSettings
 from handloom.figures.qualitative import CaseViews, ViewNetwork, cases_of, choose_cases, draw_qualitative
 from handloom.runtime.errors import InputError
 
-from ..evaluation.headset_files import HeadsetFiles, score  # noqa: TID252  # tests/ is not on sys.path
+from ..evaluation.headset_files import HeadsetFiles, score
 
 
 def errors(before: list[float], after: list[float], valid: int = 21) -> pd.DataFrame:

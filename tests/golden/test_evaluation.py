@@ -29,7 +29,7 @@ from handloom.evaluation.pose_metrics import (
 )
 from handloom.geometry.rotations import mean_rotation_chordal, mean_rotation_unsigned, rotation_between
 
-from ..datasets.assembly_hands_files import SplitWriter  # noqa: TID252  # tests/ is not on sys.path
+from ..datasets.assembly_hands_files import SplitWriter
 from .reference_log import calc_metrics, euler_angles, read_log
 
 Arrays = Mapping[str, np.ndarray]

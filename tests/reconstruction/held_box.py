@@ -24,7 +24,7 @@ from handloom.reconstruction.observations import CLASS_COUNT, Observations
 from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
 from handloom.reconstruction.tracks import SequencePoses
 
-from ..stage_files import object_poses  # noqa: TID252 (the tests are no package)
+from ..stage_files import object_poses
 
 MODEL = open_hand()
 FRAMES, WIDTH, HEIGHT = 8, 80, 60

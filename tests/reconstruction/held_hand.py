@@ -17,7 +17,7 @@ from handloom.hand.models import open_hand, open_hand_anatomy
 from handloom.hand.pose_prior import key_pose_angles
 from handloom.reconstruction.tracks import HandTrack
 
-from ..stage_files import found_hands, object_poses  # noqa: TID252 (the tests are no package)
+from ..stage_files import found_hands, object_poses
 
 INTRINSICS = torch.tensor([[500.0, 0.0, 240.0], [0.0, 500.0, 180.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
 METRES_PER_UNIT = 0.137

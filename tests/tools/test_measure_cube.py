@@ -15,7 +15,7 @@ from handloom.datasets.hand_and_object import HoldPredictions
 from handloom.evaluation.icp import align_meshes
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 
-from ..stage_files import object_poses  # noqa: TID252 (the tests are no package)
+from ..stage_files import object_poses
 
 FRAMES = 3
 TURN = Rotation.from_rotvec([0.5, -0.8, 0.3]).as_matrix()

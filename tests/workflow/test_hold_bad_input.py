@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ..reconstruction.held_box import write_small_build  # noqa: TID252 (the tests are no package)
+from ..reconstruction.held_box import write_small_build
 from .project import Project, held_at_step, saved_steps
 from .test_runs import planned
 

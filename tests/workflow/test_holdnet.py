@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from ..reconstruction.held_box import write_small_build  # noqa: TID252 (the tests are no package)
+from ..reconstruction.held_box import write_small_build
 from .project import Project
 from .test_runs import planned
 

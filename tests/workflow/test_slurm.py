@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ..reconstruction.held_box import write_small_build  # noqa: TID252 (the tests are no package)
+from ..reconstruction.held_box import write_small_build
 from .project import Project
 from .test_hold_bad_input import COMPACT
 

@@ -18,7 +18,7 @@ from handloom.datasets.training_samples import crop_side, write_samples
 from handloom.estimators.detnet.network import DetNet
 from handloom.runtime.config.base import Settings
 
-from ..rig import PX, ROOT_JOINT, SETTINGS, Rig, open_hand, pair_crops, surroundings  # noqa: TID252 (the folder above)
+from ..rig import PX, ROOT_JOINT, SETTINGS, Rig, open_hand, pair_crops, surroundings
 
 MakeSurroundings = Callable[..., Surroundings]
 

@@ -11,7 +11,7 @@ from handloom.datasets.views import HandLabels
 from handloom.estimators.detnet.network import DetNet
 from handloom.runtime.config.methods import FineTuneSettings
 
-from ..rig import ROOT_JOINT, Rig  # noqa: TID252  # the rig of the folder above
+from ..rig import ROOT_JOINT, Rig
 from .conftest import MakeSurroundings, numbers
 
 SETTINGS = FineTuneSettings(learning_rate=1e-3)

@@ -16,8 +16,8 @@ from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.methods import METHODS, MethodsSettings
 from handloom.runtime.errors import InputError
 
-from ..conftest import Epochs, Killed  # noqa: TID252  # the folder above
-from ..rig import PAIRS, SETTINGS, Adapted, Rig, adapted, other_labels  # noqa: TID252
+from ..conftest import Epochs, Killed
+from ..rig import PAIRS, SETTINGS, Adapted, Rig, adapted, other_labels
 
 BRIEF = SETTINGS.model_copy(update={"epochs": 2})
 OPTIONS = MethodsSettings.model_validate({"dagen": {"bank": 70, "neighbours": 3, "radius": 5.0}})

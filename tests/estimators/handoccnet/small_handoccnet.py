@@ -7,7 +7,7 @@ from handloom.estimators.handoccnet.network import HandOccNet, HandOccNetArchite
 from handloom.hand.models import open_hand
 from handloom.runtime.seeds import torch_generator
 
-from ..hands.hand_of_778 import brightest  # noqa: TID252 (the tests are no package)
+from ..hands.hand_of_778 import brightest
 
 SMALL = HandOccNetArchitecture(
     stem=2, blocks=(1, 1, 1, 1), width=8, cells=8, layers=1, heads=2, widening=2, depth=2, poolings=3, hidden=(12, 8),

@@ -14,7 +14,7 @@ from handloom.estimators.handoccnet.network import HandOccNetOutput
 from handloom.hand.mano import skin
 from handloom.runtime.errors import InputError
 
-from ..hands.hand_of_778 import hand_of_778  # noqa: TID252 (the tests are no package)
+from ..hands.hand_of_778 import hand_of_778
 from .small_handoccnet import IMAGE_PX, SMALL, small_handoccnet
 
 HAND = hand_of_778()

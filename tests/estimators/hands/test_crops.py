@@ -20,7 +20,7 @@ from handloom.estimators.hands.squares import Squares, crops_of
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey
 
-from ...datasets.assembly_hands_files import SplitWriter, small_split  # noqa: TID252 (the tests are no package)
+from ...datasets.assembly_hands_files import SplitWriter, small_split
 from .small_video import PatchNetwork, Video, small_video
 
 crop_views = annotated_crops("detnet", lambda weights, input_px, device: partial(cut_boxes, input_px=input_px))

@@ -25,12 +25,12 @@ from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH
 from handloom.hand.models import open_hand
 from handloom.runtime.errors import InputError
 
-from ..handoccnet.small_handoccnet import (  # noqa: TID252 (the tests are no package)
+from ..handoccnet.small_handoccnet import (
     SMALL,
     KnowingHandOccNet,
     small_handoccnet,
 )
-from ..metro.small_metro import KnowingMetro, small_metro  # noqa: TID252
+from ..metro.small_metro import KnowingMetro, small_metro
 from .hand_of_778 import hand_of_778
 from .small_video import CORNERS, small_video
 

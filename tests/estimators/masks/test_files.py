@@ -15,7 +15,7 @@ from handloom.runtime.config.sequences import FrameSettings, MaskConvention
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey
 
-from ...datasets.ho3d_files import FRAMES, SIZE, SequenceWriter  # noqa: TID252 (the tests are no package)
+from ...datasets.ho3d_files import FRAMES, SIZE, SequenceWriter
 
 NAMES = ["0000.png", "0001.png"]
 

@@ -18,7 +18,7 @@ from handloom.runtime.config.sequences import FramePrompts, MaskSettings, Prompt
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
-from ..sfm.footage import HEIGHT, WIDTH, Footage, turning_box  # noqa: TID252 (the tests are no package)
+from ..sfm.footage import HEIGHT, WIDTH, Footage, turning_box
 
 BOXES = {"object": Prompt(box=(95, 50, 222, 180)), "right": Prompt(box=(175, 80, 319, 225))}
 CLICKS = {"object": Prompt(click=(145, 115)), "right": Prompt(click=(240, 120))}

@@ -22,7 +22,7 @@ from handloom.hand.joints import Side
 from handloom.hand.models import open_hand
 from handloom.runtime.errors import InputError
 
-from ...datasets.assembly_hands_files import small_split  # noqa: TID252 (the tests are no package)
+from ...datasets.assembly_hands_files import small_split
 from .coloured_hand import SpotNetwork, palms_at, spots_picture
 from .small_tflite import landmark_file, palm_file
 

@@ -9,7 +9,7 @@ from handloom.estimators.metro.network import Metro, MetroArchitecture, MetroOut
 from handloom.hand.mano import HandModel, skin
 from handloom.runtime.seeds import torch_generator
 
-from ..hands.hand_of_778 import brightest, hand_of_778  # noqa: TID252 (the tests are no package)
+from ..hands.hand_of_778 import brightest, hand_of_778
 
 SMALL = MetroArchitecture(
     HRNetArchitecture(width=4, stem=4, blocks=1, modules=(1, 1, 1), head=2, feature=16),

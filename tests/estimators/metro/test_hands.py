@@ -19,8 +19,8 @@ from handloom.hand.joints import SNAP_FINGERTIPS
 from handloom.hand.mano import skin
 from handloom.runtime.errors import InputError
 
-from ..hands.hand_of_778 import hand_of_778  # noqa: TID252 (the tests are no package)
-from ..hands.test_meshes import found_by  # noqa: TID252
+from ..hands.hand_of_778 import hand_of_778
+from ..hands.test_meshes import found_by
 from .small_metro import SMALL, KnowingMetro, small_metro
 
 HAND = replace(hand_of_778(), hands_mean=torch.zeros(45))

@@ -16,7 +16,7 @@ from handloom.runtime.config.sequences import FrameSettings, SequenceSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
-from ...datasets.ho3d_files import CAMERA, FLIP, FRAMES, SequenceWriter  # noqa: TID252 (the tests are no package)
+from ...datasets.ho3d_files import CAMERA, FLIP, FRAMES, SequenceWriter
 
 
 @pytest.fixture

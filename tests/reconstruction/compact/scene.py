@@ -12,7 +12,7 @@ from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.observations import SceneInput
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 
-from ..held_box import MODEL, held_box  # noqa: TID252 (the tests are no package)
+from ..held_box import MODEL, held_box
 
 
 def small_settings(steps: int = 30, cells: tuple[int, ...] = (12, 16)) -> CompactSettings:

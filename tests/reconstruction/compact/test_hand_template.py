@@ -9,7 +9,7 @@ from handloom.geometry.voxels import look_up, node_points
 from handloom.hand.mano import rest_joints_m, skin
 from handloom.reconstruction.compact.hand_template import HandTemplate, hand_template
 
-from ..held_box import MODEL  # noqa: TID252 (the tests are no package)
+from ..held_box import MODEL
 
 CELLS = 24
 SHAPE = torch.linspace(-1, 1, MODEL.shape_count)

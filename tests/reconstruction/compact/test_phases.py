@@ -31,8 +31,8 @@ from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.errors import InputError
 
-from ..held_box import FRAMES, HEIGHT, MODEL, WIDTH, arrays, held_box  # noqa: TID252 (the tests are no package)
-from ..holdnet.scene import tiny_settings, trained  # noqa: TID252
+from ..held_box import FRAMES, HEIGHT, MODEL, WIDTH, arrays, held_box
+from ..holdnet.scene import tiny_settings, trained
 from .scene import PhaseFiles, small_settings, small_training, train_small
 
 STEPS = 9

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from handloom.reconstruction.compact.posed_hands import PosedHands
 
-from ..held_box import FRAMES, MODEL, held_box  # noqa: TID252 (the tests are no package)
+from ..held_box import FRAMES, MODEL, held_box
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from handloom.reconstruction.compact.volume_renderer import FieldSamples, Render
 from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT, RayBatch
 from handloom.runtime.errors import InputError
 
-from ..held_box import held_box  # noqa: TID252 (the tests are no package)
-from ..trainings import differences, through_a_file, totals  # noqa: TID252 (the tests are no package)
+from ..held_box import held_box
+from ..trainings import differences, through_a_file, totals
 from .scene import small_settings, small_training
 
 STEPS = 30

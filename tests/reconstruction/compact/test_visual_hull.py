@@ -19,7 +19,7 @@ from handloom.reconstruction.compact.visual_hull import (
 from handloom.reconstruction.observations import HAND, OBJECT, Observations
 from handloom.runtime.errors import InputError
 
-from ..held_box import HALF_M, MODEL, SCALE, held_box  # noqa: TID252 (the tests are no package)
+from ..held_box import HALF_M, MODEL, SCALE, held_box
 
 CELLS, VIEWS, SIDE_PX, DISTANCE = 25, 12, 120, 8.0
 HALF = 0.5

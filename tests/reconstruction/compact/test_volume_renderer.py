@@ -21,7 +21,7 @@ from handloom.reconstruction.compact.volume_renderer import (
 )
 from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT
 
-from ..held_box import HALF_M, SCALE, held_box  # noqa: TID252 (the tests are no package)
+from ..held_box import HALF_M, SCALE, held_box
 from .scene import small_settings, small_training
 
 RED, GREEN, BLUE = torch.eye(3)

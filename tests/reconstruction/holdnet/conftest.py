@@ -9,7 +9,7 @@ from handloom.reconstruction.holdnet import phases
 from handloom.reconstruction.holdnet.canonical_space import CanonicalSurface
 from handloom.reconstruction.holdnet.hand_prior import rest_surface
 
-from ..held_box import MODEL  # noqa: TID252 (the tests are no package)
+from ..held_box import MODEL
 
 
 @pytest.fixture(scope="session", autouse=True)

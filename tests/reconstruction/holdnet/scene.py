@@ -24,7 +24,7 @@ from handloom.runtime.config.fields import (
     SdfNetSettings,
 )
 
-from ..held_box import MODEL  # noqa: TID252 (the tests are no package)
+from ..held_box import MODEL
 
 FRAMES = 3
 SCENE_SCALE = 4.0

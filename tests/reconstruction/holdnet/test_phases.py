@@ -25,7 +25,7 @@ from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.errors import InputError
 
-from ..held_box import MODEL, SCALE, arrays, held_box  # noqa: TID252 (the tests are no package)
+from ..held_box import MODEL, SCALE, arrays, held_box
 from .scene import outputs_in, tiny_settings, trained
 from .test_checkpoint import saved
 

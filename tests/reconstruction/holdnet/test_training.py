@@ -11,7 +11,7 @@ from handloom.reconstruction.holdnet.losses import HoldLoss
 from handloom.reconstruction.holdnet.training import HoldNetTraining
 from handloom.runtime.errors import InputError
 
-from ..trainings import differences, through_a_file, totals  # noqa: TID252 (the tests are no package)
+from ..trainings import differences, through_a_file, totals
 from .scene import tiny_settings, tiny_training
 
 STEPS = 8

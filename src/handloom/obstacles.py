@@ -12,14 +12,20 @@ from typing import NamedTuple
 
 from handloom.datasets.calibration import calibration_fault
 from handloom.datasets.numbered_pictures import numbered_pictures
-from handloom.datasets.picture_size import frame_size, source_size, video_fault
+from handloom.datasets.picture_size import PICTURES_INSIDE, frame_size, planned_frames, source_size, video_fault
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.root import RunSettings
-from handloom.runtime.config.sequences import Prompt, SequenceKind, SequenceSettings
+from handloom.runtime.config.sequences import (
+    MaskFilesSettings,
+    Prompt,
+    SequenceKind,
+    SequenceSettings,
+    with_whole_keys,
+)
 from handloom.runtime.errors import InputError
 from handloom.runtime.user_files import Wanted, unfit
 
@@ -64,7 +70,8 @@ def sequence_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> li
         *(_masks(sequence, folder, own=own) if sequence.kind != "build" else ()),
         *(_camera(sequence, folder) if own else ()),
     ]
-    placed = [each._replace(setting=f"hold.sequences.{name}.{each.setting}") for each in found]
+    place = f"hold.sequences.{name}"
+    placed = [Obstacle(f"{place}.{each.setting}", with_whole_keys(each.words, place), each.stage) for each in found]
     placed += _poses(run, name, sequence, folder) if sequence.kind != "build" else ()
     if own and sequence.kind == "ho3d" and _there(sequence, folder) and not (folder / models_of(sequence)).is_dir():
         setting = f"hold.sequences.{name}.models"
@@ -192,7 +199,10 @@ def _masks(sequence: SequenceSettings, folder: Path, *, own: bool) -> Iterator[O
     if masks.source in ("propagation", "sam2") and masks.marks:
         yield from _marks(sequence, folder)
     if masks.source == "files" and masks.files is not None:
-        yield from _convention(sequence, folder)
+        wrong = [*_convention(sequence, folder)]
+        yield from wrong
+        if not wrong and own and (folder / masks.files.folder).is_dir():
+            yield from _mask_files(sequence, masks.files, folder)
 
 
 def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
@@ -212,6 +222,24 @@ def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
         words = unfit(Path(files.folder) / inside, "folder", folder) if root.is_dir() else None
         if words:
             yield Obstacle(f"{setting}.{entity}", words, "masks")
+
+
+def _mask_files(sequence: SequenceSettings, files: MaskFilesSettings, folder: Path) -> Iterator[Obstacle]:
+    """Mask files that are the pictures themselves, or that names and headers tell not to be the frames'."""
+    root, pictures = folder / files.folder, folder / sequence.path / PICTURES_INSIDE.get(sequence.kind, "")
+    if root.resolve() == pictures.resolve():
+        words = f"is {files.folder}, the folder of the pictures themselves; name the one that holds their masks"
+        yield Obstacle("masks.files.folder", words, "masks")
+        return
+    size = frame_size(folder / sequence.path, sequence) if _there(sequence, folder) else None
+    if size is None:
+        return
+    from handloom.estimators.masks.mask_files import require_planned
+
+    try:
+        require_planned(root, files, lambda most: planned_frames(folder / sequence.path, sequence, size, most))
+    except InputError as error:
+        yield Obstacle("masks.files", str(error), "masks")
 
 
 def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:

@@ -2,11 +2,31 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from handloom.runtime.config.sequences import FrameSettings, SequenceKind
 from handloom.runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from handloom.datasets.frames import Frames
 # The readers are imported where they are asked: most runs are planned without them.
+
+PICTURES_INSIDE: dict[SequenceKind, str] = {"ho3d": "rgb", "build": "image", "frames": "."}
+
+
+def planned_frames(path: Path, settings: FrameSettings, size_px: tuple[int, int], most: int) -> "Frames":
+    """What the frames will be, as far as headers tell, without times: all, or of a video the first `most`."""
+    from handloom.datasets.frames import Frames
+    from handloom.datasets.numbered_pictures import numbered_pictures
+
+    if settings.kind == "video":
+        count = most if settings.most is None else min(most, settings.most)
+        names = [f"{settings.first + settings.every * number:06d}" for number in range(count)]
+    else:
+        pictures = numbered_pictures(path / PICTURES_INSIDE[settings.kind])
+        names = [picture.name for picture in pictures[settings.first :: settings.every][: settings.most]]
+    source = "" if settings.kind == "video" else f"{settings.kind}:{path}"
+    return Frames(path, tuple(names), (), "", *size_px, source, None)
 
 
 def frame_size(path: Path, settings: FrameSettings) -> tuple[int, int] | None:
@@ -23,7 +43,7 @@ def source_size(path: Path, kind: SequenceKind) -> tuple[int, int] | None:
     """Width and height of the frames as players show them; None where the first picture does not tell."""
     if kind == "video":
         return None if video_fault(path) else _video_size(path)
-    folder = path / {"ho3d": "rgb", "build": "image", "frames": "."}[kind]
+    folder = path / PICTURES_INSIDE[kind]
     from handloom.datasets.numbered_pictures import numbered_pictures
     from handloom.runtime.images import image_size
 

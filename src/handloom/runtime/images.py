@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import atomic_path
@@ -30,6 +30,8 @@ PICTURE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix 
 _MOST_PIXELS = 150_000_000
 # A phone's JPEG may hold a second picture, for depth, after the one that is meant.
 _OF_ONE_PICTURE = {"PNG", "WEBP", "TIFF"}
+_FIRST_ON_ITS_SIDE = 5
+"""Of EXIF's eight orientations."""
 _GREY = {"1", "L", "I", "I;16", "I;16B", "F"}
 _COLOUR = {"RGB", "RGBA", "P", "PA", "LA"}
 
@@ -76,9 +78,12 @@ def read_stored(path: Path) -> StoredPicture:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, from its header alone; raises InputError as `opened` does."""
+    """Width and height of a picture as it is shown, from its header alone; raises InputError as `opened` does."""
     with opened(path) as image:
-        return image.size
+        # Pillow decodes a PNG to look for what may follow the pixels.
+        told = image.format != "PNG" or "exif" in image.info
+        on_its_side = told and image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_ON_ITS_SIDE
+        return (image.height, image.width) if on_its_side else image.size
 
 
 @contextmanager

@@ -183,6 +183,14 @@ class MaskSettings(Settings):
         return self.prompts if isinstance(self.prompts, tuple) else (self.prompts,)
 
 
+_MASK_KEY = re.compile(rf"(?<![\w./])masks\.(?=(?:{'|'.join(MaskSettings.model_fields)})(?![\w/]))")
+
+
+def with_whole_keys(words: str, place: str) -> str:
+    """Words of what knows only a sequence's masks, whose settings are named as the user wrote them, below `place`."""
+    return _MASK_KEY.sub(f"{place}.masks.", words)
+
+
 def _folder_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise ValueError("a name has letters a to z, digits, - and _ only, 80 at most: it names a folder")

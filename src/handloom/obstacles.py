@@ -8,11 +8,18 @@ import math
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from handloom.datasets.calibration import calibration_fault
 from handloom.datasets.numbered_pictures import numbered_pictures
-from handloom.datasets.picture_size import PICTURES_INSIDE, frame_size, planned_frames, source_size, video_fault
+from handloom.datasets.picture_size import (
+    PICTURES_INSIDE,
+    frame_size,
+    pictures_fault,
+    planned_frames,
+    source_size,
+    video_fault,
+)
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS
@@ -20,6 +27,7 @@ from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.config.sequences import (
+    FrameSettings,
     MaskFilesSettings,
     Prompt,
     SequenceKind,
@@ -38,6 +46,9 @@ _INSTALLED = {
     "sam2": "pip install git+https://github.com/facebookresearch/sam2, or set propagation",
     "hloc": "pip install --no-deps git+https://github.com/cvg/Hierarchical-Localization, or set pycolmap",
 }
+
+
+_VIEWS: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Obstacle(NamedTuple):
@@ -68,7 +79,7 @@ def sequence_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> li
     found = [
         *(_source(sequence, folder) if own else ()),
         *(_masks(sequence, folder, own=own) if sequence.kind != "build" else ()),
-        *(_camera(sequence, folder) if own else ()),
+        *(_camera(sequence, folder / sequence.path) if own and _there(sequence, folder) else ()),
     ]
     place = f"hold.sequences.{name}"
     placed = [Obstacle(f"{place}.{each.setting}", with_whole_keys(each.words, place), each.stage) for each in found]
@@ -104,11 +115,16 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         if (path := getattr(pair, key)) is not None and (words := unfit(path, what, folder))
     ]
     stopped = {each.setting for each in found}
-    for view in ("left", "right"):
+    for view in _VIEWS:
         path, setting = folder / getattr(pair, view), f"footage.pairs.{name}.{view}"
         if setting not in stopped and path.is_file() and (words := video_fault(path)):
             found.append(Obstacle(setting, words, "frames"))
-        calibration = pair.calibration("left" if view == "left" else "right")
+        elif setting not in stopped and path.is_dir():
+            wrong = _pictures(pair.frames(view), view, getattr(pair, view), folder)
+            found += [each._replace(setting=f"footage.pairs.{name}.{each.setting}") for each in wrong]
+        elsewhere = _camera(pair.frames(view), path) if setting not in stopped else ()
+        found += [Obstacle(f"{setting}_camera", each.words, "frames") for each in elsewhere]
+        calibration = pair.calibration(view)
         if calibration is not None and (words := calibration_fault(folder / calibration)):
             found.append(Obstacle(f"{setting}_camera", f"is {words}", "frames"))
     advice = "give it, or choose the other backend"
@@ -156,17 +172,20 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
                 "path", f"leads to {sequence.path}, which holds no {inside}; expected a folder of kind {kind}", "frames"
             )
     if kind == "frames":
-        try:
-            count = len(numbered_pictures(path))
-        except InputError as error:
-            yield Obstacle("path", str(error), "frames")
-            return
-        if sequence.first + 2 > count:
-            yield Obstacle(
-                "first",
-                f"is {sequence.first}, but {sequence.path} holds {count} pictures; at least two are needed",
-                "frames",
-            )
+        yield from _pictures(sequence, "path", sequence.path, folder)
+
+
+def _pictures(frames: FrameSettings, setting: str, path: str, folder: Path) -> Iterator[Obstacle]:
+    """Why a folder's pictures cannot be frames, or fewer than two of them are used."""
+    stop = None if frames.most is None else frames.first + frames.most * frames.every
+    if words := pictures_fault(folder / path, (frames.first, stop, frames.every)):
+        yield Obstacle(setting, words, "frames")
+        return
+    count = len(numbered_pictures(folder / path))
+    if frames.first + frames.every >= count:
+        step = f", and every {frames.every}" if frames.every > 1 else ""
+        words = f"is {frames.first}{step}, but {path} holds {count} pictures; at least two are needed"
+        yield Obstacle("first", words, "frames")
 
 
 def _masks(sequence: SequenceSettings, folder: Path, *, own: bool) -> Iterator[Obstacle]:
@@ -219,7 +238,9 @@ def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
         )
     root = folder / files.folder
     for entity, inside in files.entity_folders.items() if files.convention == "entity_folders" else ():
-        words = unfit(Path(files.folder) / inside, "folder", folder) if root.is_dir() else None
+        where = Path(files.folder) / inside
+        where = where.parent if "*" in where.name else where  # a pattern of files
+        words = unfit(where, "folder", folder) if root.is_dir() else None
         if words:
             yield Obstacle(f"{setting}.{entity}", words, "masks")
 
@@ -309,18 +330,17 @@ def _misplaced(prompt: Prompt, size: tuple[int, int] | None) -> str | None:
     return None
 
 
-def _camera(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
-    size = (
-        source_size(folder / sequence.path, sequence.kind) if sequence.camera_px and _there(sequence, folder) else None
-    )
-    if sequence.camera_px is None or size is None:
+def _camera(frames: FrameSettings, path: Path) -> Iterator[Obstacle]:
+    """Why given intrinsics are not those of the frames."""
+    size = source_size(path, frames.kind) if frames.camera_px else None
+    if frames.camera_px is None or size is None:
         return
-    focal_x, focal_y, centre_x, centre_y = sequence.camera_px
-    frames = f"the frames have {size[0]} x {size[1]} pixels as they come"
+    focal_x, focal_y, centre_x, centre_y = frames.camera_px
+    shown = f"the frames have {size[0]} x {size[1]} pixels as they come"
     if not (0 <= centre_x <= size[0] and 0 <= centre_y <= size[1]):
-        yield Obstacle("camera_px", f"has its centre at {centre_x:g}, {centre_y:g}, but {frames}", "object_poses")
+        yield Obstacle("camera_px", f"has its centre at {centre_x:g}, {centre_y:g}, but {shown}", "object_poses")
     if not all(0.2 < focal / max(size) < 50 for focal in (focal_x, focal_y)):
-        yield Obstacle("camera_px", f"has focal lengths {focal_x:g}, {focal_y:g}, but {frames}", "object_poses")
+        yield Obstacle("camera_px", f"has focal lengths {focal_x:g}, {focal_y:g}, but {shown}", "object_poses")
 
 
 def _poses(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:

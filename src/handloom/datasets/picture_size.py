@@ -1,6 +1,7 @@
 """The size of a sequence's pictures, from the first one, before any other is decoded."""
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,26 @@ def source_size(path: Path, kind: SequenceKind) -> tuple[int, int] | None:
         return image_size(numbered_pictures(folder)[0])
     except InputError:
         return None
+
+
+@cache
+def pictures_fault(folder: Path, used: tuple[int | None, int | None, int | None]) -> str | None:
+    """What headers tell to be wrong with a folder's pictures from, to, every; None: nothing."""
+    from handloom.datasets.numbered_pictures import numbered_pictures
+    from handloom.runtime.images import rgb_size
+
+    try:
+        pictures = numbered_pictures(folder)[slice(*used)]
+        sizes = {path.name: rgb_size(path) for path in pictures}
+    except InputError as error:
+        return str(error)
+    for before, after in pairwise(sizes.items()):
+        if before[1] != after[1]:
+            return (
+                f"{folder}: {after[0]} has {after[1][0]} x {after[1][1]} pixels, but {before[0]} has {before[1][0]} x "
+                f"{before[1][1]}; give frames of one size"
+            )
+    return None
 
 
 @cache

@@ -119,7 +119,7 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         path, setting = folder / getattr(pair, view), f"footage.pairs.{name}.{view}"
         if setting not in stopped and path.is_file() and (words := video_fault(path)):
             found.append(Obstacle(setting, words, "frames"))
-        elif setting not in stopped and path.is_dir():
+        elif not stopped and path.is_dir():  # pictures are opened once all is there
             wrong = _pictures(pair.frames(view), view, getattr(pair, view), folder)
             found += [each._replace(setting=f"footage.pairs.{name}.{each.setting}") for each in wrong]
         elsewhere = _camera(pair.frames(view), path) if setting not in stopped else ()

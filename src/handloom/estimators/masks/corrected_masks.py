@@ -28,7 +28,7 @@ from handloom.estimators.masks.appearance import (
 from handloom.estimators.masks.grabcut import BAND_PX, cleaned, disc
 from handloom.estimators.masks.propagation import guided_filter
 from handloom.estimators.masks.sequence_masks import write_sequence_masks
-from handloom.estimators.masks.voted_shape import SURE_SHARE, VotedShape
+from handloom.estimators.masks.voted_shape import AGREED_SHARE, SURE_SHARE, VotedShape
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.joints import SNAP_BONES
 from handloom.runtime.images import read_rgb
@@ -46,7 +46,6 @@ _TEMPER = 0.8
 _COVERED_SHARE, _COVERED_MARGIN_PX = 0.8, 9
 """Of the votes, where something may stand before the background, and how far its shadow and blur reach."""
 _EDGE_PX = 2
-_AGREED_SHARE = 0.9
 _MARGIN_PX = 12
 _SAMPLED_FRAMES = 32
 _FEWEST_SEEN = 4
@@ -83,11 +82,12 @@ def correct(
     # Without colours a shadow looks like a darker thing.
     still = still_camera and features.coloured and still_background(video) is not None
     reach = [hand_reach(hands, frame, *labels.shape[1:]) for frame in range(len(labels))]
+    given = labels
     for _ in range(_ROUNDS):
         shape = VotedShape.of(labels, poses)
         if shape is None:
             print("masks: the object's masks and its poses do not fit; the masks are left as they are", file=sys.stderr)
-            return labels
+            return given
         labels = _Evidence.of(video, labels, shape, reach, features, LABEL_OF[hands.side], still=still).classified()
     return labels
 
@@ -143,7 +143,7 @@ class _Evidence:
             moves = np.ones(label.shape, bool) if background is None else ~background.shows(image)
             sure_object = (label == OBJECT) & moves
             if shape.poses.registered[frame]:
-                sure_object &= shares[frame] >= _AGREED_SHARE
+                sure_object &= shares[frame] >= AGREED_SHARE
             sure_hand = (label == hand_label) & moves & (hand > 0.5 if hand is not None else False)
             pixels = features(image)
             for model, where in zip(models, (~near & (label == BACKGROUND), sure_object, sure_hand), strict=True):
@@ -174,6 +174,8 @@ class _Evidence:
         posterior /= posterior.sum(-1, keepdims=True)
         grey = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY) / np.float32(255)
         winner = guided_filter(grey, posterior, radius_px=BAND_PX).argmax(-1)
+        if shares is not None:
+            winner[(winner == 1) & ~_parts_with(winner == 1, shares[window] >= SURE_SHARE)] = 0
         decided = np.full(winner.shape, BACKGROUND, label.dtype)
         for value, number_of in ((OBJECT, 1), (self.hand_label, 2)):
             decided[cleaned(winner == number_of) & ((winner == number_of) | (winner == 0))] = value
@@ -226,6 +228,15 @@ def _uncovered(frames: Video, free: Bool[np.ndarray, "frames height width"]) -> 
         channels.append(np.take_along_axis(values, middle[None], 0)[0])
     known = count >= _FEWEST_SEEN
     return StillBackground(np.stack(channels, -1).astype(np.float32), known.astype(np.float32))
+
+
+def _parts_with(
+    mask: Bool[np.ndarray, "height width"], sure: Bool[np.ndarray, "height width"]
+) -> Bool[np.ndarray, "height width"]:
+    """The connected parts of a mask that hold a sure pixel; all of it where none does."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    held = np.unique(parts[mask & sure])
+    return np.isin(parts, held) if len(held) else mask
 
 
 def _core(where: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from handloom.datasets.masks import BACKGROUND, OBJECT, LabelSequence
 from handloom.estimators.sfm.object_poses import ObjectPoses
 
-SURE_SHARE, LEAST_SHARE = 0.97, 0.7
-"""Of the frames: what more of them show is the object's, what fewer show is not."""
+SURE_SHARE, AGREED_SHARE, LEAST_SHARE = 0.97, 0.9, 0.7
+"""Of the frames: what more of them show is surely or most likely the object's, what fewer than the last show is not."""
 _REACH = 2.0
 """The first grid's half side, of the largest extent of the SfM points: parts without texture have none."""
 _COARSE_CELLS, _FINE_CELLS = 40, 64
@@ -107,7 +107,7 @@ def pixels_of(
 
 
 def strayed_shares(labels: LabelSequence, poses: ObjectPoses) -> tuple[Float[np.ndarray, " frames"], ...]:
-    """Per frame, of the object's area by votes: mask beyond the voted shape (a leak), sure shape without mask (a cut).
+    """Per frame, of the object's area by votes: mask beyond the voted shape (a leak), shape without mask (a cut).
 
     NaN in frames that were not registered; all NaN where masks and poses do not fit at all.
     """
@@ -117,9 +117,9 @@ def strayed_shares(labels: LabelSequence, poses: ObjectPoses) -> tuple[Float[np.
         return leaked, cut
     for frame in np.flatnonzero(poses.registered).tolist():
         share = shape.shares(frame, *labels.shape[1:])
-        sure, possible = share >= SURE_SHARE, share >= LEAST_SHARE
-        area = max(int(sure.sum()), 1)
-        inner = cv2.erode(sure.astype(np.uint8), _ROUGH).astype(bool)
+        agreed, possible = share >= AGREED_SHARE, share >= LEAST_SHARE
+        area = max(int(agreed.sum()), 1)
+        inner = cv2.erode(agreed.astype(np.uint8), _ROUGH).astype(bool)
         near = cv2.dilate(possible.astype(np.uint8), _ROUGH).astype(bool)
         leaked[frame] = ((labels[frame] == OBJECT) & ~near).sum() / area
         cut[frame] = (inner & (labels[frame] == BACKGROUND)).sum() / area

@@ -137,7 +137,14 @@ def _lamp(points: Tensor) -> Tensor:
     return _joined(handle, head, 0.012)
 
 
-_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp}
+def _mug(points: Tensor) -> Tensor:
+    """An open mug without a handle, 9 cm high and 7 cm wide: a deep hollow between walls of 6 mm."""
+    whole = _rounded_cylinder(points, 0.035, 0.045, 0.003)
+    hollow = _rounded_cylinder(points - points.new_tensor([0.0, 0.0, 0.057]), 0.029, 0.094, 0.004)
+    return torch.maximum(whole, -hollow)
+
+
+_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp, "mug": _mug}
 
 
 def _surface(kind: ObjectKind) -> tuple[Vertices, Faces]:

@@ -109,6 +109,18 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
         lean_deg=(-18.0, 18.0),
         place_m=(0.0, -0.010, 0.31),
     ),
+    "mug1": HoldPerformance(
+        start="cylinder",
+        palm_axes=_AHEAD,
+        centre_m=np.array([-0.094, -0.054, 0.024]),
+        palm=True,
+        camera_from_hand=_FOREARM_UPRIGHT,
+        turn_deg=(-130.0, 150.0),
+        nod_deg=(0.0, 18.0),
+        elbow_down=0.1,
+        lean_deg=(-6.0, 14.0),
+        place_m=(0.0, -0.010, 0.31),
+    ),
 }
 
 

@@ -49,12 +49,12 @@ def test_hull_of_the_held_box_leaves_out_the_hand() -> None:
 def test_a_grip_that_changes_falls_back_on_shares() -> None:
     """Protects videos in which the hand moves on the object: labels contradict each other, the other rule is taken."""
     views = box_views()
-    twice = torch.arange(len(views.kind)).repeat_interleave(2)  # as every second frame labels nodes
-    kind = views.kind[twice]
+    often = torch.arange(len(views.kind)).repeat_interleave(4)  # every second frame labels nodes
+    kind = views.kind[often]
     other = kind[2::4]
     kind[2::4] = torch.where(other == OBJECT, HAND, torch.where(other == HAND, OBJECT, other))
-    turn, place = views.rotation[twice], views.translation[twice]
-    changing = replace(views, grey=views.grey[twice], kind=kind, rotation=turn, translation=place)
+    turn, place = views.rotation[often], views.translation[often]
+    changing = replace(views, grey=views.grey[often], kind=kind, rotation=turn, translation=place)
     hull = object_hull(changing, NO_POINTS, None)
     assert hull.rule == "shared"
     assert hull.carved_share > MOST_CARVED_SHARE

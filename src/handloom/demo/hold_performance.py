@@ -110,9 +110,9 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
         place_m=(0.0, -0.010, 0.31),
     ),
     "mug1": HoldPerformance(
-        start="cylinder",
+        start="sphere",
         palm_axes=_AHEAD,
-        centre_m=np.array([-0.094, -0.054, 0.024]),
+        centre_m=np.array([-0.094, -0.050, 0.004]),
         palm=True,
         camera_from_hand=_FOREARM_UPRIGHT,
         turn_deg=(-130.0, 150.0),

@@ -89,7 +89,7 @@ def test_an_object_without_texture_keeps_its_hull() -> None:
     maps, share = swept(plain, start()[None], SWEEP)
     assert share < 0.06
     nodes = start().abs() > 1.0
-    assert ((fused(start(), evidence_of(plain, maps)) < 0) == (start() < 0))[nodes].float().mean() > 0.995
+    assert ((fused(start(), evidence_of(plain, maps)) < 0) == (start() < 0))[nodes].float().mean() > 0.98
 
 
 def test_sources_look_from_both_sides() -> None:

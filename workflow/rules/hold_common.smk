@@ -25,9 +25,9 @@ HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD
 HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]
 STAGES = [
     *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
-    *("build_sequence", "object_shape"),
+    "build_sequence",
 ]
-HAND_SHAPE = {"compact": "hand_template", "holdnet": "hand_prior"}[HOLD.field]
+SHAPES = {"compact": ["object_shape", "hand_template"], "holdnet": ["hand_prior"]}[HOLD.field]
 # What is read of a sequence's folder, by its kind.
 PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
 MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
@@ -191,10 +191,10 @@ def stage_benchmarks(sequence, rules):
 def phase_benchmarks(sequence, phase):
     """All that a phase's result took, from the frames on."""
     if phase == "hull":
-        return stage_benchmarks(sequence, STAGES)
+        return stage_benchmarks(sequence, [*STAGES, "object_shape"])
     needed = {"phase1": [], "phase3_unrefined": ["phase1"], "phase3": ["phase1"]}[phase]
     refined = ["refine_poses"] if phase == "phase3" else []
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
         needed, refined = [], []
     trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
-    return stage_benchmarks(sequence, [*STAGES, HAND_SHAPE, *refined]) + trained
+    return stage_benchmarks(sequence, [*STAGES, *SHAPES, *refined]) + trained

@@ -42,7 +42,7 @@ use rule stage as train_phase with:
     pathvars:
         job="train_phase/{sequence}/{phase}",
     wildcard_constraints:
-        phase="phase.+",
+        phase="phase1|phase3_unrefined|phase3",
     threads: 2
     resources:
         **needs(mem_mb=4000, runtime=240, gpu=1),

@@ -71,7 +71,7 @@ use rule stage as train_holdnet with:
     pathvars:
         job="train_holdnet/{sequence}/{phase}",
     wildcard_constraints:
-        phase="phase.+",
+        phase="phase1|phase3_unrefined|phase3",
     threads: 2
     resources:
         # Of the host; a step needs about 20 MB a ray over the number of chunks where it computes.

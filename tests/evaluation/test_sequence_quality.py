@@ -23,6 +23,7 @@ from handloom.evaluation.sequence_quality import (
 )
 from handloom.geometry.camera import project
 from handloom.hand.models import open_hand
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
 
@@ -49,7 +50,7 @@ def files(tmp_path: Path) -> Files:
     points = np.random.default_rng(3).uniform(-0.01, 0.01, (600, 3))
     times = tuple(np.arange(FRAMES) / 30)
     Frames(pixels, names, times, "file", 160, 120, "video.mp4", INTRINSICS).write_list(tmp_path / "frames.json")
-    paths = {name: tmp_path / f"{name}.npz" for name in ("object_poses", "hand_estimates", "aligned")}
+    paths = {name: tmp_path / f"{name}.npz" for name in ("object_poses", "hand_estimates", "aligned", "shape")}
     seen = {"reprojection_px": 0.5, "intrinsics": INTRINSICS, "median_features": 70}
     object_poses(turns, points, registered=np.arange(FRAMES) < 3, **seen).save(paths["object_poses"])
     confidence = np.where(found[:, None], 0.6, 0.0).repeat(21, 1)
@@ -58,6 +59,7 @@ def files(tmp_path: Path) -> Files:
     contact = posed.vertices_m[:1, 100].repeat(FRAMES, 1)
     thing = ObjectTrack(torch.eye(3).repeat(FRAMES, 1, 1), contact, torch.ones(()))
     SequencePoses.of(hand, thing, "right").save(paths["aligned"])
+    ObjectShape(torch.zeros(1, 8, 8, 8), "labelled", 0.01, 0.75, 0.3).save(paths["shape"])
     return {"frames_json": tmp_path / "frames.json", "frames": pixels, "masks": masks, **paths}
 
 
@@ -102,6 +104,9 @@ def test_measures_are_what_the_files_say(files: Files) -> None:
         "frames that show the named side": 100,
         "model's key points off the network's": 0,
         "hand's distance to the object": 0,
+        "object's pixels with a confirmed depth": 75,
+        "hull seen as hand and as object": 1,
+        "surface never seen": 30,
     }
     for measure, value in wanted.items():
         tolerance = 2.0 if measure == "hand's distance to the object" else 1e-3  # the points' spacing, mm

@@ -174,6 +174,31 @@ use rule stage as build_sequence with:
         **stage("reconstruction.build_scene:build_sequence"),
 
 
+use rule stage as object_shape with:
+    """The object's shape from masks and poses, by stereo, and the visual hull that it starts from."""
+    input:
+        on_device(f"{OF_SEQUENCE}/shape.npz"),
+        build=build_of,
+        hand=MANO_HAND,
+    output:
+        shape=f"{OF_SEQUENCE}/shape.npz",
+        hull_mesh=f"{OF_SEQUENCE}/hull/object.npz",
+        hull_poses=f"{OF_SEQUENCE}/hull/poses.npz",
+    pathvars:
+        job="object_shape/{sequence}",
+    threads: 2
+    resources:
+        **needs(mem_mb=3000, gpu=1),
+    params:
+        **stage(
+            "reconstruction.shape.object_shape:shape_of_build",
+            cells=HOLD.object_cells,
+            points_reach=HOLD.compact.points_reach,
+            device=RUN.device,
+            watched=sequence_state(BUILD_IN),
+        ),
+
+
 use rule stage as refine_poses with:
     """Phase 2: poses moved so that silhouettes fit the masks and the hand touches the object."""
     input:

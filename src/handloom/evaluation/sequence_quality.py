@@ -23,6 +23,7 @@ from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.surfaces import sphere_directions
 from handloom.hand.mano import HandModel
 from handloom.hand.models import configured_hand
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_table, write_table
@@ -132,6 +133,21 @@ LIMITS = (
         *("alignment", "hand's distance to the object", "mm", 10, 25, "hold the object firmly in most frames"),
         blind="a wrong size, and a hand inside the object",
     ),
+    Limits(
+        *("shape", "object's pixels with a confirmed depth", "%", 60, 30),
+        "an object with more texture, less gloss, turned more slowly; without, the shape is the masks' hull",
+        blind="poses that are wrong together",
+    ),
+    Limits(
+        *("shape", "hull seen as hand and as object", "%", 3, 15),
+        "keep the grip, or film each grip as a sequence of its own; see masks.png",
+        blind="a hand that hides the same part all the time",
+    ),
+    Limits(
+        *("shape", "surface never seen", "%", 20, 40),
+        "turn the object so that all sides show, and change which part the hand hides",
+        blind="a surface seen from far aside",
+    ),
 )
 """Every measure, in the order of the stages."""
 
@@ -149,6 +165,7 @@ def write_sequence_quality(
     object_poses: Path,
     hand_estimates: Path,
     aligned: Path,
+    shape: Path,
     table: Path,
     *,
     sequence: str,
@@ -174,6 +191,7 @@ def write_sequence_quality(
         **_of_object_poses(poses),
         **_of_hands(hands),
         **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
+        **_of_shape(ObjectShape.load(shape)),
     }
     rows = pd.DataFrame([_row(sequence, limits, found[limits.measure], names) for limits in LIMITS])
     write_table(table, rows[list(COLUMNS)])
@@ -279,6 +297,14 @@ def _of_alignment(
         "key points on the hand or the object": _Found(100 * _inside(keypoints, labels)),
         "object's points inside the masks": _Found(100 * _inside(on_image, labels)),
         "hand's distance to the object": _Found(1000 * _median(_nearest_m(hand.vertices_m.numpy(), points))),
+    }
+
+
+def _of_shape(shape: ObjectShape) -> dict[str, _Found]:
+    return {
+        "object's pixels with a confirmed depth": _Found(100 * shape.confirmed_share),
+        "hull seen as hand and as object": _Found(100 * shape.carved_share),
+        "surface never seen": _Found(100 * shape.unseen_share),
     }
 
 

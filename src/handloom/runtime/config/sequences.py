@@ -202,7 +202,7 @@ def _folder_name(name: str) -> str:
 EntryName = Annotated[str, AfterValidator(_folder_name)]
 """What a user calls a sequence or a camera pair."""
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
-DemoSequence = Literal["jug1", "carton1", "lamp1"]
+DemoSequence = Literal["jug1", "carton1", "lamp1", "mug1"]
 
 
 class FrameSettings(Settings):

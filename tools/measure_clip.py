@@ -1,6 +1,6 @@
 """How many object poses of a clip are right, told by a known shape of what is held.
 
-    python tools/measure_clip.py results/hold/CLIP SHAPE.obj [--seed 0]
+    python tools/measure_clip.py results/hold/CLIP SHAPE.obj [--video CLIP.mp4 --first 0 --every 2] [--seed 0]
 
 The shape's convex hull is laid on the model of structure from motion by one similarity, which makes its silhouettes
 fit the object's masks (pixels of hands do not count, nor does the worst fifth of the frames). A frame is right if its
@@ -26,6 +26,7 @@ from handloom.estimators.sfm.matches import Matches
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.estimators.sfm.views import views_of
 from handloom.geometry.camera import project
+from handloom.runtime.config.sequences import FrameSettings
 
 LEAST_IOU, MOST_TRANSFER_PX = 0.65, 6.0
 REACH = 4.0
@@ -128,6 +129,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("sequence", type=Path)
     parser.add_argument("shape", type=Path, help="mesh in metres")
     parser.add_argument("--poses", default="object_poses.npz")
+    parser.add_argument("--video", type=Path, help="of a sequence that skips pictures, to follow spots through them")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     taken = read_frames(chosen.sequence / "frames", chosen.sequence / "frames.json")
@@ -140,7 +144,8 @@ def main(arguments: list[str]) -> int:
     x = fit_shape(hull_m, sight, chosen.seed)
     hull = placed(hull_m, x)
     iou = np.array([sight.iou(hull, frame) if sight.shown[frame] else np.nan for frame in range(len(taken))])
-    transfer_px = transfers_px(hull, poses, views_of(taken, labels, None, None).followed(REACH))
+    footage = FrameSettings(kind="video", first=chosen.first, every=chosen.every)
+    transfer_px = transfers_px(hull, poses, views_of(taken, labels, chosen.video, footage).followed(REACH))
     right = poses.registered & (iou >= LEAST_IOU) & (transfer_px <= MOST_TRANSFER_PX)
     surface = trimesh.Trimesh(placed(vertices_m, x), np.asarray(mesh.faces), process=False)
     samples = trimesh.sample.sample_surface(surface, 50_000, seed=chosen.seed)[0]

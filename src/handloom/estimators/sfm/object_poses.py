@@ -149,7 +149,7 @@ def write_pose_sheet(frames: Frames, poses: ObjectPoses, output: Path) -> None:
     behind = {cut.after for cut in cuts}
 
     def drawn(number: int, image: Picture) -> Picture:
-        result = np.ascontiguousarray(undistorted_image(image, poses.intrinsics, poses.radial))
+        result = undistorted_image(image, poses.intrinsics, poses.radial).copy()
         bottom, right = image.shape[0] - 1, image.shape[1] - 1
         if poses.posed[number]:
             result = with_points(result, poses.points_object, poses.cam_from_object[number], poses.intrinsics)

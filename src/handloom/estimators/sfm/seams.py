@@ -35,7 +35,7 @@ _FAST_DEG, _FEW_FEATURES = 8.0, 150
 
 
 class Signs(NamedTuple):
-    """Of each seam between a registered frame and the next registered one: `after` is that next one's row.
+    """Of each seam between a frame with a pose and the next such one: `after` is that next one's row.
 
     `turn_deg` is that from one frame of the sequence to the next, or to a picture between the two.
     """
@@ -46,20 +46,22 @@ class Signs(NamedTuple):
     shared_points: Int[np.ndarray, " seams"]
     turn_deg: Float[np.ndarray, " seams"]
 
-    def torn(self) -> Bool[np.ndarray, " seams"]:
-        """Which seams do not hold: by their matches or turn, then one by one by the fewest shared points.
+    def worst(self) -> int | None:
+        """The seam that holds least, if one does not hold: by its matches or its turn, else by its shared points.
 
-        Near a tear, or an end, no point is seen twice on either side: such seams have the first two signs only.
+        At the ends no point is seen twice on either side: seams there have the first two signs only. Of equals the one
+        in the middle is taken: about a tear no points are shared either.
         """
-        torn = (self.link_share < LEAST_LINK_SHARE) | (self.turn_deg > _MOST_TURN_DEG)
-        while len(torn):
-            beside = np.pad(torn, 1, constant_values=True)
-            judged = ~torn & ~beside[:-2] & ~beside[2:]
-            few = np.where(judged, self.shared_points, LEAST_SHARED_POINTS)
-            if few.min() >= LEAST_SHARED_POINTS:
-                break
-            torn[few.argmin()] = True
-        return torn
+        loose = (self.link_share < LEAST_LINK_SHARE) | (self.turn_deg > _MOST_TURN_DEG)
+        if loose.any():
+            return _middle(np.where(loose, self.link_share, np.inf))
+        shared = self.shared_points[1:-1]
+        return 1 + _middle(shared) if len(shared) and shared.min() < LEAST_SHARED_POINTS else None
+
+
+def _middle(values: np.ndarray) -> int:
+    least = np.flatnonzero(values == values.min())
+    return int(least[len(least) // 2])
 
 
 class Cut(NamedTuple):
@@ -77,32 +79,64 @@ class Cut(NamedTuple):
     """On the object, the fewest of the two frames."""
 
 
-def seam_signs(
+class Links(NamedTuple):
+    """What judges a model: pairs of frames with the share of their matches that agree, and who sees which point."""
+
+    first: Int[np.ndarray, " pairs"]
+    second: Int[np.ndarray, " pairs"]
+    share: Float[np.ndarray, " pairs"]
+    observations: Int[np.ndarray, "observations 2"]
+    """Rows (frame, point)."""
+    cam_from_object: Float[np.ndarray, "frames 4 4"]
+    position: Float[np.ndarray, " frames"]
+
+    def signs(self, kept: Bool[np.ndarray, " frames"]) -> Signs:
+        """Link share, shared points and turn at every seam of some frames, as if there were no others.
+
+        A seam has the median share of the pairs that cross it, 0 without any.
+        """
+        rows = np.flatnonzero(kept)
+        order = np.full(len(kept), -1)
+        order[rows] = np.arange(len(rows))
+        there = kept[self.first] & kept[self.second]
+        first, second, share = order[self.first[there]], order[self.second[there]], self.share[there]
+        shares = np.zeros(max(len(rows) - 1, 0))
+        for seam in range(len(shares)):
+            crossing = share[(first <= seam) & (second > seam)]
+            shares[seam] = np.median(crossing) if len(crossing) else 0.0
+        rotations = self.cam_from_object[rows, :3, :3]
+        turn_deg = np.zeros(len(shares))
+        if len(shares):
+            turn_deg = np.degrees(Rotation.from_matrix(rotations[1:] @ rotations[:-1].swapaxes(1, 2)).magnitude())
+            turn_deg = turn_deg / np.maximum(np.diff(self.position[rows]), 1.0)
+        shared = _shared_points(order, self.observations, len(shares))
+        return Signs(rows[:-1], rows[1:], shares, shared, turn_deg)
+
+    def loose(self, part: Int[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
+        """Frames that do not agree with most of those near them in their part."""
+        inside = (part[self.first] == part[self.second]) & (part[self.first] >= 0)
+        result = part >= 0
+        for frame in np.flatnonzero(result):
+            own = self.share[inside & ((self.first == frame) | (self.second == frame))]
+            result[frame] = not len(own) or np.median(own) < LEAST_LINK_SHARE
+        return result
+
+
+def links_of(
     matches: Matches,
     observations: Int[np.ndarray, "observations 2"],
     cam_from_object: Float[np.ndarray, "frames 4 4"],
     registered: Bool[np.ndarray, " frames"],
     intrinsics: Float[np.ndarray, "3 3"],
     position: Float[np.ndarray, " frames"],
-) -> Signs:
-    """Link share, shared points and turn at every seam of the registered frames.
+) -> Links:
+    """What judges a model; `observations` are rows (frame, point).
 
     A pair of frames whose positions are at most 3 apart has the share of its matches with a Sampson distance below
-    2 px; a seam has the median of the pairs that cross it, 0 without any. `observations` are rows (frame, point).
+    2 px.
     """
-    rows = np.flatnonzero(registered)
-    order = np.full(len(registered), -1)
-    order[rows] = np.arange(len(rows))
-    first, second, share = _pair_shares(matches, cam_from_object, registered, intrinsics, position)
-    shares = np.zeros(max(len(rows) - 1, 0))
-    for seam in range(len(shares)):
-        crossing = share[(order[first] <= seam) & (order[second] > seam)]
-        shares[seam] = np.median(crossing) if len(crossing) else 0.0
-    turns = cam_from_object[rows[1:], :3, :3] @ cam_from_object[rows[:-1], :3, :3].swapaxes(1, 2)
-    turn_deg = np.degrees(Rotation.from_matrix(turns).magnitude()) if len(turns) else np.zeros(0)
-    turn_deg = turn_deg / np.maximum(np.diff(position[rows]), 1.0)
-    shared = _shared_points(order, observations, len(shares))
-    return Signs(rows[:-1], rows[1:], shares, shared, turn_deg)
+    pairs = _pair_shares(matches, cam_from_object, registered, intrinsics, position)
+    return Links(*pairs, observations, cam_from_object, position)
 
 
 def _pair_shares(
@@ -156,40 +190,40 @@ def _shared_points(
     return np.cumsum(steps)[:seams]
 
 
-def parts_of(
-    matches: Matches,
-    observations: Int[np.ndarray, "observations 2"],
-    cam_from_object: Float[np.ndarray, "frames 4 4"],
-    registered: Bool[np.ndarray, " frames"],
-    intrinsics: Float[np.ndarray, "3 3"],
-    position: Float[np.ndarray, " frames"],
-) -> tuple[Int[np.ndarray, " frames"], Signs]:
-    """The parts that hold together, numbered along the sequence, -1 for frames of none; and the signs at their ends.
+def parts_of(links: Links, registered: Bool[np.ndarray, " frames"]) -> Int[np.ndarray, " frames"]:
+    """The parts that hold together, numbered along the sequence; -1 for frames of none.
 
-    Runs of fewer than 3 frames are left out, and what they kept apart is judged again without them: one wrong frame
+    The worst seam is cut first, and what is left of it judged by itself. Runs of fewer than 3 frames and single frames
+    that agree with few near them are left out, and what they kept apart is judged again without them: one wrong frame
     does not cut a video in two.
     """
     kept = registered.copy()
     while True:
-        signs = seam_signs(matches, observations, cam_from_object, kept, intrinsics, position)
         part = np.full(len(kept), -1)
-        part[kept] = np.concatenate([[0], np.cumsum(signs.torn())])[: kept.sum()]
-        sizes = np.bincount(part[kept]) if kept.any() else np.zeros(0, int)
-        short = kept & (sizes[part.clip(0)] < _LEAST_PART) if len(sizes) else kept
-        if not short.any():
-            return part, signs
-        kept &= ~short
+        waiting, count = [np.flatnonzero(kept)], 0
+        while waiting:
+            rows = waiting.pop()
+            worst = links.signs(np.isin(np.arange(len(kept)), rows)).worst()
+            if worst is not None:
+                waiting += [rows[worst + 1 :], rows[: worst + 1]]
+            else:
+                part[rows] = count
+                count += 1
+        sizes = np.bincount(part[kept], minlength=1)
+        left = kept & (sizes[part.clip(0)] < _LEAST_PART) | links.loose(part)
+        if not left.any():
+            return part
+        kept &= ~left
 
 
 def cuts_of(
+    links: Links,
     part: Int[np.ndarray, " frames"],
-    signs: Signs,
-    observations: Int[np.ndarray, "observations 2"],
     points: Float[np.ndarray, "points 3"],
-    cam_from_object: Float[np.ndarray, "frames 4 4"],
     features: Int[np.ndarray, " frames"],
 ) -> tuple[Cut, ...]:
     """What is to be seen at each seam between two parts."""
+    signs, seen = links.signs(part >= 0), links.observations
     found = []
     for seam in np.flatnonzero(part[signs.before] != part[signs.after]):
         before, after = int(signs.before[seam]), int(signs.after[seam])
@@ -203,7 +237,7 @@ def cuts_of(
                 round(float(signs.link_share[seam]), 3),
                 int(signs.shared_points[seam]),
                 round(float(np.median(turns)), 1) if len(turns) else 0.0,
-                any(_flat(points[observations[observations[:, 0] == frame, 1]]) for frame in (before, after)),
+                any(_flat(points[seen[seen[:, 0] == frame, 1]]) for frame in (before, after)),
                 int(min(features[before], features[after])),
             )
         )

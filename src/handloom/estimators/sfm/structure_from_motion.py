@@ -25,7 +25,7 @@ from handloom.datasets.frames import Frames, read_frames
 from handloom.datasets.masks import OBJECT, LabelSequence, read_masks
 from handloom.estimators.sfm.matches import Matches
 from handloom.estimators.sfm.object_poses import ObjectPoses, filled_poses, trimmed_points, write_pose_sheet
-from handloom.estimators.sfm.seams import Cut, advice_for, cuts_of, in_words, parts_of
+from handloom.estimators.sfm.seams import Cut, advice_for, cuts_of, in_words, links_of, parts_of
 from handloom.estimators.sfm.views import Views, views_of
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.config.base import Settings
@@ -381,19 +381,16 @@ def from_reconstruction(
 
 def judged(model: SparseModel, matches: Matches, job: SfmJob) -> SparseModel:
     """The model with its largest right part registered alone, counted in the sequence's own frames, and its cuts."""
-    arguments = matches, model.observations, model.cam_from_object, model.registered, model.intrinsics, job.position
-    part, signs = parts_of(*arguments)
+    poses, registered = model.cam_from_object, model.registered
+    links = links_of(matches, model.observations, poses, registered, model.intrinsics, job.position)
+    part = parts_of(links, registered)
     if not (part >= 0).any():
         return empty_model(model.features, model.mapper)
-    largest = np.bincount(part[(part >= 0) & job.used], minlength=1).argmax()
-    link_share = np.full(len(part), np.nan)
+    kept = part == np.bincount(part[(part >= 0) & job.used], minlength=1).argmax()
+    signs, link_share = links.signs(kept), np.full(len(part), np.nan)
     link_share[signs.before] = signs.link_share
-    return replace(
-        model,
-        registered=part == largest,
-        link_share=link_share,
-        cuts=cuts_of(part, signs, model.observations, model.points_object, model.cam_from_object, model.features),
-    )
+    cuts = cuts_of(links, part, model.points_object, model.features)
+    return replace(model, registered=kept, link_share=link_share, cuts=cuts)
 
 
 def larger(first: SparseModel, second: SparseModel) -> SparseModel:

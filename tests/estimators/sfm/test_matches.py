@@ -25,7 +25,7 @@ def test_background_in_a_leaking_mask_links_no_frames() -> None:
     """Eight spots move by 9 px a frame, two stand still: those two would tell the mapper that nothing turned."""
     moving = np.array([[10.0 * spot, 5.0] for spot in range(8)])
     still = np.array([[200.0, 100.0], [210.0, 120.0]])
-    pixels = [np.concatenate([moving + [0, 9 * frame], still]) for frame in range(4)]
+    pixels = [np.concatenate([moving + np.array([0, 9 * frame]), still]) for frame in range(4)]
     same = np.stack([np.arange(10)] * 2, 1)
     pairs = {(first, second): same for first in range(4) for second in range(first + 1, 4)}
     kept = Matches.of_frames(pixels, pairs).without_still()

@@ -35,46 +35,57 @@ from handloom.estimators.sfm.structure_from_motion import (
 )
 from handloom.runtime.images import read_grey
 
-# SIFT features per frame, the strongest first; HOLD's superpoint_aachen keeps as many.
-_MAX_FEATURES = 4096
+# SIFT features per frame, the largest first: mapping costs what they cost, and more make no pose better.
+_MAX_FEATURES = 1500
 # Lowe's ratio of the best match to the second best (IJCV 2004, section 7.1).
 _MAX_RATIO = 0.8
 _MAX_EPIPOLAR_ERROR_PX = 3.0
 # A feature's descriptor sees this much beyond the mask.
 _CROP_MARGIN_PX = 24
 # A focal length that moved so far is worth mapping anew with.
-_REMAP_SHARE = 0.05
+_REMAP_SHARE = 0.15
 
 
 def reconstruct(job: SfmJob) -> SparseModel:
-    """The model whose largest right part has the most frames, adjusted, by the first mapper or by both.
+    """The model whose largest right part has the most frames, adjusted.
 
-    The other mapper is tried where the first one's part is smaller than the sequence needs.
+    Quickly without tracks: features as they are, of a window of frames and some far apart, which close the chain of a
+    view that comes back. Carefully with them: the object enlarged, the window alone, the tracks beside the features;
+    with the other mapper too where the right part is smaller than it has to be.
     """
     pycolmap.logging.minloglevel = 2
     pycolmap.set_random_seed(job.seed)
-    matches, features = _matches(job)
     order = ["global", "incremental"] if job.settings.mapper == "global" else ["incremental", "global"]
+    if job.tracks is None:
+        return _refocused(job, *_matches(job, 1.0, job.write_pairs(far=True)), order[0])
+    scale = enlargement([read_grey(job.mask_of(name)) > 0 for name in job.names])
+    matches, features = _matches(job, scale, job.write_pairs(far=False))
+    matches = joined(matches, Matches.load(job.tracks)).without_still()
     best = empty_model(features)
     for mapper in order:
-        found = _mapped(job, matches, features, mapper, job.camera())
-        moved = abs(found.intrinsics[0, 0] / job.camera()[0] - 1)
-        if job.camera_params is None and found.registered.any() and moved > _REMAP_SHARE:
-            camera = (float(found.intrinsics[0, 0]), *job.camera()[1:])
-            found = max(found, _mapped(job, matches, features, mapper, camera), key=job.used_frames)
-        best = max(best, found, key=job.used_frames)
-        if job.used_frames(best) >= job.settings.min_registered * int(job.used.sum()):
+        best = max(best, _refocused(job, matches, features, mapper), key=job.used_frames)
+        if job.used_frames(best) >= job.settings.min_registered * job.used.sum():
             break
     return best
 
 
-def _matches(job: SfmJob) -> tuple[Matches, Int[np.ndarray, " frames"]]:
-    """Matched features and tracks of the object, and how many features each frame has."""
+def _refocused(job: SfmJob, matches: Matches, features: Int[np.ndarray, " frames"], mapper: str) -> SparseModel:
+    """The model of one mapper, made anew where the focal length came out far from what it was made with."""
+    found = _mapped(job, matches, features, mapper, job.camera())
+    moved = abs(found.intrinsics[0, 0] / job.camera()[0] - 1)
+    if job.camera_params is None and found.registered.any() and moved > _REMAP_SHARE:
+        camera = (float(found.intrinsics[0, 0]), *job.camera()[1:])
+        found = max(found, _mapped(job, matches, features, mapper, camera), key=job.used_frames)
+    return found
+
+
+def _matches(job: SfmJob, scale: float, pairs: Path) -> tuple[Matches, Int[np.ndarray, " frames"]]:
+    """Matched features of the object, looked at `scale` times as large, and how many features each frame has."""
     database = job.work_folder / "features.db"
     with _new_database(job, database, job.camera()) as opened:
         id_of = {image.name: image.image_id for image in opened.read_all_images()}
         pixels = []
-        for name, (keypoints, descriptors) in zip(job.names, _features(job), strict=True):
+        for name, (keypoints, descriptors) in zip(job.names, _features(job, scale), strict=True):
             opened.write_keypoints(id_of[name], keypoints)
             opened.write_descriptors(id_of[name], descriptors)
             pixels.append(keypoints[:, :2] - COLMAP_PIXEL_OFFSET)
@@ -83,7 +94,7 @@ def _matches(job: SfmJob) -> tuple[Matches, Int[np.ndarray, " frames"]]:
     matching.num_threads = job.threads
     matching.skip_geometric_verification = True
     matching.sift.max_ratio = _MAX_RATIO
-    pairing = pycolmap.ImportedPairingOptions(match_list_path=job.write_pairs())
+    pairing = pycolmap.ImportedPairingOptions(match_list_path=pairs)
     pycolmap.match_image_pairs(database, matching_options=matching, pairing_options=pairing)
     row_of = {id_of[name]: row for row, name in enumerate(job.names)}
     matched = {}
@@ -91,10 +102,8 @@ def _matches(job: SfmJob) -> tuple[Matches, Int[np.ndarray, " frames"]]:
         for pair, found in zip(*opened.read_all_matches(), strict=True):
             first, second = (row_of[each] for each in pycolmap.pair_id_to_image_pair(pair))
             matched[min(first, second), max(first, second)] = np.asarray(found, int)[:, :: 1 if first < second else -1]
-    matches = Matches.of_frames(pixels, matched)
-    if job.tracks is not None:
-        matches = joined(matches, Matches.load(job.tracks))
-    return matches.without_still(), np.array([len(each) for each in pixels], int)
+    counts = np.array([len(each) for each in pixels], int)
+    return Matches.of_frames(pixels, matched).without_still(), counts
 
 
 def _new_database(job: SfmJob, path: Path, camera: Sequence[float]) -> "pycolmap.Database":
@@ -108,14 +117,15 @@ def _new_database(job: SfmJob, path: Path, camera: Sequence[float]) -> "pycolmap
     return pycolmap.Database.open(path)
 
 
-def _features(job: SfmJob) -> Iterator[tuple[Float[np.ndarray, "points 4"], "pycolmap.FeatureDescriptors"]]:
+def _features(
+    job: SfmJob, scale: float
+) -> Iterator[tuple[Float[np.ndarray, "points 4"], "pycolmap.FeatureDescriptors"]]:
     """Features on the object of every frame."""
     extraction = pycolmap.FeatureExtractionOptions()
     extraction.use_gpu = False
     extraction.num_threads = 1
     extraction.sift.max_num_features = _MAX_FEATURES
     extraction.sift.peak_threshold = job.settings.peak_threshold
-    scale = enlargement([read_grey(job.mask_of(name)) > 0 for name in job.names])
 
     def features(name: str) -> tuple[Float[np.ndarray, "points 4"], "pycolmap.FeatureDescriptors"]:
         extractor = pycolmap.FeatureExtractor.create(extraction, pycolmap.Device.cpu)

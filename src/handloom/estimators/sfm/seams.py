@@ -23,6 +23,8 @@ LEAST_SHARED_POINTS = 10
 _REACH = 3.0
 _LEAST_MATCHES = 8
 _ON_LINE_PX = 2.0
+# Of the points that the part's frames see in the median.
+_WEAK_SHARE = 0.15
 # Between neighbours; more was wrong in every clip that was looked at.
 _MOST_TURN_DEG = 60.0
 # A part is a surface seen from some sides.
@@ -214,6 +216,17 @@ def parts_of(links: Links, registered: Bool[np.ndarray, " frames"]) -> Int[np.nd
         if not left.any():
             return part
         kept &= ~left
+
+
+def without_weak_ends(
+    part: Bool[np.ndarray, " frames"], observed: Int[np.ndarray, " frames"]
+) -> Bool[np.ndarray, " frames"]:
+    """A part without the frames at its ends that see few of its points: nothing beyond them would show them wrong."""
+    kept = part.copy()
+    if kept.any():
+        strong = np.flatnonzero(kept & (observed >= _WEAK_SHARE * np.median(observed[kept])))
+        kept[: strong[0]] = kept[strong[-1] + 1 :] = False
+    return kept
 
 
 def cuts_of(

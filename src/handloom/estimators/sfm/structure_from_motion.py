@@ -25,7 +25,16 @@ from handloom.datasets.frames import Frames, read_frames
 from handloom.datasets.masks import OBJECT, LabelSequence, read_masks
 from handloom.estimators.sfm.matches import Matches
 from handloom.estimators.sfm.object_poses import ObjectPoses, filled_poses, trimmed_points, write_pose_sheet
-from handloom.estimators.sfm.seams import Cut, advice_for, cuts_of, in_words, links_of, parts_of
+from handloom.estimators.sfm.seams import (
+    SURE_LINK_SHARE,
+    Cut,
+    advice_for,
+    cuts_of,
+    in_words,
+    links_of,
+    parts_of,
+    without_weak_ends,
+)
 from handloom.estimators.sfm.views import Views, views_of
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.config.base import Settings
@@ -113,15 +122,17 @@ class SfmJob(Settings):
             return options
         return {**options, "camera_params": ",".join(map(repr, self.camera_params))}
 
-    def write_pairs(self) -> Path:
-        """A file of the pairs of names to be matched, one a line."""
+    def write_pairs(self, far: bool = True) -> Path:
+        """A file of the pairs of names to be matched, one a line: of a window, and if wanted some far apart."""
         path = self.work_folder / "pairs.txt"
-        if self.positions:
+        if not far:
             first, second = np.triu_indices(len(self.names), 1)
             near = self.position[second] - self.position[first] <= self.settings.pairs.window
             pairs = np.stack([first[near], second[near]], -1)
         else:
-            pairs = frame_pairs(len(self.names), self.settings.pairs)
+            exhaustive = self.settings.pairs.exhaustive_up_to if self.settings.backend == "hloc" else 2
+            settings = self.settings.pairs.model_copy(update={"exhaustive_up_to": exhaustive})
+            pairs = frame_pairs(len(self.names), settings)
         path.write_text("".join(f"{self.names[i]} {self.names[j]}\n" for i, j in pairs), encoding="utf-8")
         return path
 
@@ -185,9 +196,12 @@ def estimate_object_poses(
     k = taken.intrinsics
     with tempfile.TemporaryDirectory(prefix="handloom-sfm-") as work:
 
-        def model_of(views: Views, focal_px: float | None = None) -> SparseModel:
-            folder = Path(work) / f"{len(views.numbers)}"
+        def model_of(views: Views, *, careful: bool, focal_px: float | None = None) -> SparseModel:
+            folder = Path(tempfile.mkdtemp(dir=work))
             views.write(folder)
+            tracks = folder / "tracks.npz" if careful else None
+            if tracks is not None:
+                views.followed(float(settings.pairs.window)).save(tracks)
             job = SfmJob(
                 frames_folder=folder / "frames",
                 masks_folder=folder / "masks",
@@ -199,25 +213,24 @@ def estimate_object_poses(
                 seed=derived_seed(seed, "sfm") % (2**31 - 1),
                 threads=threads,
                 size_px=taken.size_px,
-                positions=tuple(views.position.tolist()) if settings.backend == "pycolmap" else (),
-                tracks=folder / "tracks.npz" if settings.backend == "pycolmap" else None,
+                positions=tuple(views.position.tolist()),
+                tracks=tracks,
                 focal_px=focal_px,
             )
-            if job.tracks is not None:
-                views.followed(settings.pairs.window).save(job.tracks)
             return run_job(job)
 
         views = views_of(taken, labels, source, footage)
-        model = model_of(views)
-        lost = _lost(model)
-        if settings.backend == "pycolmap" and len(lost) and views.every > 1 and model.registered.any():
-            more = views.about(lost)
-            closed = model_of(more, None if k is not None else float(model.intrinsics[0, 0]))
-            print(
-                f"{len(more.numbers) - len(taken)} skipped pictures about {len(lost)} seams taken in", file=sys.stderr
-            )
-            closed = _of_sequence(closed, more)
-            model = larger(model, closed)
+        model = model_of(views, careful=False)
+        _require_texture(model, settings, taken)
+        if settings.backend == "pycolmap" and not _whole(model):
+            model = larger(model, model_of(views, careful=True))
+            lost = _lost(model)
+            if len(lost) and views.every > 1:
+                more, focal_px = views.about(lost), float(model.intrinsics[0, 0])
+                closed = model_of(more, careful=True, focal_px=None if k is not None else focal_px)
+                taken_in = len(more.numbers) - len(taken)
+                print(f"{taken_in} skipped pictures about {len(lost)} seams taken in", file=sys.stderr)
+                model = larger(model, _of_sequence(closed, more))
     found = checked_poses(model, settings, taken)
     found.save(poses, seed=seed, code=code)
     write_pose_sheet(taken, found, picture)
@@ -225,6 +238,11 @@ def estimate_object_poses(
 
 def _focal_px(longest_side_px: int, field_of_view_deg: float) -> float:
     return longest_side_px / 2 / math.tan(math.radians(field_of_view_deg / 2))
+
+
+def _whole(model: SparseModel) -> bool:
+    """Whether every frame is in one model whose seams hold without a doubt."""
+    return bool(model.registered.all() and (model.link_share[:-1] >= SURE_LINK_SHARE).all())
 
 
 def _lost(model: SparseModel) -> Int[np.ndarray, " seams"]:
@@ -299,7 +317,7 @@ def run_job(job: SfmJob) -> SparseModel:
 def run_apart(
     module: str, arguments: Sequence[str], log: Path, limit_s: float, what: str, advice: str = "try again"
 ) -> None:
-    """Run a module in a process of its own, which pycolmap may end; raises InputError with the last lines of its log."""
+    """Run a module in its own process, which pycolmap may end; raises InputError with the last lines of its log."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
         try:
@@ -386,7 +404,7 @@ def judged(model: SparseModel, matches: Matches, job: SfmJob) -> SparseModel:
     part = parts_of(links, registered)
     if not (part >= 0).any():
         return empty_model(model.features, model.mapper)
-    kept = part == np.bincount(part[(part >= 0) & job.used], minlength=1).argmax()
+    kept = without_weak_ends(part == np.bincount(part[(part >= 0) & job.used], minlength=1).argmax(), model.observed)
     signs, link_share = links.signs(kept), np.full(len(part), np.nan)
     link_share[signs.before] = signs.link_share
     cuts = cuts_of(links, part, model.points_object, model.features)
@@ -398,15 +416,19 @@ def larger(first: SparseModel, second: SparseModel) -> SparseModel:
     return max((first, second), key=lambda model: (int(model.registered.sum()), len(model.points_object)))
 
 
-def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> ObjectPoses:
-    """The poses of a model that passes the gates; raises InputError for too few features or registered frames."""
+def _require_texture(model: SparseModel, settings: SfmSettings, frames: Frames) -> None:
     features = int(np.median(model.features))
     if features < settings.min_features:
         raise InputError(
             f"{frames.folder}: the object has {features} features in the median frame, expected at least "
             f"{settings.min_features} (sfm.min_features): it seems to have no texture, or is very small in the image. "
-            "Try sharper or larger frames, a lower sfm.peak_threshold, or poses from elsewhere (sfm.backend: known)"
+            "Try a textured sticker, sharper or larger frames, a lower sfm.peak_threshold, or poses from elsewhere "
+            "(sfm.backend: colmap_model, or known)"
         )
+
+
+def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> ObjectPoses:
+    """The poses of a model that passes the gates; raises InputError for too few registered frames."""
     registered = model.registered & (model.observed >= _MIN_OBSERVED_POINTS)
     pictures = [path.name for path in frames.pictures]
     missing = [name for name, there in zip(pictures, registered, strict=True) if not there]
@@ -427,7 +449,7 @@ def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> 
         points_object=points,
         reprojection_px=model.reprojection_px,
         mapper=model.mapper,
-        median_features=features,
+        median_features=int(np.median(model.features)),
         link_share=model.link_share,
         cuts=model.cuts if settings.backend == "pycolmap" else None,
     )

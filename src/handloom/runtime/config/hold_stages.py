@@ -14,19 +14,19 @@ class PairSettings(Settings):
         90,
         ge=2,
         le=100_000,
-        description="Match every pair of a sequence of at most so many frames; longer ones use a window.",
+        description="hloc: match every pair of a sequence of at most so many frames; longer ones use a window.",
     )
     window: int = Field(
         8,
         ge=1,
         le=10_000,
-        description="Long sequences: match each frame with its next so many, then at 2, 4, 8... times that.",
+        description="Match each frame with its next so many, then at 2, 4, 8... times that.",
     )
     loop_stride: int = Field(
         6,
         ge=1,
         le=10_000,
-        description="Long sequences: every so-manieth frame is also matched with all others of the kind.",
+        description="Every so-manieth frame is also matched with all others of the kind.",
     )
 
 

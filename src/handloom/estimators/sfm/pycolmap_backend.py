@@ -32,6 +32,7 @@ from handloom.estimators.sfm.structure_from_motion import (
     empty_model,
     from_reconstruction,
     judged,
+    observations_of,
 )
 from handloom.runtime.images import read_grey
 
@@ -190,7 +191,8 @@ def _mapped(
     mapping: Any = pycolmap.global_mapping if everywhere else pycolmap.incremental_mapping
     best = empty_model(features, mapper)
     for model in mapping(database, job.frames_folder, folder, options=options).values():
-        found = judged(from_reconstruction(model, job.names, features, mapper), matches, job)
+        whole = from_reconstruction(model, job.names, features, mapper)
+        found = judged(replace(whole, observations=observations_of(model, job.names)), matches, job)
         if job.used_frames(found) > job.used_frames(best):
             best = _adjusted(job, model, found)
     return best

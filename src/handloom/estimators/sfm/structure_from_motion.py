@@ -369,17 +369,15 @@ def from_reconstruction(
     row_of = {name: row for row, name in enumerate(names)}
     count = len(names)
     poses, observed = np.full((count, 4, 4), np.nan), np.zeros(count, int)
-    camera, row_of_image = None, {}
+    camera = None
     for image_id in reconstruction.reg_image_ids():
         image = reconstruction.images[image_id]
-        row = row_of_image[image_id] = row_of[image.name]
+        row = row_of[image.name]
         poses[row] = np.eye(4)
         poses[row, :3] = image.cam_from_world().matrix()
         observed[row] = image.num_points3D
         camera = reconstruction.cameras[image.camera_id]
-    sparse = list(reconstruction.points3D.values())
-    points = np.array([point.xyz for point in sparse]).reshape(-1, 3)
-    seen = [(row_of_image[each.image_id], row) for row, point in enumerate(sparse) for each in point.track.elements]
+    points = np.array([point.xyz for point in reconstruction.points3D.values()]).reshape(-1, 3)
     if camera is None or len(points) == 0:
         return empty_model(features, mapper)
     intrinsics = np.array(camera.calibration_matrix(), float)
@@ -393,8 +391,16 @@ def from_reconstruction(
         points_object=points,
         reprojection_px=float(reconstruction.compute_mean_reprojection_error()),
         observed=observed,
-        observations=np.array(seen, int).reshape(-1, 2),
     )
+
+
+def observations_of(reconstruction: Any, names: Sequence[str]) -> Int[np.ndarray, "observations 2"]:
+    """Rows (frame, point) of who sees which point of a `pycolmap.Reconstruction`, points in its own order."""
+    row_of = {name: row for row, name in enumerate(names)}
+    frame_of = {image_id: row_of[reconstruction.images[image_id].name] for image_id in reconstruction.reg_image_ids()}
+    tracks = enumerate(point.track.elements for point in reconstruction.points3D.values())
+    seen = [(frame_of[each.image_id], row) for row, elements in tracks for each in elements]
+    return np.array(seen, int).reshape(-1, 2)
 
 
 def judged(model: SparseModel, matches: Matches, job: SfmJob) -> SparseModel:

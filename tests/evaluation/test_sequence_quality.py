@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from handloom.datasets.frames import Frames
 from handloom.estimators.sfm.object_poses import ObjectPoses
-from handloom.estimators.sfm.seams import Cut
+from handloom.estimators.sfm.seams import Tear
 from handloom.evaluation.sequence_quality import (
     FAIR,
     GOOD,
@@ -129,7 +129,7 @@ def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: Files) -
 
 def test_a_cut_is_poor_and_says_where_why_and_what_helps(files: Files) -> None:
     """Registered frames and reprojection errors are good in wrong models too."""
-    cut = Cut(1, 2, link_share=0.05, shared_points=0, turn_deg=22.0, flat=True, features=90)
+    cut = Tear(1, 2, link_share=0.05, shared_points=0, turn_deg=22.0, flat=True, features=90)
     share = np.array([0.95, np.nan, 0.6, np.nan])
     poses = replace(ObjectPoses.load(files["object_poses"]), cuts=(cut,), link_share=share)
     poses.save(files["object_poses"])

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from handloom.datasets.frames import Frames, Picture, write_frames_sheet
 from handloom.datasets.masks import mask_files
-from handloom.estimators.sfm.seams import Cut
+from handloom.estimators.sfm.seams import Tear
 from handloom.geometry.camera import project
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.files import whole_folder
@@ -56,7 +56,7 @@ class ObjectPoses(
     """Features on the object in the frame in the middle of their ranking."""
     link_share: Float[np.ndarray, " frames"] | None = None
     """Of the seam behind each frame (`seams`), NaN where there is none; None of poses that were not judged."""
-    cuts: tuple[Cut, ...] | None = None
+    cuts: tuple[Tear, ...] | None = None
     """Where the sequence fell apart; None of poses that were not judged."""
 
     @property

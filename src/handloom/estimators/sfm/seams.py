@@ -66,7 +66,7 @@ def _middle(values: np.ndarray) -> int:
     return int(least[len(least) // 2])
 
 
-class Cut(NamedTuple):
+class Tear(NamedTuple):
     """A seam at which a sequence was cut: the frames' rows beside it, its signs, and what is to be seen there."""
 
     before: int
@@ -234,7 +234,7 @@ def cuts_of(
     part: Int[np.ndarray, " frames"],
     points: Float[np.ndarray, "points 3"],
     features: Int[np.ndarray, " frames"],
-) -> tuple[Cut, ...]:
+) -> tuple[Tear, ...]:
     """What is to be seen at each seam between two parts."""
     signs, seen = links.signs(part >= 0), links.observations
     found = []
@@ -244,7 +244,7 @@ def cuts_of(
         within = part[signs.before[near]] == part[signs.after[near]]
         turns = signs.turn_deg[near][within]
         found.append(
-            Cut(
+            Tear(
                 before,
                 after,
                 round(float(signs.link_share[seam]), 3),
@@ -267,7 +267,7 @@ def _flat(points: Float[np.ndarray, "points 3"]) -> bool:
     return bool(extents[2] < _FLAT_SHARE * extents[1])
 
 
-def in_words(cut: Cut, names: Sequence[str]) -> str:
+def in_words(cut: Tear, names: Sequence[str]) -> str:
     """Where a sequence was cut, what is to be seen there, and what helps."""
     reasons = [
         *(["one flat face in view"] if cut.flat else []),
@@ -278,7 +278,7 @@ def in_words(cut: Cut, names: Sequence[str]) -> str:
     return f"{names[cut.before]} | {names[cut.after]} ({seen})"
 
 
-def advice_for(cuts: Sequence[Cut]) -> str:
+def advice_for(cuts: Sequence[Tear]) -> str:
     """What helps against cuts like these."""
     ways = [
         *(["turn the object more slowly, or lower `every`"] if any(cut.turn_deg >= _FAST_DEG for cut in cuts) else []),

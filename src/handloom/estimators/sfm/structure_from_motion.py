@@ -27,7 +27,7 @@ from handloom.estimators.sfm.matches import Matches
 from handloom.estimators.sfm.object_poses import ObjectPoses, filled_poses, trimmed_points, write_pose_sheet
 from handloom.estimators.sfm.seams import (
     SURE_LINK_SHARE,
-    Cut,
+    Tear,
     advice_for,
     cuts_of,
     in_words,
@@ -165,7 +165,7 @@ class SparseModel(
     """Rows of a frame and of a point that it sees."""
     link_share: Float[np.ndarray, " frames"]
     mapper: str
-    cuts: tuple[Cut, ...] = ()
+    cuts: tuple[Tear, ...] = ()
 
 
 def estimate_object_poses(

@@ -1,5 +1,6 @@
 """The quality table: its measures against closed forms, its verdicts, and files that do not belong together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handloom.datasets.frames import Frames
+from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.estimators.sfm.seams import Tear
 from handloom.evaluation.sequence_quality import (
     FAIR,
     GOOD,
@@ -127,6 +130,26 @@ def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: Files) -
     assert table.loc["reprojection error", "advice"].startswith("cannot see poses that are wrong together")
     assert table.loc["frames that show the named side", "advice"] == ""
     assert (table.loc[table["verdict"].isin([FAIR, POOR]), "advice"] != "").all()
+
+
+def test_a_cut_is_poor_and_says_where_why_and_what_helps(files: Files) -> None:
+    """Registered frames and reprojection errors are good in wrong models too."""
+    cut = Tear(1, 2, link_share=0.05, shared_points=0, turn_deg=22.0, flat=True, features=90)
+    share = np.array([0.95, np.nan, 0.6, np.nan])
+    poses = replace(ObjectPoses.load(files["object_poses"]), cuts=(cut,), link_share=share)
+    poses.save(files["object_poses"])
+    row = quality(files).loc["places where it fell apart"]
+    assert (row["value"], row["verdict"], row["frames"]) == (1, POOR, "shot_1 shot_2")
+    assert "shot_1 | shot_2 (one flat face in view, 22 degrees a frame, 90 features)" in row["advice"]
+    assert "more slowly" in row["advice"]
+    replace(poses, cuts=()).save(files["object_poses"])
+    table = quality(files)
+    assert table.loc["places where it fell apart", "verdict"] == UNHARMED
+    assert (table.loc["weakest seam", "value"], table.loc["weakest seam", "verdict"]) == (95, UNHARMED)
+
+
+def test_poses_that_nobody_judged_are_not_called_whole(files: Files) -> None:
+    assert quality(files).loc["places where it fell apart", "verdict"] == UNKNOWN
 
 
 def test_limits_belong_to_the_better_side() -> None:

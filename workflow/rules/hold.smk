@@ -74,7 +74,7 @@ use rule stage as object_poses with:
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks" if SFM.of_masks else [],
-        source=[] if SFM.of_masks else sequence_source,
+        source=source_of_poses,
     output:
         poses=f"{OF_SEQUENCE}/object_poses.npz",
         picture=f"{OF_SEQUENCE}/object_poses.png",
@@ -88,7 +88,7 @@ use rule stage as object_poses with:
             SFM.stage,
             arguments=lambda wildcards: SFM.arguments(HOLD.sfm, sequence_of(wildcards)),
             seed=HOLD.seed,
-            watched="" if SFM.of_masks else sequence_state({"ho3d": ["meta/*"]}),
+            watched=state_of_poses,
         ),
 
 

@@ -74,6 +74,22 @@ def rendered_model_of_poses(wildcards):
     return [] if SFM.of_masks else rendered_model(wildcards)
 
 
+def source_of_poses(wildcards):
+    """What of the user's the object's poses need besides frames and masks: skipped pictures, annotations, a model."""
+    model = sequence_of(wildcards).colmap_model
+    if HOLD.sfm.backend == "colmap_model" and model is not None:
+        return of_sequence(wildcards, model)
+    more = SFM.skipped and sequence_of(wildcards).every > 1
+    return sequence_source(wildcards) if more or not SFM.of_masks else []
+
+
+def state_of_poses(wildcards):
+    """The state of the user's files that the object's poses are read from."""
+    if HOLD.sfm.backend == "colmap_model":
+        return state_in(sequence_of(wildcards).colmap_model)
+    return "" if SFM.of_masks else sequence_state({"ho3d": ["meta/*"]})(wildcards)
+
+
 def annotated_source(wildcards):
     """The folder of a sequence whose poses are annotated."""
     kind = sequence_of(wildcards).kind

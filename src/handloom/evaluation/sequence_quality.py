@@ -17,6 +17,7 @@ from handloom.datasets.frames import read_frames
 from handloom.datasets.masks import LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
 from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands, of_side
 from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.estimators.sfm.seams import LEAST_LINK_SHARE, SURE_LINK_SHARE, advice_for, in_words
 from handloom.evaluation.table import Block, Cell, ColumnHead, Row, Table
 from handloom.geometry.camera import project
 from handloom.geometry.neighbours import NeighbourSearch
@@ -82,7 +83,16 @@ LIMITS = (
     ),
     Limits(
         *("structure from motion", "frames registered", "%", 95, 80, "turn more slowly; more light, less blur"),
-        blind="frames registered in a wrong pose: see the overlay",
+        blind="frames whose poses are wrong together: see object_poses.png",
+    ),
+    Limits(
+        *("structure from motion", "places where it fell apart", "", 0, 0.5, "see object_poses.png"),
+        blind="parts that were put together wrongly although their matches agree",
+    ),
+    Limits(
+        *("structure from motion", "weakest seam", "%", 100 * SURE_LINK_SHARE, 100 * LEAST_LINK_SHARE),
+        "matches about these frames do not agree well: see them in object_poses.png",
+        blind="a wrong tilt of the one flat face in view",
     ),
     Limits(
         *("structure from motion", "reprojection error", "px", 1.0, 2.0),
@@ -156,6 +166,8 @@ class _Found(NamedTuple):
     value: float
     bad: Bool[np.ndarray, " frames"] | None = None
     """Frames to look at."""
+    advice: str | None = None
+    """What helps here, in place of what usually does."""
 
 
 def write_sequence_quality(
@@ -188,7 +200,7 @@ def write_sequence_quality(
     found = {
         "frames": _Found(float(len(names))),
         **_of_masks(labels),
-        **_of_object_poses(poses),
+        **_of_object_poses(poses, names),
         **_of_hands(hands),
         **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
         **_of_shape(ObjectShape.load(shape)),
@@ -204,7 +216,7 @@ def write_sequence_quality(
 
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
     verdict = limits.verdict(found.value)
-    advice = "" if verdict in (GOOD, UNKNOWN) else limits.advice
+    advice = "" if verdict in (GOOD, UNKNOWN) else found.advice or limits.advice
     if verdict == GOOD and limits.blind:
         verdict, advice = UNHARMED, f"cannot see {limits.blind}"
     bad = [] if found.bad is None else [Path(names[frame]).stem for frame in np.flatnonzero(found.bad)]
@@ -234,14 +246,35 @@ def _of_masks(labels: UInt8[np.ndarray, "frames height width"]) -> dict[str, _Fo
     }
 
 
-def _of_object_poses(poses: ObjectPoses) -> dict[str, _Found]:
+def _of_object_poses(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
     features = np.nan if poses.median_features is None else float(poses.median_features)
     return {
         "frames registered": _share(poses.registered),
+        **_of_seams(poses, names),
         "reprojection error": _Found(poses.reprojection_px),
         "features in the median frame": _Found(features),
         "points of the object": _Found(float(len(poses.points_object))),
-        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object, poses.points_object)),
+        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object[poses.posed], poses.points_object)),
+    }
+
+
+def _of_seams(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
+    """The cuts, with the frames beside them, and the weakest seam that was kept; NaN of poses that were not judged."""
+    cuts, share = poses.cuts, poses.link_share
+    weak, weakest = None, float("nan")
+    if share is not None and (kept := poses.registered & np.isfinite(share)).any():
+        inner = kept & (np.cumsum(poses.registered[::-1])[::-1] > 1)
+        weakest = 100 * float(share[inner].min()) if inner.any() else weakest
+        weak = inner & (share < SURE_LINK_SHARE)
+    if cuts is None:
+        return {"places where it fell apart": _Found(float("nan")), "weakest seam": _Found(weakest, weak)}
+    beside = np.zeros(len(poses.registered), bool)
+    beside[[frame for cut in cuts for frame in (cut.before, cut.after)]] = True
+    words = "; ".join(in_words(cut, [Path(name).stem for name in names]) for cut in cuts)
+    advice = f"{words}: {advice_for(cuts)}; frames outside the largest part are left out" if cuts else None
+    return {
+        "places where it fell apart": _Found(float(len(cuts)), beside, advice),
+        "weakest seam": _Found(weakest, weak),
     }
 
 

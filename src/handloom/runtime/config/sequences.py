@@ -250,6 +250,11 @@ class SequenceSettings(FrameSettings):
     models: OwnPath | None = Field(
         None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
     )
+    colmap_model: OwnPath | None = Field(
+        None,
+        description="With hold.sfm.backend: colmap_model, folder of a COLMAP model (binary or text) whose images are "
+        "named as the original frames, or as the extracted ones.",
+    )
     # Not a default that a section given in part would keep: marks alone mean propagation.
     masks: MaskSettings = Field(
         default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."

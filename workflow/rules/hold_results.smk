@@ -116,6 +116,7 @@ use rule stage as sequence_quality with:
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         hand_estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         aligned=f"{OF_SEQUENCE}/aligned.npz",
+        shape=f"{OF_SEQUENCE}/shape.npz",
         hand=MANO_HAND,
     output:
         table=f"{OF_SEQUENCE}/quality.csv",

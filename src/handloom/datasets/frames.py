@@ -2,7 +2,7 @@
 which a stage is checked by eye.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -96,14 +96,17 @@ def read_frames(folder: Path, frames_json: Path) -> Frames:
     return frames
 
 
-def write_frames_sheet(frames: Frames, drawn: Callable[[int, Picture], Picture], output: Path) -> None:
-    """Write twelve frames, or all of a shorter sequence, in rows, each with its name in the corner.
+def write_frames_sheet(
+    frames: Frames, drawn: Callable[[int, Picture], Picture], output: Path, also: Collection[int] = ()
+) -> None:
+    """Write twelve frames and `also` others, or all of a shorter sequence, in rows, each with its name in the corner.
 
     `drawn` makes what is shown of a frame from its number and its picture.
     """
     size = (_TILE_WIDTH_PX, round(_TILE_WIDTH_PX * frames.height_px / frames.width_px))
     tiles = []
-    for number in np.unique(np.linspace(0, len(frames) - 1, _TILES).astype(int)).tolist():
+    spread = np.linspace(0, len(frames) - 1, _TILES).astype(int)
+    for number in np.unique([*spread, *also]).astype(int).tolist():
         path = frames.pictures[number]
         tile = cv2.resize(drawn(number, read_rgb(path)), size, interpolation=cv2.INTER_AREA)
         for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):

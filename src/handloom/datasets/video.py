@@ -1,6 +1,6 @@
 """Frames of a sequence, whatever it comes from, as numbered pictures of one size in their original order."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,16 @@ def extract_frames(source: Path, settings: FrameSettings, frames: Path, frames_j
     origin = f"{settings.kind}:{source}"
     times = tuple(round(time_s, 6) for time_s in times_s)
     Frames(frames, tuple(names), times, told, width, height, origin, intrinsics).write_list(frames_json)
+
+
+def every_picture(source: Path, settings: FrameSettings, count: int) -> Iterator[tuple[int, Picture]]:
+    """The first `count` pictures of a source from `first` on, those too that a sequence skips, as large as its frames.
+
+    The sequence's own frames are the multiples of `every`. Raises InputError as `extract_frames` does.
+    """
+    found, _, _ = _opened(source, settings.model_copy(update={"every": 1, "most": count}))
+    for number, (_, picture) in enumerate(found):
+        yield number, picture if settings.kind == "build" else _at_most(picture, settings.longest_side_px)
 
 
 def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, Clock, Float[np.ndarray, "3 3"] | None]:

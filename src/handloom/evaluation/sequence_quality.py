@@ -19,12 +19,14 @@ from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands, of_side
 from handloom.estimators.masks.corrected_masks import hand_reach
 from handloom.estimators.masks.voted_shape import strayed_shares
 from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.estimators.sfm.seams import LEAST_LINK_SHARE, SURE_LINK_SHARE, advice_for, in_words
 from handloom.evaluation.table import Block, Cell, ColumnHead, Row, Table
 from handloom.geometry.camera import project
 from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.surfaces import sphere_directions
 from handloom.hand.mano import HandModel
 from handloom.hand.models import configured_hand
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_table, write_table
@@ -104,7 +106,16 @@ LIMITS = (
     ),
     Limits(
         *("structure from motion", "frames registered", "%", 95, 80, "turn more slowly; more light, less blur"),
-        blind="frames registered in a wrong pose: see the overlay",
+        blind="frames whose poses are wrong together: see object_poses.png",
+    ),
+    Limits(
+        *("structure from motion", "places where it fell apart", "", 0, 0.5, "see object_poses.png"),
+        blind="parts that were put together wrongly although their matches agree",
+    ),
+    Limits(
+        *("structure from motion", "weakest seam", "%", 100 * SURE_LINK_SHARE, 100 * LEAST_LINK_SHARE),
+        "matches about these frames do not agree well: see them in object_poses.png",
+        blind="a wrong tilt of the one flat face in view",
     ),
     Limits(
         *("structure from motion", "reprojection error", "px", 1.0, 2.0),
@@ -155,6 +166,21 @@ LIMITS = (
         *("alignment", "hand's distance to the object", "mm", 10, 25, "hold the object firmly in most frames"),
         blind="a wrong size, and a hand inside the object",
     ),
+    Limits(
+        *("shape", "object's pixels with a confirmed depth", "%", 60, 30),
+        "an object with more texture, less gloss, turned more slowly; without, the shape is the masks' hull",
+        blind="poses that are wrong together",
+    ),
+    Limits(
+        *("shape", "hull seen as hand and as object", "%", 3, 15),
+        "keep the grip, or film each grip as a sequence of its own; see masks.png",
+        blind="a hand that hides the same part all the time",
+    ),
+    Limits(
+        *("shape", "surface never seen", "%", 20, 40),
+        "turn the object so that all sides show, and change which part the hand hides",
+        blind="a surface seen from far aside",
+    ),
 )
 """Every measure, in the order of the stages."""
 
@@ -163,6 +189,8 @@ class _Found(NamedTuple):
     value: float
     bad: Bool[np.ndarray, " frames"] | None = None
     """Frames to look at."""
+    advice: str | None = None
+    """What helps here, in place of what usually does."""
 
 
 def write_sequence_quality(
@@ -172,6 +200,7 @@ def write_sequence_quality(
     object_poses: Path,
     hand_estimates: Path,
     aligned: Path,
+    shape: Path,
     table: Path,
     *,
     sequence: str,
@@ -195,9 +224,10 @@ def write_sequence_quality(
         "frames": _Found(float(len(names))),
         **_of_masks(labels),
         **_of_strayed_masks(labels, poses, hands),
-        **_of_object_poses(poses),
+        **_of_object_poses(poses, names),
         **_of_hands(hands),
         **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
+        **_of_shape(ObjectShape.load(shape)),
     }
     rows = pd.DataFrame([_row(sequence, limits, found[limits.measure], names) for limits in LIMITS])
     write_table(table, rows[list(COLUMNS)])
@@ -210,7 +240,7 @@ def write_sequence_quality(
 
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
     verdict = limits.verdict(found.value)
-    advice = "" if verdict in (GOOD, UNKNOWN) else limits.advice
+    advice = "" if verdict in (GOOD, UNKNOWN) else found.advice or limits.advice
     if verdict == GOOD and limits.blind:
         verdict, advice = UNHARMED, f"cannot see {limits.blind}"
     bad = [] if found.bad is None else [Path(names[frame]).stem for frame in np.flatnonzero(found.bad)]
@@ -257,14 +287,35 @@ def _of_strayed_masks(
     }
 
 
-def _of_object_poses(poses: ObjectPoses) -> dict[str, _Found]:
+def _of_object_poses(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
     features = np.nan if poses.median_features is None else float(poses.median_features)
     return {
         "frames registered": _share(poses.registered),
+        **_of_seams(poses, names),
         "reprojection error": _Found(poses.reprojection_px),
         "features in the median frame": _Found(features),
         "points of the object": _Found(float(len(poses.points_object))),
-        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object, poses.points_object)),
+        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object[poses.posed], poses.points_object)),
+    }
+
+
+def _of_seams(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
+    """The cuts, with the frames beside them, and the weakest seam that was kept; NaN of poses that were not judged."""
+    cuts, share = poses.cuts, poses.link_share
+    weak, weakest = None, float("nan")
+    if share is not None and (kept := poses.registered & np.isfinite(share)).any():
+        inner = kept & (np.cumsum(poses.registered[::-1])[::-1] > 1)
+        weakest = 100 * float(share[inner].min()) if inner.any() else weakest
+        weak = inner & (share < SURE_LINK_SHARE)
+    if cuts is None:
+        return {"places where it fell apart": _Found(float("nan")), "weakest seam": _Found(weakest, weak)}
+    beside = np.zeros(len(poses.registered), bool)
+    beside[[frame for cut in cuts for frame in (cut.before, cut.after)]] = True
+    words = "; ".join(in_words(cut, [Path(name).stem for name in names]) for cut in cuts)
+    advice = f"{words}: {advice_for(cuts)}; frames outside the largest part are left out" if cuts else None
+    return {
+        "places where it fell apart": _Found(float(len(cuts)), beside, advice),
+        "weakest seam": _Found(weakest, weak),
     }
 
 
@@ -320,6 +371,14 @@ def _of_alignment(
         "key points on the hand or the object": _Found(100 * _inside(keypoints, labels)),
         "object's points inside the masks": _Found(100 * _inside(on_image, labels)),
         "hand's distance to the object": _Found(1000 * _median(_nearest_m(hand.vertices_m.numpy(), points))),
+    }
+
+
+def _of_shape(shape: ObjectShape) -> dict[str, _Found]:
+    return {
+        "object's pixels with a confirmed depth": _Found(100 * shape.confirmed_share),
+        "hull seen as hand and as object": _Found(100 * shape.carved_share),
+        "surface never seen": _Found(100 * shape.unseen_share),
     }
 
 

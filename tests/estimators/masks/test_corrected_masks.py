@@ -95,7 +95,8 @@ def test_masks_that_fit_no_pose_are_left_alone_and_it_is_said(
 ) -> None:
     video, true, _, poses, hands = scene
     elsewhere = np.zeros_like(true)
-    elsewhere[:, 130:, 150:] = OBJECT
+    for frame in range(FRAMES):
+        elsewhere[frame, 30 * (frame % 5) :][:15, 150 * (frame % 2) :][:, :40] = OBJECT
     assert (correct(video, elsewhere, poses, hands) == elsewhere).all()
     assert "do not fit" in capsys.readouterr().err
     assert np.isnan(strayed_shares(elsewhere, poses)).all()

@@ -142,7 +142,7 @@ class _Evidence:
             image, label, hand = video[frame], labels[frame], reach[frame]
             moves = np.ones(label.shape, bool) if background is None else ~background.shows(image)
             sure_object = (label == OBJECT) & moves
-            if shape.poses.registered[frame]:
+            if shape.poses.posed[frame]:
                 sure_object &= shares[frame] >= AGREED_SHARE
             sure_hand = (label == hand_label) & moves & (hand > 0.5 if hand is not None else False)
             pixels = features(image)
@@ -156,7 +156,7 @@ class _Evidence:
 
     def _frame(self, number: int) -> Labels:
         label, image = self.labels[number], self.video[number]
-        shares = self.shape.shares(number, *label.shape) if self.shape.poses.registered[number] else None
+        shares = self.shape.shares(number, *label.shape) if self.shape.poses.posed[number] else None
         prior = self._prior(number, shares)
         window = _window(prior[..., 1:].max(-1) > 2 * _LEAST_PRIOR)
         part, prior = image[window], prior[window]

@@ -81,7 +81,7 @@ def _shares(
     """Share of the frames that show each point as object or hand; 0 where the hand is shown too often."""
     height, width = labels.shape[1:]
     shown, object_shown, hand_shown = np.zeros((3, len(points_object)), np.int32)
-    for frame in np.flatnonzero(poses.registered).tolist():
+    for frame in np.flatnonzero(poses.posed).tolist():
         pixels, depth = pixels_of(points_object, poses, frame)
         column, row = pixels.T
         there = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
@@ -115,7 +115,7 @@ def strayed_shares(labels: LabelSequence, poses: ObjectPoses) -> tuple[Float[np.
     shape = VotedShape.of(labels, poses)
     if shape is None:
         return leaked, cut
-    for frame in np.flatnonzero(poses.registered).tolist():
+    for frame in np.flatnonzero(poses.posed).tolist():
         share = shape.shares(frame, *labels.shape[1:])
         agreed, possible = share >= AGREED_SHARE, share >= LEAST_SHARE
         area = max(int(agreed.sum()), 1)

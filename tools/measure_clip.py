@@ -1,0 +1,167 @@
+"""How many object poses of a clip are right, told by a known shape of what is held.
+
+    python tools/measure_clip.py results/hold/CLIP SHAPE.obj [--video CLIP.mp4 --first 0 --every 2] [--seed 0]
+
+The shape's convex hull is laid on the model of structure from motion by one similarity, which makes its silhouettes
+fit the object's masks (pixels of hands do not count, nor does the worst fifth of the frames). A frame is right if its
+silhouette then has an IoU of at least 0.65, and if spots that optical flow follows to the frames near it, laid on the
+shape and projected there, are at most 6 px off in the median: silhouettes alone do not see a box turned back to front.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, UInt8
+from scipy.optimize import minimize
+from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial.transform import Rotation
+
+from handloom.datasets.frames import read_frames
+from handloom.datasets.masks import OBJECT, read_masks
+from handloom.estimators.sfm.matches import Matches
+from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.estimators.sfm.views import views_of
+from handloom.geometry.camera import project
+from handloom.runtime.config.sequences import FrameSettings
+
+LEAST_IOU, MOST_TRANSFER_PX = 0.65, 6.0
+REACH = 4.0
+SMALLER = 4
+STARTS, SIZES, REFINED = 48, (0.55, 0.75, 1.0, 1.3), 14
+FITTED_FRAMES = 12
+LEFT_OUT = 0.2
+
+
+class Silhouettes:
+    """Masks made smaller, and how well a convex shape's outline fits them."""
+
+    def __init__(self, labels: UInt8[np.ndarray, "frames height width"], poses: ObjectPoses) -> None:
+        small = labels[:, ::SMALLER, ::SMALLER]
+        self.thing, self.hand = small == OBJECT, small > OBJECT
+        self.poses = poses
+        self.shown = poses.registered & (self.thing.sum((1, 2)) > 60)
+
+    def iou(self, vertices_object: Float[np.ndarray, "vertices 3"], frame: int) -> float:
+        """IoU of the outline with the mask in one frame, where no hand is."""
+        pose = self.poses.cam_from_object[frame]
+        points_cam = vertices_object @ pose[:3, :3].T + pose[:3, 3]
+        if points_cam[:, 2].min() <= 1e-6:
+            return 0.0
+        pixels = project(points_cam, self.poses.intrinsics) / SMALLER
+        if np.abs(pixels).max() > 5e3:
+            return 0.0
+        drawn = np.zeros(self.thing.shape[1:], np.uint8)
+        outline = cv2.convexHull(pixels.astype(np.float32))
+        cv2.fillConvexPoly(drawn, np.rint(outline * 16).astype(np.int32), 1, shift=4)
+        thing, free = self.thing[frame], ~self.hand[frame]
+        return float(((drawn > 0) & thing).sum() / max((((drawn > 0) & free) | thing).sum(), 1))
+
+
+def fit_shape(shape_m: Float[np.ndarray, "vertices 3"], sight: Silhouettes, seed: int) -> np.ndarray:
+    """Rotation vector, logarithm of units per metre and centre in the object's frame of the best similarity."""
+    centre = np.median(sight.poses.points_object, 0)
+    extent = float(np.sqrt(((sight.poses.points_object - centre) ** 2).sum(1).mean()))
+    size_m = float(np.sqrt((shape_m**2).sum(1).mean()))
+    frames = np.flatnonzero(sight.shown)
+    frames = frames[np.linspace(0, len(frames) - 1, min(FITTED_FRAMES, len(frames))).astype(int)]
+
+    def cost(x: np.ndarray, some: np.ndarray) -> float:
+        ious = np.sort([sight.iou(placed(shape_m, x), int(frame)) for frame in some])
+        return -float(ious[int(LEFT_OUT * len(ious)) :].mean())
+
+    def refined(x: np.ndarray, some: np.ndarray, step: float, calls: int) -> np.ndarray:
+        steps = step * np.array([1, 1, 1, 0.7, extent, extent, extent])
+        options = {"initial_simplex": np.vstack([x, x + np.diag(steps)]), "maxfev": calls, "fatol": 1e-5}
+        return np.asarray(minimize(cost, x, args=(some,), method="Nelder-Mead", options=options).x)
+
+    turns = Rotation.random(STARTS, rng=np.random.default_rng(seed)).as_rotvec()
+    starts = [np.r_[turn, np.log(extent / size_m * size), centre] for turn in turns for size in SIZES]
+    starts.sort(key=lambda x: cost(x, frames[::2]))
+    found = sorted((refined(x, frames[::2], 0.3, 160) for x in starts[:REFINED]), key=lambda x: cost(x, frames))
+    return min((refined(x, frames, 0.1, 350) for x in found[:3]), key=lambda x: cost(x, frames))
+
+
+def placed(shape_m: Float[np.ndarray, "vertices 3"], x: np.ndarray) -> Float[np.ndarray, "vertices 3"]:
+    """The shape in the object's frame."""
+    return np.asarray(np.exp(x[3]) * (shape_m @ Rotation.from_rotvec(x[:3]).as_matrix().T) + x[4:7])
+
+
+def transfers_px(
+    vertices_object: Float[np.ndarray, "vertices 3"], poses: ObjectPoses, matches: Matches
+) -> Float[np.ndarray, " frames"]:
+    """Of each frame the median over the frames near it of how far spots on the shape are from where they were seen."""
+    planes = np.unique(ConvexHull(vertices_object).equations.round(9), axis=0)
+    frames = matches.frame[matches.pairs]
+    used = poses.registered[frames].all(1)
+    frames, spots = frames[used], matches.pairs[used]
+    rays = np.hstack([matches.pixel[spots[:, 0]], np.ones((len(spots), 1))]) @ np.linalg.inv(poses.intrinsics).T
+    pose = poses.cam_from_object[frames[:, 0]]
+    direction = np.einsum("mji,mj->mi", pose[:, :3, :3], rays)
+    origin = -np.einsum("mji,mj->mi", pose[:, :3, :3], pose[:, :3, 3])
+    slope, height = direction @ planes[:, :3].T, origin @ planes[:, :3].T + planes[:, 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = -height / slope
+    enter = np.where(slope < 0, depth, -np.inf).max(1)
+    leave = np.where(slope > 0, depth, np.inf).min(1)
+    hit = enter <= leave
+    on_shape = origin + enter[:, None] * direction
+    pose = poses.cam_from_object[frames[:, 1]]
+    there = project(np.einsum("mij,mj->mi", pose[:, :3, :3], on_shape) + pose[:, :3, 3], poses.intrinsics, 1e-6)
+    off = np.where(hit, np.linalg.norm(there - matches.pixel[spots[:, 1]], axis=1), 99.0)
+    pairs, pair = np.unique(frames, axis=0, return_inverse=True)
+    medians = np.array([np.median(off[pair.reshape(-1) == each]) for each in range(len(pairs))])
+    near = [medians[(pairs == frame).any(1)] for frame in range(len(poses.registered))]
+    return np.array([np.median(each) if len(each) else np.nan for each in near])
+
+
+def in_line(good: Bool[np.ndarray, " frames"], posed: Bool[np.ndarray, " frames"]) -> str:
+    """A character a frame: # right, ! wrong and called right, . without a pose of its own."""
+    return "".join("." if not there else "#" if fine else "!" for fine, there in zip(good, posed, strict=True))
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sequence", type=Path)
+    parser.add_argument("shape", type=Path, help="mesh in metres")
+    parser.add_argument("--poses", default="object_poses.npz")
+    parser.add_argument("--video", type=Path, help="of a sequence that skips pictures, to follow spots through them")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    taken = read_frames(chosen.sequence / "frames", chosen.sequence / "frames.json")
+    labels = read_masks(chosen.sequence / "masks", taken)
+    poses = ObjectPoses.load(chosen.sequence / chosen.poses)
+    mesh = trimesh.load(chosen.shape, force="mesh", process=False)
+    vertices_m = np.asarray(mesh.vertices, float) - np.asarray(mesh.vertices, float).mean(0)
+    hull_m = vertices_m[ConvexHull(vertices_m).vertices]
+    sight = Silhouettes(labels, poses)
+    x = fit_shape(hull_m, sight, chosen.seed)
+    hull = placed(hull_m, x)
+    iou = np.array([sight.iou(hull, frame) if sight.shown[frame] else np.nan for frame in range(len(taken))])
+    footage = FrameSettings(kind="video", first=chosen.first, every=chosen.every)
+    transfer_px = transfers_px(hull, poses, views_of(taken, labels, chosen.video, footage).followed(REACH))
+    right = poses.registered & (iou >= LEAST_IOU) & (transfer_px <= MOST_TRANSFER_PX)
+    surface = trimesh.Trimesh(placed(vertices_m, x), np.asarray(mesh.faces), process=False)
+    samples = trimesh.sample.sample_surface(surface, 50_000, seed=chosen.seed)[0]
+    off_mm = 1e3 * cKDTree(samples).query(poses.points_object)[0] / np.exp(x[3])
+    print(
+        f"poses: {right.sum()} right, {(poses.registered & ~right).sum()} wrong and not told, "
+        f"{(~poses.registered).sum()} told to have none, of {len(taken)}; focal length {poses.intrinsics[0, 0]:.0f} px"
+    )
+    print(f"       {in_line(right, poses.registered)}")
+    print(
+        f"       silhouettes' IoU {np.nanmedian(iou):.2f} (least {np.nanmin(iou):.2f}), transfer "
+        f"{np.nanmedian(transfer_px):.1f} px (most {np.nanmax(transfer_px):.1f}), {len(off_mm)} points "
+        f"{np.median(off_mm):.1f} mm from the shape (90 %: {np.quantile(off_mm, 0.9):.1f})"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,8 @@
 What the folder of results has is measured:
 
 * Poses. The shape's convex hull is laid on the model of structure from motion by one similarity, which makes its
-  silhouettes fit the object's masks (pixels of hands do not count, nor does the worst fifth of the frames). A frame is
+  silhouettes fit the object's masks (pixels of hands do not count, nor does the worst fifth of the frames) and its
+  surface the model's points. A frame is
   right if its silhouette then has an IoU of at least 0.65, and if spots that optical flow follows to the frames near
   it, laid on the shape and projected there, are at most 6 px off in the median: silhouettes alone do not see a box
   turned back to front. Corrected masks count where there are any.
@@ -18,6 +19,7 @@ What the folder of results has is measured:
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -45,6 +47,8 @@ REACH = 4.0
 SMALLER = 4
 STARTS, SIZES, REFINED = 48, (0.55, 0.75, 1.0, 1.3), 14
 FITTED_FRAMES = 12
+MOST_POINTS, FAR_SHARE, POINTS_WEIGHT = 1500, 0.1, 3.0
+Cost = Callable[[np.ndarray, np.ndarray], float]
 LEFT_OUT = 0.2
 MASKS, PHASES = ("masks", "corrected_masks"), ("phase1", "phase3")
 # Distances are taken at vertices: those of a box are too few.
@@ -84,19 +88,32 @@ class Silhouettes:
         return float((there & thing).sum() / max(union.sum(), 1)), float((thing & ~there).sum() / max(there.sum(), 1))
 
 
-def fit_shape(shape_m: Float[np.ndarray, "vertices 3"], sight: Silhouettes, seed: int) -> np.ndarray:
-    """Rotation vector, logarithm of units per metre and centre in the object's frame of the best similarity."""
+def fit_shape(shape_m: Float[np.ndarray, "vertices 3"], surface: cKDTree, sight: Silhouettes, seed: int) -> np.ndarray:
+    """Rotation vector, logarithm of units per metre and centre in the object's frame of the best similarity.
+
+    Silhouettes find it; at last the model's points, which lie on the `surface` (m), take part: silhouettes alone leave
+    some degrees open.
+    """
     centre = np.median(sight.poses.points_object, 0)
     extent = float(np.sqrt(((sight.poses.points_object - centre) ** 2).sum(1).mean()))
     size_m = float(np.sqrt((shape_m**2).sum(1).mean()))
     frames = np.flatnonzero(sight.shown)
     frames = frames[np.linspace(0, len(frames) - 1, min(FITTED_FRAMES, len(frames))).astype(int)]
 
+    points = sight.poses.points_object[:: max(len(sight.poses.points_object) // MOST_POINTS, 1)]
+
+    def off(x: np.ndarray) -> float:
+        inside = (points - x[4:7]) @ Rotation.from_rotvec(x[:3]).as_matrix() / np.exp(x[3])
+        return float(np.minimum(surface.query(inside)[0] / size_m, FAR_SHARE).mean())
+
     def cost(x: np.ndarray, some: np.ndarray) -> float:
         ious = np.sort([sight.iou(placed(shape_m, x), int(frame)) for frame in some])
         return -float(ious[int(LEFT_OUT * len(ious)) :].mean())
 
-    def refined(x: np.ndarray, some: np.ndarray, step: float, calls: int) -> np.ndarray:
+    def both(x: np.ndarray, some: np.ndarray) -> float:
+        return cost(x, some) + POINTS_WEIGHT * off(x)
+
+    def refined(x: np.ndarray, some: np.ndarray, step: float, calls: int, cost: Cost = cost) -> np.ndarray:
         steps = step * np.array([1, 1, 1, 0.7, extent, extent, extent])
         options = {"initial_simplex": np.vstack([x, x + np.diag(steps)]), "maxfev": calls, "fatol": 1e-5}
         return np.asarray(minimize(cost, x, args=(some,), method="Nelder-Mead", options=options).x)
@@ -105,7 +122,7 @@ def fit_shape(shape_m: Float[np.ndarray, "vertices 3"], sight: Silhouettes, seed
     starts = [np.r_[turn, np.log(extent / size_m * size), centre] for turn in turns for size in SIZES]
     starts.sort(key=lambda x: cost(x, frames[::2]))
     found = sorted((refined(x, frames[::2], 0.3, 160) for x in starts[:REFINED]), key=lambda x: cost(x, frames))
-    return min((refined(x, frames, 0.1, 350) for x in found[:3]), key=lambda x: cost(x, frames))
+    return min((refined(x, frames, 0.1, 350, both) for x in found[:3]), key=lambda x: both(x, frames))
 
 
 def placed(shape_m: Float[np.ndarray, "vertices 3"], x: np.ndarray) -> Float[np.ndarray, "vertices 3"]:
@@ -213,14 +230,18 @@ def main(arguments: list[str]) -> int:
     vertices_m = np.asarray(shape.vertices, float) - np.asarray(shape.vertices, float).mean(0)
     hull_m = vertices_m[ConvexHull(vertices_m).vertices]
     sight = Silhouettes(labels, poses)
-    x = fit_shape(hull_m, sight, chosen.seed)
+    surface = cKDTree(
+        trimesh.sample.sample_surface(
+            trimesh.Trimesh(vertices_m, shape.faces, process=False), 50_000, seed=chosen.seed
+        )[0]
+    )
+    x = fit_shape(hull_m, surface, sight, chosen.seed)
     hull = placed(hull_m, x)
     iou = np.array([sight.iou(hull, frame) if sight.shown[frame] else np.nan for frame in range(len(taken))])
     transfer_px = transfers_px(hull, poses, views_of(taken, labels, *footage_of(taken, chosen.video)).followed(REACH))
     right = poses.registered & (iou >= LEAST_IOU) & (transfer_px <= MOST_TRANSFER_PX)
-    surface = trimesh.Trimesh(placed(vertices_m, x), np.asarray(shape.faces), process=False)
-    samples = trimesh.sample.sample_surface(surface, 50_000, seed=chosen.seed)[0]
-    off_mm = 1e3 * cKDTree(samples).query(poses.points_object)[0] / np.exp(x[3])
+    inside_m = (poses.points_object - x[4:7]) @ Rotation.from_rotvec(x[:3]).as_matrix() / np.exp(x[3])
+    off_mm = 1e3 * surface.query(inside_m)[0]
     print(
         f"poses: {right.sum()} right, {(poses.registered & ~right).sum()} wrong and not told, "
         f"{(~poses.registered).sum()} told to have none, of {len(taken)}; focal length {poses.intrinsics[0, 0]:.0f} px"

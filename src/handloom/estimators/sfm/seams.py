@@ -23,9 +23,8 @@ LEAST_SHARED_POINTS = 10
 _REACH = 3.0
 _LEAST_MATCHES = 8
 _ON_LINE_PX = 2.0
-# Of the points that the part's frames see in the median; and of an end's seam, which nothing beyond it confirms.
+# Of the points that the part's frames see in the median.
 _WEAK_SHARE = 0.15
-_SURE_END_SHARE = 0.8
 # Frames of the sequence that see a point which counts for its ends; pictures taken in about a seam may all be wrong.
 _LEAST_WITNESSES = 3
 # Between neighbours; more was wrong in every clip that was looked at.
@@ -235,18 +234,11 @@ def parts_of(links: Links, registered: Bool[np.ndarray, " frames"]) -> Int[np.nd
 
 
 def without_weak_ends(links: Links, part: Bool[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
-    """A part without the frames at its ends that nothing beyond them would show to be wrong.
-
-    Those are frames that see few of its points, or whose seam with the part has a small link share.
-    """
-    rows, kept = np.flatnonzero(part), np.zeros_like(part)
-    points, share = links.witnessed(part)[rows], links.signs(part).link_share
-    strong = points >= _WEAK_SHARE * np.median(points)
-    if len(share):
-        sure = share >= min(_SURE_END_SHARE, np.median(share))
-        first, last = np.flatnonzero(strong[:-1] & sure), np.flatnonzero(strong[1:] & sure) + 1
-        if len(first) and len(last):
-            kept[rows[first[0] : last[-1] + 1]] = True
+    """A part without the frames at its ends that see few of its points: nothing beyond them would show them wrong."""
+    points, kept = links.witnessed(part), part.copy()
+    if kept.any():
+        strong = np.flatnonzero(kept & (points >= _WEAK_SHARE * np.median(points[kept])))
+        kept[: strong[0]] = kept[strong[-1] + 1 :] = False
     return kept
 
 

@@ -132,6 +132,14 @@ def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: Files) -
     assert (table.loc[table["verdict"].isin([FAIR, POOR]), "advice"] != "").all()
 
 
+def test_a_camera_that_nobody_gave_is_told_to_be_a_guess(files: Files) -> None:
+    guessed = replace(ObjectPoses.load(files["object_poses"]), focal_guess="a usual field of view of 60 degrees")
+    guessed.save(files["object_poses"])
+    advice = quality(files).loc["reprojection error", "advice"]
+    assert f"{INTRINSICS[0, 0]:.0f} px was estimated from a usual field of view of 60 degrees" in advice
+    assert "camera_px" in advice
+
+
 def test_a_cut_is_poor_and_says_where_why_and_what_helps(files: Files) -> None:
     """Registered frames and reprojection errors are good in wrong models too."""
     cut = Tear(1, 2, link_share=0.05, shared_points=0, turn_deg=22.0, flat=True, features=90)

@@ -44,19 +44,22 @@ OWN_SEQUENCES = {
 RIG = {"left": "a.mp4", "right": "b.mp4", "left_boxes": "a.csv", "right_boxes": "b.csv"}
 
 
+def own_sequences(backend: str) -> dict[str, Any]:
+    """Sequences with all sources of masks, and with a model each where poses are read from one."""
+    if backend != "colmap_model":
+        return OWN_SEQUENCES
+    return {name: {**sequence, "colmap_model": "sparse"} for name, sequence in {"jug1": {}, **OWN_SEQUENCES}.items()}
+
+
 def configuration(field: str, backend: str, own_pairs: str, hands: str, **source: Any) -> dict[str, Any]:
     """A field of HOLD, a backend of SfM, and networks of own pairs and of HOLD."""
     known = backend == "known"  # only of data sets that bring their poses
-    own = OWN_SEQUENCES
-    if backend == "colmap_model":
-        demo = {"kind": "ho3d", "path": "resources/demo/HO3D_v3/train/jug1"}
-        own = {name: {**sequence, "colmap_model": "m"} for name, sequence in {**own, "jug1": demo}.items()}
     hold = {"field": field, "sfm": {"backend": backend}, "hand": {"estimation": {"backend": hands}}}
     return {
         "mano": "data/mano",
         "pretrain": True,
         "sources": {"cross": source},
-        "hold": hold if known else {**hold, "sequences": own},
+        "hold": hold if known else {**hold, "sequences": own_sequences(backend)},
         "footage": {"backend": own_pairs, "pairs": {"rig": RIG}},
     }
 
@@ -64,8 +67,8 @@ def configuration(field: str, backend: str, own_pairs: str, hands: str, **source
 CONFIGURATIONS = {
     "compact": configuration("compact", "pycolmap", "mediapipe", "metro", checkpoint=None),
     "holdnet": configuration("holdnet", "known", "detnet", "handoccnet", network="mediapipe", checkpoint="a.tflite"),
-    "model": configuration("compact", "colmap_model", "detnet", "mediapipe"),
     "hloc": configuration("compact", "hloc", "detnet", "mediapipe"),
+    "colmap_model": configuration("compact", "colmap_model", "detnet", "mediapipe"),
 }
 VALUES = {
     "setting": ["in", "cross"],

@@ -191,6 +191,8 @@ class _Found(NamedTuple):
     """Frames to look at."""
     advice: str | None = None
     """What helps here, in place of what usually does."""
+    blind: str | None = None
+    """What failure it cannot see here, in place of what it usually cannot."""
 
 
 def write_sequence_quality(
@@ -241,8 +243,8 @@ def write_sequence_quality(
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
     verdict = limits.verdict(found.value)
     advice = "" if verdict in (GOOD, UNKNOWN) else found.advice or limits.advice
-    if verdict == GOOD and limits.blind:
-        verdict, advice = UNHARMED, f"cannot see {limits.blind}"
+    if verdict == GOOD and (blind := found.blind or limits.blind):
+        verdict, advice = UNHARMED, f"cannot see {blind}"
     bad = [] if found.bad is None else [Path(names[frame]).stem for frame in np.flatnonzero(found.bad)]
     word = "at least" if limits.good >= limits.fair else "at most"
     return {
@@ -292,11 +294,21 @@ def _of_object_poses(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Fou
     return {
         "frames registered": _share(poses.registered),
         **_of_seams(poses, names),
-        "reprojection error": _Found(poses.reprojection_px),
+        "reprojection error": _Found(poses.reprojection_px, blind=_focal_blindness(poses)),
         "features in the median frame": _Found(features),
         "points of the object": _Found(float(len(poses.points_object))),
         "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object[poses.posed], poses.points_object)),
     }
+
+
+def _focal_blindness(poses: ObjectPoses) -> str | None:
+    """What a small reprojection error does not tell of a camera that nobody gave."""
+    if poses.focal_guess is None:
+        return None
+    return (
+        f"poses that are wrong together, a wrong focal length: {poses.intrinsics[0, 0]:.0f} px was estimated from "
+        f"{poses.focal_guess}; whoever knows the camera sets camera_px"
+    )
 
 
 def _of_seams(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:

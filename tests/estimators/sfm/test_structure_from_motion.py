@@ -95,10 +95,11 @@ def test_picture_shows_points_on_the_object(footage: Footage, known_folder: Path
 
 
 def test_camera_is_estimated_and_runs_are_equal(footage: Footage, tmp_path: Path) -> None:
-    replace(footage.taken, intrinsics=None).write_list(tmp_path / "unknown.json")
+    replace(footage.taken, intrinsics=None, focal_px=380.0).write_list(tmp_path / "unknown.json")
     unknown = footage._replace(frames_json=tmp_path / "unknown.json")
     poses, _ = (poses_of(unknown, tmp_path / name) for name in ("first", "second"))
     assert poses.intrinsics[0, 0] == pytest.approx(INTRINSICS[0, 0], rel=0.15)
+    assert poses.focal_guess == "the 380 px that the files' metadata tell"
     np.testing.assert_allclose(poses.intrinsics[:2, 2], [(WIDTH - 1) / 2, (HEIGHT - 1) / 2])
     assert rotation_errors_deg(poses.cam_from_object, footage.cam_from_object).mean() < 2.0
     written = [(tmp_path / name / "object_poses.npz").read_bytes() for name in ("first", "second")]

@@ -58,6 +58,8 @@ class ObjectPoses(
     """Of the seam behind each frame (`seams`), NaN where there is none; None of poses that were not judged."""
     cuts: tuple[Tear, ...] | None = None
     """Where the sequence fell apart; None of poses that were not judged."""
+    focal_guess: str | None = None
+    """What an estimated focal length began from; None of a camera that was given."""
 
     @property
     def posed(self) -> Bool[np.ndarray, " frames"]:

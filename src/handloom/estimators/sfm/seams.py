@@ -25,6 +25,8 @@ _LEAST_MATCHES = 8
 _ON_LINE_PX = 2.0
 # Of the points that the part's frames see in the median.
 _WEAK_SHARE = 0.15
+# Frames of the sequence that see a point which counts for its ends; pictures taken in about a seam may all be wrong.
+_LEAST_WITNESSES = 3
 # Between neighbours; more was wrong in every clip that was looked at.
 _MOST_TURN_DEG = 60.0
 # A part is a surface seen from some sides.
@@ -32,8 +34,9 @@ _LEAST_PART = 3
 # The points that a frame sees lie on a plane if their least extent is so small a share of their second.
 _FLAT_SHARE = 0.06
 _NEIGHBOURS = 3
-# What is said of a cut: a turn that is fast, features that are few.
+# What is said of a cut: a turn that is fast, features that are few, an object that is hidden, spots that are lost.
 _FAST_DEG, _FEW_FEATURES = 8.0, 150
+_HIDDEN_SHARE, _LOST_SHARE = 0.7, 0.25
 
 
 class Signs(NamedTuple):
@@ -79,6 +82,10 @@ class Tear(NamedTuple):
     """Whether the points of the frames about it lie on one plane."""
     features: int
     """On the object, the fewest of the two frames."""
+    area_share: float = 1.0
+    """Of the object's usual area in the image, the least of the two frames."""
+    point_share: float = 1.0
+    """Of the points that a frame usually sees, the least of the two frames."""
 
 
 class Links(NamedTuple):
@@ -113,6 +120,14 @@ class Links(NamedTuple):
             turn_deg = turn_deg / np.maximum(np.diff(self.position[rows]), 1.0)
         shared = _shared_points(order, self.observations, len(shares))
         return Signs(rows[:-1], rows[1:], shares, shared, turn_deg)
+
+    def witnessed(self, kept: Bool[np.ndarray, " frames"]) -> Int[np.ndarray, " frames"]:
+        """How many points each frame sees that at least three of the kept ones see, of the sequence's own."""
+        seen = np.unique(self.observations, axis=0)
+        own = (kept & (self.position % 1 == 0))[seen[:, 0]]
+        witnesses = np.bincount(seen[own, 1], minlength=seen[:, 1].max(initial=0) + 1)
+        counted = seen[witnesses[seen[:, 1]] >= _LEAST_WITNESSES, 0]
+        return np.bincount(counted, minlength=len(self.position))
 
     def loose(self, part: Int[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
         """Frames that do not agree with most of those near them in their part."""
@@ -218,13 +233,11 @@ def parts_of(links: Links, registered: Bool[np.ndarray, " frames"]) -> Int[np.nd
         kept &= ~left
 
 
-def without_weak_ends(
-    part: Bool[np.ndarray, " frames"], observed: Int[np.ndarray, " frames"]
-) -> Bool[np.ndarray, " frames"]:
+def without_weak_ends(links: Links, part: Bool[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
     """A part without the frames at its ends that see few of its points: nothing beyond them would show them wrong."""
-    kept = part.copy()
+    points, kept = links.witnessed(part), part.copy()
     if kept.any():
-        strong = np.flatnonzero(kept & (observed >= _WEAK_SHARE * np.median(observed[kept])))
+        strong = np.flatnonzero(kept & (points >= _WEAK_SHARE * np.median(points[kept])))
         kept[: strong[0]] = kept[strong[-1] + 1 :] = False
     return kept
 
@@ -234,15 +247,17 @@ def cuts_of(
     part: Int[np.ndarray, " frames"],
     points: Float[np.ndarray, "points 3"],
     features: Int[np.ndarray, " frames"],
+    areas: Int[np.ndarray, " frames"],
 ) -> tuple[Tear, ...]:
-    """What is to be seen at each seam between two parts."""
+    """What is to be seen at each seam between two parts; `areas` are those of the object's masks."""
     signs, seen = links.signs(part >= 0), links.observations
+    seen_points = np.bincount(seen[:, 0], minlength=len(part))
     found = []
     for seam in np.flatnonzero(part[signs.before] != part[signs.after]):
         before, after = int(signs.before[seam]), int(signs.after[seam])
         near = slice(max(seam - _NEIGHBOURS, 0), seam + _NEIGHBOURS + 1)
         within = part[signs.before[near]] == part[signs.after[near]]
-        turns = signs.turn_deg[near][within]
+        turns = (signs.turn_deg / np.minimum(np.diff(links.position[part >= 0]), 1.0))[near][within]
         found.append(
             Tear(
                 before,
@@ -252,6 +267,10 @@ def cuts_of(
                 round(float(np.median(turns)), 1) if len(turns) else 0.0,
                 any(_flat(points[seen[seen[:, 0] == frame, 1]]) for frame in (before, after)),
                 int(min(features[before], features[after])),
+                *(
+                    round(float(min(each[before], each[after]) / max(np.median(each[part >= 0]), 1)), 3)
+                    for each in (areas, seen_points)
+                ),
             )
         )
     return tuple(found)
@@ -273,6 +292,8 @@ def in_words(cut: Tear, names: Sequence[str]) -> str:
         *(["one flat face in view"] if cut.flat else []),
         *([f"{cut.turn_deg:.0f} degrees a frame"] if cut.turn_deg >= _FAST_DEG else []),
         *([f"{cut.features} features"] if cut.features < _FEW_FEATURES else []),
+        *([f"{100 * cut.area_share:.0f} % of its usual area in view"] if cut.area_share < _HIDDEN_SHARE else []),
+        *([f"{100 * cut.point_share:.0f} % of the usual spots found again"] if cut.point_share < _LOST_SHARE else []),
     ]
     seen = ", ".join(reasons) or f"{100 * cut.link_share:.0f} % of the matches agree"
     return f"{names[cut.before]} | {names[cut.after]} ({seen})"
@@ -284,5 +305,7 @@ def advice_for(cuts: Sequence[Tear]) -> str:
         *(["turn the object more slowly, or lower `every`"] if any(cut.turn_deg >= _FAST_DEG for cut in cuts) else []),
         *(["show two sides at a time while it turns"] if any(cut.flat for cut in cuts) else []),
         *(["a textured sticker on plain sides"] if any(cut.features < _FEW_FEATURES for cut in cuts) else []),
+        *(["a grip that hides less of it"] if any(cut.area_share < _HIDDEN_SHARE for cut in cuts) else []),
+        *(["sharper pictures from closer by"] if any(cut.point_share < _LOST_SHARE for cut in cuts) else []),
     ]
     return ", ".join(ways) or "film slower turns, sharper and from closer by"

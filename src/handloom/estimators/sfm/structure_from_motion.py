@@ -42,14 +42,16 @@ from handloom.runtime.config.hold_stages import PairSettings, SfmSettings
 from handloom.runtime.config.sequences import FrameSettings
 from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import read_json, write_json
+from handloom.runtime.images import read_grey
 from handloom.runtime.seeds import derived_seed
 
 # COLMAP puts the centre of the first pixel at (0.5, 0.5), handloom at (0, 0).
 COLMAP_PIXEL_OFFSET = 0.5
 # First guess of f over the longer image side, where hloc estimates the camera: COLMAP's own.
 _FOCAL_FACTOR = 1.2
-# Fields of view over the longer side of cameras that people film hands with.
+# Fields of view over the longer side of cameras that people film hands with; and how far off a told one may be.
 _NARROWEST_DEG, _WIDEST_DEG = 35.0, 95.0
+_TOLD_WITHIN = 0.25
 MIN_MODEL_FRAMES = 3
 """Of a model that a mapper keeps; two views are no model of a surface."""
 # Points a registered frame must see; with fewer its pose is not to be trusted, and is interpolated.
@@ -82,7 +84,7 @@ class SfmJob(Settings):
     tracks: Path | None = None
     """Matches of spots that were followed by optical flow."""
     focal_px: float | None = None
-    """A better guess of an unknown camera's focal length than the usual field of view."""
+    """A better guess of an unknown camera's focal length than the usual field of view: told by files, or found."""
 
     @property
     def position(self) -> Float[np.ndarray, " frames"]:
@@ -109,7 +111,9 @@ class SfmJob(Settings):
     @property
     def focal_bounds_px(self) -> tuple[float, float]:
         """Between which an estimated focal length is believed."""
-        return _focal_px(max(self.size_px), _WIDEST_DEG), _focal_px(max(self.size_px), _NARROWEST_DEG)
+        low, high = (_focal_px(max(self.size_px), angle) for angle in (_WIDEST_DEG, _NARROWEST_DEG))
+        guess = self.focal_px or low
+        return min(low, guess / (1 + _TOLD_WITHIN)), max(high, guess * (1 + _TOLD_WITHIN))
 
     def mask_of(self, name: str) -> Path:
         """The file of a frame's mask: the frame's whole name and `.png`, as COLMAP names masks."""
@@ -184,7 +188,8 @@ def estimate_object_poses(
 ) -> None:
     """Stage: structure from motion of the masked object, gaps interpolated, points trimmed, and a picture of it all.
 
-    The camera is the source's where it knows one. Where the model is torn, or frames are missing, the pictures that the
+    The camera is the source's where it knows one; else its focal length begins at what the source's files tell, or at a
+    usual field of view. Where the model is torn, or frames are missing, the pictures that the
     sequence skips about there are taken in (`source` and `footage` lead to them), and the larger right part counts.
     Raises InputError for an object without texture or with an empty mask in most frames, for a right part with too few
     frames, and a backend that fails.
@@ -220,10 +225,10 @@ def estimate_object_poses(
             return run_job(job)
 
         views = views_of(taken, labels, source, footage)
-        model = model_of(views, careful=False)
+        model = model_of(views, careful=False, focal_px=taken.focal_px)
         _require_texture(model, settings, taken)
         if settings.backend == "pycolmap" and not _whole(model):
-            model = larger(model, model_of(views, careful=True))
+            model = larger(model, model_of(views, careful=True, focal_px=taken.focal_px))
             lost = _lost(model)
             if len(lost) and views.every > 1:
                 more, focal_px = views.about(lost), float(model.intrinsics[0, 0])
@@ -410,10 +415,12 @@ def judged(model: SparseModel, matches: Matches, job: SfmJob) -> SparseModel:
     part = parts_of(links, registered)
     if not (part >= 0).any():
         return empty_model(model.features, model.mapper)
-    kept = without_weak_ends(part == np.bincount(part[(part >= 0) & job.used], minlength=1).argmax(), model.observed)
+    kept = without_weak_ends(links, part == np.bincount(part[(part >= 0) & job.used], minlength=1).argmax())
     signs, link_share = links.signs(kept), np.full(len(part), np.nan)
     link_share[signs.before] = signs.link_share
-    cuts = cuts_of(links, part, model.points_object, model.features)
+    several = part.max() > 0
+    areas = np.array([np.count_nonzero(read_grey(job.mask_of(name))) for name in job.names]) if several else part
+    cuts = cuts_of(links, part, model.points_object, model.features, areas)
     return replace(model, registered=kept, link_share=link_share, cuts=cuts)
 
 
@@ -458,7 +465,10 @@ def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> 
         median_features=int(np.median(model.features)),
         link_share=model.link_share,
         cuts=model.cuts if settings.backend == "pycolmap" else None,
+        focal_guess=_focal_guess(settings, frames),
     )
+    if found.focal_guess is not None:
+        print(f"focal length {found.intrinsics[0, 0]:.0f} px, estimated from {found.focal_guess}", file=sys.stderr)
     interpolated = [name for name, each in zip(pictures, found.posed & ~registered, strict=True) if each]
     if interpolated:
         print(
@@ -471,6 +481,17 @@ def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> 
         )
         print(f"{words}{torn}{advice_for(model.cuts)}", file=sys.stderr)
     return found
+
+
+def _focal_guess(settings: SfmSettings, frames: Frames) -> str | None:
+    """In words what an unknown camera's focal length begins from."""
+    if frames.intrinsics is not None:
+        return None
+    if settings.backend == "hloc":
+        return f"{_FOCAL_FACTOR:g} times the longer side"
+    if frames.focal_px is not None:
+        return f"the {frames.focal_px:.0f} px that the files' metadata tell"
+    return f"a usual field of view of {settings.field_of_view_deg:g} degrees (hold.sfm.field_of_view_deg)"
 
 
 def _require_visible(labels: LabelSequence, folder: Path, settings: SfmSettings) -> None:

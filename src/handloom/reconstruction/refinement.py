@@ -200,11 +200,11 @@ class Refinement:
         kind = self.masks.kind
         palm = hand.keypoints_m[:, [WRIST, MIDDLE_BASE]].detach()
         wrist, middle = project(palm, self.masks.intrinsics[None], NEAR_M).unbind(1)
-        down, across = (torch.arange(side, device=self.device) for side in kind.shape[1:])
-        rows, columns = torch.meshgrid(down, across, indexing="ij")
-        pixels = torch.stack([columns, rows], -1).float()
-        along = (middle - wrist)[:, None, None]
-        place = ((pixels - wrist[:, None, None]) * along).sum(-1) / along.square().sum(-1).clamp_min(1.0)
+        along = middle - wrist
+        along = along / along.square().sum(-1, keepdim=True).clamp_min(1.0)
+        rows, columns = (torch.arange(side, device=self.device) for side in kind.shape[1:])
+        x, y = along[..., None].unbind(1)
+        place = (y * rows)[:, :, None] + (x * columns - (wrist * along).sum(-1, keepdim=True))[:, None]
         return (kind != BACKGROUND) & (place < -_WRIST_SHARE)
 
     def _grasp_m(self, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:

@@ -57,10 +57,11 @@ def train_holdnet(
 ) -> None:
     """Stage: train HOLD-Net from fresh networks and the hand's prior, and the poses with them.
 
-    The object starts from its own prior where there is one, as a sphere without. Poses and the object's scale start from `first_poses` (phase 1's or 2's) or, without, from the build folder; nothing
-    else is carried over between phases. With `checkpoint`, a released one, everything starts from there. A killed run
-    goes on from its last checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot
-    be used, a training that diverged, an object without surface, or a device that is not there or too small.
+    The object starts from its own prior where there is one, as a sphere without. Poses and the object's scale start
+    from `first_poses` (phase 1's or 2's) or, without, from the build folder; nothing else is carried over between
+    phases. With `checkpoint`, a released one, everything starts from there. A killed run goes on from its last
+    checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used, a training
+    that diverged, an object without surface, or a device that is not there or too small.
     """
     model = configured_hand(hand)
     given = given_files(build, prior, first_poses, checkpoint, object_prior)

@@ -80,7 +80,11 @@ def object_hull(views: CubeViews, points: Float[Tensor, "points 3"], reach: floa
     counts = label_counts(views)
     labels = labelled(views, counts)
     rule: Rule = "labelled" if labels.carved_share <= MOST_CARVED_SHARE else "shared"
-    nodes = nearer_to_object(labels) if rule == "labelled" else labels.solid & shared_nodes(counts).view(cells, cells, cells)
+    nodes = (
+        nearer_to_object(labels)
+        if rule == "labelled"
+        else labels.solid & shared_nodes(counts).view(cells, cells, cells)
+    )
     if reach is not None:
         half = (cells - 1) / 2
         near = near_points(node_points(cells) * half, points.cpu(), reach)

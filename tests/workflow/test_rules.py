@@ -47,12 +47,16 @@ RIG = {"left": "a.mp4", "right": "b.mp4", "left_boxes": "a.csv", "right_boxes": 
 def configuration(field: str, backend: str, own_pairs: str, hands: str, **source: Any) -> dict[str, Any]:
     """A field of HOLD, a backend of SfM, and networks of own pairs and of HOLD."""
     known = backend == "known"  # only of data sets that bring their poses
+    own = OWN_SEQUENCES
+    if backend == "colmap_model":
+        demo = {"kind": "ho3d", "path": "resources/demo/HO3D_v3/train/jug1"}
+        own = {name: {**sequence, "colmap_model": "m"} for name, sequence in {**own, "jug1": demo}.items()}
     hold = {"field": field, "sfm": {"backend": backend}, "hand": {"estimation": {"backend": hands}}}
     return {
         "mano": "data/mano",
         "pretrain": True,
         "sources": {"cross": source},
-        "hold": hold if known else {**hold, "sequences": OWN_SEQUENCES},
+        "hold": hold if known else {**hold, "sequences": own},
         "footage": {"backend": own_pairs, "pairs": {"rig": RIG}},
     }
 
@@ -60,6 +64,7 @@ def configuration(field: str, backend: str, own_pairs: str, hands: str, **source
 CONFIGURATIONS = {
     "compact": configuration("compact", "pycolmap", "mediapipe", "metro", checkpoint=None),
     "holdnet": configuration("holdnet", "known", "detnet", "handoccnet", network="mediapipe", checkpoint="a.tflite"),
+    "model": configuration("compact", "colmap_model", "detnet", "mediapipe"),
     "hloc": configuration("compact", "hloc", "detnet", "mediapipe"),
 }
 VALUES = {
@@ -124,7 +129,7 @@ def jobs_of(config: dict[str, Any]) -> list[Job]:
                 given = {
                     name: value(wildcards) if callable(value) else value
                     for name, value in rule.params.items()
-                    if name != "watched"
+                    if name not in ("watched", "within")
                 }
                 if repr(given) in seen:
                     continue

@@ -120,6 +120,28 @@ use rule stage as hand_estimates with:
         ),
 
 
+use rule stage as corrected_masks with:
+    """Carried masks once more, by the object's poses and the found hands."""
+    input:
+        frames=f"{OF_SEQUENCE}/frames",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=f"{OF_SEQUENCE}/masks",
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        hand_estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+    output:
+        corrected=directory(f"{OF_SEQUENCE}/corrected_masks"),
+        picture=f"{OF_SEQUENCE}/corrected_masks.png",
+    pathvars:
+        job="corrected_masks/{sequence}",
+    resources:
+        **needs(mem_mb=4000),
+    params:
+        **stage(
+            "estimators.masks.corrected_masks:corrected_masks",
+            still_camera=lambda wildcards: sequence_of(wildcards).masks.propagation.still_camera,
+        ),
+
+
 use rule stage as hand_poses with:
     """The hand model laid onto the joints of all frames."""
     input:
@@ -144,7 +166,7 @@ use rule stage as align_hand_object with:
         hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
-        masks=f"{OF_SEQUENCE}/masks",
+        masks=masks_of,
         hand=MANO_HAND,
     output:
         aligned=f"{OF_SEQUENCE}/aligned.npz",
@@ -162,7 +184,7 @@ use rule stage as build_sequence with:
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
-        masks=f"{OF_SEQUENCE}/masks",
+        masks=masks_of,
         hand=MANO_HAND,
     output:
         build=directory(f"{OF_SEQUENCE}/build"),

@@ -154,6 +154,16 @@ def mask_state(wildcards):
     return state_in(given) if given else ""
 
 
+def corrects_masks(sequence):
+    """Whether a sequence's masks are carried along its frames, and corrected after."""
+    return sequence.masks.source == "propagation" and sequence.masks.propagation.corrected
+
+
+def masks_of(wildcards):
+    """The masks of a sequence that hand and object are fitted to: those carried along the frames, corrected."""
+    return f"{OF_SEQUENCE}/{'corrected_masks' if corrects_masks(sequence_of(wildcards)) else 'masks'}"
+
+
 def hand_weights(wildcards):
     """The weights of the configured hand network."""
     ready(wildcards, "hand_estimates")
@@ -215,4 +225,5 @@ def phase_benchmarks(sequence, phase):
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
         needed, refined, shapes = [], [], ["hand_prior"]
     trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
-    return stage_benchmarks(sequence, [*STAGES, *shapes, *refined]) + trained
+    masks = ["corrected_masks"] * corrects_masks(SEQUENCES[sequence])
+    return stage_benchmarks(sequence, [*STAGES, *masks, *shapes, *refined]) + trained

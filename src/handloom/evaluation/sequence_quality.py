@@ -14,8 +14,10 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from handloom.datasets.frames import read_frames
-from handloom.datasets.masks import LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
+from handloom.datasets.masks import LABEL_OF, LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
 from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands, of_side
+from handloom.estimators.masks.corrected_masks import hand_reach
+from handloom.estimators.masks.voted_shape import strayed_shares
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.estimators.sfm.seams import LEAST_LINK_SHARE, SURE_LINK_SHARE, advice_for, in_words
 from handloom.evaluation.table import Block, Cell, ColumnHead, Row, Table
@@ -42,6 +44,8 @@ _DIRECTIONS = 400
 """Directions that the sides seen are counted in: a quarter of a percent each."""
 _NEAREST_M = 1e-6
 """What is projected lies farther away: a point in the camera's own plane would divide by zero."""
+_NO_HAND = 0.1
+"""Of a hand's reach: less is no hand."""
 _OFF_SHARE = 0.25
 """A key point farther from the network's than this share of the hand's extent in the image is off."""
 
@@ -75,6 +79,25 @@ LIMITS = (
     Limits(
         *("masks", "frames with the hand", "%", 95, 80, "keep the hand in view; see masks.png, add a prompt"),
         blind="masks of something else, or that leak or lack a part: see masks.png",
+    ),
+    Limits(
+        *(
+            "masks",
+            "object's mask beyond its shape",
+            "%",
+            6,
+            15,
+            "a leak: mark more frames, or bring masks of your own",
+        ),
+        blind="leaks that turn with the object, and all where object poses are wrong",
+    ),
+    Limits(
+        *("masks", "object's shape without mask", "%", 4, 10, "a part is cut off: mark more frames, or bring masks"),
+        blind="a part that no frame's mask has",
+    ),
+    Limits(
+        *("masks", "hand's mask beyond the hand", "%", 10, 25, "forearm or a leak: see masks; mark the hand again"),
+        blind="hands that the network places wrongly",
     ),
     Limits("masks", "object's side in the image", "px", 80, 50, "film from closer by"),
     Limits(
@@ -200,6 +223,7 @@ def write_sequence_quality(
     found = {
         "frames": _Found(float(len(names))),
         **_of_masks(labels),
+        **_of_strayed_masks(labels, poses, hands),
         **_of_object_poses(poses, names),
         **_of_hands(hands),
         **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
@@ -243,6 +267,23 @@ def _of_masks(labels: UInt8[np.ndarray, "frames height width"]) -> dict[str, _Fo
         "frames with the hand": _share(has_hand),
         "object's side in the image": _Found(_median(np.maximum(*sides)[has_object])),
         "frames with the object cut off": _Found(100 * float(cut.mean()), cut),
+    }
+
+
+def _of_strayed_masks(
+    labels: UInt8[np.ndarray, "frames height width"], poses: ObjectPoses, hands: FoundHands
+) -> dict[str, _Found]:
+    """What of the masks contradicts object poses and found hands, in the tenth worst of the frames."""
+    beyond_hand = np.full(len(labels), np.nan)
+    for frame, mask in enumerate(labels == LABEL_OF[hands.side]):
+        reach = hand_reach(hands, frame, *mask.shape)
+        if reach is not None and mask.any():
+            beyond_hand[frame] = (mask & (reach < _NO_HAND)).sum() / mask.sum()
+    names = ("object's mask beyond its shape", "object's shape without mask", "hand's mask beyond the hand")
+    limits = {each.measure: each.good / 100 for each in LIMITS}
+    return {
+        name: _Found(100 * _upper(shares), np.nan_to_num(shares) > limits[name])
+        for name, shares in zip(names, (*strayed_shares(labels, poses), beyond_hand), strict=True)
     }
 
 
@@ -367,6 +408,12 @@ def _extent(seen: Bool[np.ndarray, "frames length"]) -> np.ndarray:
 
 def _share(good: Bool[np.ndarray, " frames"]) -> _Found:
     return _Found(100 * float(good.mean()), ~good)
+
+
+def _upper(values: np.ndarray) -> float:
+    """The 90 % quantile of what is known."""
+    known = values[~np.isnan(values)]
+    return float(np.quantile(known, 0.9)) if len(known) else float("nan")
 
 
 def _median(values: np.ndarray) -> float:

@@ -123,6 +123,11 @@ class PropagationSettings(Settings):
         description="Learn the background from what most frames share, where the camera stands still (that is found "
         "out); false if hand or object rest at one place for most of the video.",
     )
+    corrected: bool = Field(
+        True,
+        description="Correct the masks by the object's poses and the found hands before anything is fitted to them; "
+        "false uses them as they were carried.",
+    )
 
 
 class Sam2Settings(Settings):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import trimesh
 
+from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.surfaces import vertex_normals
 from handloom.geometry.voxels import signed_distance_grid
 from handloom.hand.joints import MANO_FINGERTIPS_SMPLX
@@ -37,9 +38,9 @@ def test_tips_are_taken_from_the_model() -> None:
 
 def test_contact_terms_in_closed_form() -> None:
     plane = torch.stack(torch.meshgrid(torch.arange(0, 1, 0.1), torch.arange(0, 1, 0.1), indexing="ij"), -1).view(-1, 2)
-    surface = torch.cat([plane, torch.zeros(len(plane), 1)], dim=1)[None].repeat(2, 1, 1)
+    surface = torch.cat([plane, torch.zeros(len(plane), 1)], dim=1)[None]
     points = surface[:, ::7] + torch.tensor([[[0.0, 0, 0.02]], [[0.0, 0, 0.04]]])
-    torch.testing.assert_close(nearest_distance(points, surface)[:, 0], torch.tensor([0.02, 0.04]))
+    torch.testing.assert_close(nearest_distance(points, NeighbourSearch(surface))[:, 0], torch.tensor([0.02, 0.04]))
 
 
 def test_tip_contact_pulls_near_regions_and_leaves_far_ones_alone() -> None:
@@ -48,7 +49,7 @@ def test_tip_contact_pulls_near_regions_and_leaves_far_ones_alone() -> None:
     vertices = hand.v_template[None].clone().requires_grad_()
     touched = hand.v_template[regions.tips[1]].mean(0) + torch.tensor([0.0, -0.012, 0])
     surface = touched + 1e-4 * torch.eye(3)
-    loss = tip_contact(vertices, surface[None], regions, 0.02)
+    loss = tip_contact(vertices / 0.5, NeighbourSearch(surface[None] / 0.5), regions, 0.5, 0.02)
     assert 0.10 < loss.item() < 0.12  # five regions at the cap of 2 cm and one nearer
     (slope,) = torch.autograd.grad(loss, vertices)
     moved = slope[0].norm(dim=1).nonzero()[:, 0]

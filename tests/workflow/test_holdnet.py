@@ -44,9 +44,11 @@ def test_phase_1_is_made_by_the_networks_and_only_once(fresh: Callable[[str], Pr
     longer = planned(project.snakemake(*dry, "hold={'holdnet': {'phase1': {'epochs': 9}}}"))
     assert longer == {"train_holdnet", "hold_predictions"}
     prior = planned(project.snakemake(*dry, "hold={'holdnet': {'prior': {'steps': 9}}}"))
-    assert prior == {"hand_prior", "train_holdnet", "hold_predictions"}
+    assert prior == {"hand_prior", "object_prior", "train_holdnet", "hold_predictions"}
+    released = planned(project.snakemake(*dry, "hold={'holdnet': {'fidelity': 'faithful'}}"))
+    assert released == {"train_holdnet", "hold_predictions"}
     voxels = planned(project.snakemake(*dry, "hold={'field': 'compact'}"))
-    assert voxels == {"object_shape", "hand_template", "train_phase", "hold_predictions"}
+    assert voxels == {"hand_template", "train_phase", "hold_predictions"}
 
 
 def test_a_released_checkpoint_leaves_out_phases_1_and_2(fresh: Callable[[str], Project]) -> None:
@@ -58,4 +60,5 @@ def test_a_released_checkpoint_leaves_out_phases_1_and_2(fresh: Callable[[str], 
     assert "hold.holdnet.checkpoints.own: leads to last.ckpt, which does not exist" in output
     (project.folder / "last.ckpt").write_bytes(b"weights")
     assert planned(project.snakemake(*target, change)) == {"hand_prior", "train_holdnet"}
-    assert planned(project.snakemake(*target[:2])) == {"hand_prior", "train_holdnet", "refine_poses"}
+    without = planned(project.snakemake(*target[:2]))
+    assert without == {"object_shape", "hand_prior", "object_prior", "train_holdnet", "refine_poses"}

@@ -28,6 +28,8 @@ STAGES = [
     "build_sequence",
 ]
 SHAPES = {"compact": ["object_shape", "hand_template"], "holdnet": ["hand_prior"]}[HOLD.field]
+if HOLD.field == "holdnet" and HOLD.holdnet.fidelity == "fixed":
+    SHAPES += ["object_shape", "object_prior"]
 # What is read of a sequence's folder, by its kind.
 PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
 MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
@@ -219,9 +221,9 @@ def phase_benchmarks(sequence, phase):
     if phase == "hull":
         return stage_benchmarks(sequence, [*STAGES, "object_shape"])
     needed = {"phase1": [], "phase3_unrefined": ["phase1"], "phase3": ["phase1"]}[phase]
-    refined = ["refine_poses"] if phase == "phase3" else []
+    refined, shapes = ["refine_poses"] if phase == "phase3" else [], SHAPES
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
-        needed, refined = [], []
+        needed, refined, shapes = [], [], ["hand_prior"]
     trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
     masks = ["corrected_masks"] * corrects_masks(SEQUENCES[sequence])
-    return stage_benchmarks(sequence, [*STAGES, *masks, *SHAPES, *refined]) + trained
+    return stage_benchmarks(sequence, [*STAGES, *masks, *shapes, *refined]) + trained

@@ -27,6 +27,13 @@ def released_prior(wildcards):
     return [] if path is None else by_hand("hold.holdnet.prior.checkpoint", [path])[0]
 
 
+def first_shape(wildcards):
+    """The object's first shape, unless the run is as released or goes on from a checkpoint."""
+    if HOLD.holdnet.fidelity == "faithful" or released_checkpoint(wildcards):
+        return []
+    return f"results/hold/{wildcards.sequence}/object_prior.safetensors"
+
+
 use rule stage as hand_prior with:
     """The network of the hand's shape, fitted to the shaped hand at rest."""
     input:
@@ -53,12 +60,40 @@ use rule stage as hand_prior with:
         ),
 
 
+use rule stage as object_prior with:
+    """The network of the object's shape, fitted to the shape by stereo."""
+    input:
+        on_device(f"{OF_SEQUENCE}/object_prior.safetensors"),
+        build=build_of,
+        shape=f"{OF_SEQUENCE}/shape.npz",
+        hand=MANO_HAND,
+    output:
+        prior=f"{OF_SEQUENCE}/object_prior.safetensors",
+        figures=f"{OF_SEQUENCE}/object_prior.json",
+    pathvars:
+        job="object_prior/{sequence}",
+    threads: 2
+    resources:
+        **needs(mem_mb=3000, gpu=1),
+    params:
+        **stage(
+            "reconstruction.holdnet.object_prior:object_prior",
+            settings=part(HOLD.holdnet.prior, "steps", "points", "pool"),
+            sizes=HOLD.holdnet.network.sdf,
+            barf=HOLD.holdnet.network.barf,
+            seed=HOLD.seed,
+            device=RUN.device,
+            watched=sequence_state(BUILD_IN),
+        ),
+
+
 use rule stage as train_holdnet with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`), phase 1's (`phase3_unrefined`), or a released checkpoint."""
     input:
         on_device(f"{OF_SEQUENCE}/{{phase}}/network.safetensors"),
         build=build_of,
         prior=f"{OF_SEQUENCE}/hand_prior.safetensors",
+        object_prior=first_shape,
         first_poses=first_poses,
         checkpoint=released_checkpoint,
         hand=MANO_HAND,

@@ -72,19 +72,24 @@ class Outlines:
     pixel: Int[Tensor, " band"]
     """Row of each band pixel in the flattened batch of images."""
     position_px: Float[Tensor, "band 2"]
-    frame: Int[Tensor, " band"]
+    corners: Int[Tensor, " corners"]
+    """The vertices of all outlines, as rows of the flattened batch of meshes."""
     ends: Int[Tensor, "band 2"]
-    """The vertices at both ends of the edge."""
+    """The corners at both ends of each band pixel's edge."""
     along: Float[Tensor, " band"]
     outward: Float[Tensor, "band 2"]
-    drawn_px: VerticesPx
-    """Where the vertices were."""
+    drawn_px: Float[Tensor, "corners 2"]
+    """Where the corners were."""
 
     def moved_px(self, vertices_px: VerticesPx) -> float:
         """How far the fastest outline vertex has moved since; find new outlines before this exceeds `BAND_PX`."""
-        rows = self.frame[:, None]
-        shift = vertices_px.detach()[rows, self.ends] - self.drawn_px[rows, self.ends]
+        shift = self.corners_px(vertices_px.detach()) - self.drawn_px
         return float(torch.linalg.vector_norm(shift, dim=-1).max()) if len(shift) else 0.0
+
+    def corners_px(self, vertices_px: VerticesPx) -> Float[Tensor, "corners 2"]:
+        """Where the corners are now."""
+        # By rows of one table: the derivative of indexing by two tensors takes three times as long.
+        return vertices_px.flatten(0, 1).index_select(0, self.corners)
 
 
 def find_outlines(
@@ -111,18 +116,21 @@ def find_outlines(
         nothing = pixel[:0]
         none_px = drawn.new_zeros(0, 2)
         ends = nothing[:, None].expand(-1, 2)
-        return Outlines(coverage, nothing, none_px, nothing, ends, drawn.new_zeros(0), none_px, drawn)
+        return Outlines(coverage, nothing, none_px, nothing, ends, drawn.new_zeros(0), none_px, none_px)
     chosen, known = _nearest_edge(drawn, edges, frame, edge, position, of_frame)
     pixel, position, of_frame, ends = pixel[known], position[known], of_frame[known], edges.vertices[chosen[known]]
     along, outward = _foot(drawn, of_frame, ends, position, coverage.flatten()[pixel])
-    return Outlines(coverage, pixel, position, of_frame, ends, along, outward, drawn)
+    corners, place = torch.unique(of_frame[:, None] * drawn.shape[1] + ends, return_inverse=True)
+    at_corners = drawn.flatten(0, 1)[corners]
+    return Outlines(coverage, pixel, position, corners, place, along, outward, at_corners)
 
 
 def soft_silhouettes(
     vertices_px: VerticesPx, outlines: Outlines, softness_px: float = 1.0
 ) -> Float[Tensor, "frames height width"]:
     """Soft masks in 0..1, differentiable in the vertices; the step at an outline is about 4 `softness_px` wide."""
-    a, b = vertices_px[outlines.frame[:, None], outlines.ends].unbind(1)
+    corners_px = outlines.corners_px(vertices_px)
+    a, b = (corners_px.index_select(0, end) for end in outlines.ends.unbind(1))
     foot = a + outlines.along[:, None] * (b - a)
     inside_px = ((foot - outlines.position_px) * outlines.outward).sum(1)
     masks = outlines.coverage.to(vertices_px.dtype).flatten()

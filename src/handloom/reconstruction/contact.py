@@ -82,29 +82,31 @@ def _across(direction: Float[Tensor, "3"], bone: Float[Tensor, "3"]) -> Float[Te
 
 
 def nearest_distance(
-    points: Float[Tensor, "frames points 3"], surface: Float[Tensor, "frames vertices 3"]
+    points: Float[Tensor, "frames points 3"], surface: NeighbourSearch
 ) -> Float[Tensor, "frames points"]:
-    """Distance of each point to the nearest vertex, in the input's unit; differentiable in both."""
-    _, nearest = NeighbourSearch(surface).nearest(points, 1)
-    offset = points - surface.gather(1, nearest.expand(-1, -1, 3))
+    """Distance of each point to the nearest vertex of the search's only cloud; differentiable in the points."""
+    _, nearest = surface.nearest(points.reshape(1, -1, 3), 1)
+    offset = points - surface.clouds[0, nearest.view(points.shape[:2])]
     # The tiny addend keeps the slope finite at distance zero.
     return (offset.square().sum(-1) + 1e-14).sqrt()
 
 
 def tip_contact(
-    hand_m: Float[Tensor, "frames vertices 3"],
-    surface_m: Float[Tensor, "frames points 3"],
+    hand_unit: Float[Tensor, "frames vertices 3"],
+    surface: NeighbourSearch,
     regions: ContactRegions,
+    unit_m: Float[Tensor, ""] | float,
     reach_m: float,
 ) -> Float[Tensor, ""]:
     """The paper's contact: of each finger pad and of the palm the least un-squared distance, summed, mean over frames.
 
-    Distances beyond `reach_m` count as `reach_m`: a finger that does not touch is not pulled. In metres.
+    The hand is given in the frame of the object, whose vertices one search then holds for all frames; `unit_m` is that
+    frame's unit. Distances beyond `reach_m` count as `reach_m`: a finger that does not touch is not pulled. In metres.
     """
-    distance = nearest_distance(hand_m[:, regions.vertices], surface_m)
+    distance_m = nearest_distance(hand_unit[:, regions.vertices], surface) * unit_m
     sizes = [len(region) for region in (*regions.tips, regions.palm)]
-    least = torch.stack([part.amin(1) for part in distance.split(sizes, dim=1)], dim=1)
-    return least.clamp(max=reach_m).sum(1).mean()
+    least_m = torch.stack([part.amin(1) for part in distance_m.split(sizes, dim=1)], dim=1)
+    return least_m.clamp(max=reach_m).sum(1).mean()
 
 
 def penetration_loss(depth_points: Float[Tensor, "*batch 3"], grid: SignedDistanceGrid) -> Float[Tensor, ""]:

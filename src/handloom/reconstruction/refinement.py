@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handloom.geometry.camera import project
+from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.silhouettes import BAND_PX, NEAR_M, Outlines, find_outlines, mesh_edges, soft_silhouettes
 from handloom.geometry.voxels import signed_distance_grid
 from handloom.hand.joints import MIDDLE_BASE, WRIST
@@ -124,6 +125,7 @@ class Refinement:
         faces = torch.from_numpy(mesh.faces).to(self.device)
         self.regions = contact_regions(poses.model.to("cpu")).to(self.device)
         self.object_outline, self.hand_outline = (_Outline(f, self.masks) for f in (faces, poses.model.faces))
+        self.surface = NeighbourSearch(self.vertices_unit[None])
         self.inside = signed_distance_grid(self.vertices_unit, faces)
         self.start = {name: value.detach().clone() for name, value in poses.named_parameters()}
         with torch.no_grad():
@@ -177,8 +179,9 @@ class Refinement:
             raise self._diverged("places of hand or object are no numbers")
         object_mask = self.object_outline.silhouettes(object_cam)
         hand_mask = self.hand_outline.silhouettes(hand.vertices_m)
-        contact = tip_contact(hand.vertices_m, object_cam, self.regions, CONTACT_REACH_M)
-        depth = penetration_loss(self._in_object(hand.vertices_m), self.inside) * poses.object_radius_m.detach() ** 2
+        hand_unit, unit_m = self._in_object(hand.vertices_m), poses.object_radius_m
+        contact = tip_contact(hand_unit, self.surface, self.regions, unit_m, CONTACT_REACH_M)
+        depth = penetration_loss(hand_unit, self.inside) * unit_m.detach() ** 2
         kind = self.masks.kind
         not_of_object = (kind != OBJECT) & ~self._forearm(hand)
         return {
@@ -197,11 +200,11 @@ class Refinement:
         kind = self.masks.kind
         palm = hand.keypoints_m[:, [WRIST, MIDDLE_BASE]].detach()
         wrist, middle = project(palm, self.masks.intrinsics[None], NEAR_M).unbind(1)
-        down, across = (torch.arange(side, device=self.device) for side in kind.shape[1:])
-        rows, columns = torch.meshgrid(down, across, indexing="ij")
-        pixels = torch.stack([columns, rows], -1).float()
-        along = (middle - wrist)[:, None, None]
-        place = ((pixels - wrist[:, None, None]) * along).sum(-1) / along.square().sum(-1).clamp_min(1.0)
+        along = middle - wrist
+        along = along / along.square().sum(-1, keepdim=True).clamp_min(1.0)
+        rows, columns = (torch.arange(side, device=self.device) for side in kind.shape[1:])
+        x, y = along[..., None].unbind(1)
+        place = (y * rows)[:, :, None] + (x * columns - (wrist * along).sum(-1, keepdim=True))[:, None]
         return (kind != BACKGROUND) & (place < -_WRIST_SHARE)
 
     def _grasp_m(self, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:

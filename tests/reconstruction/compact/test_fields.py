@@ -23,23 +23,22 @@ def some_points(count: int = 50) -> Tensor:
     return 1.2 * torch.rand(count, 3, generator=torch.Generator().manual_seed(1)) - 0.6
 
 
-def test_gradient_is_metres_per_metre() -> None:
-    """Protects the eikonal term: the gradient of a true distance has length 1 whatever the cube's size is."""
+def test_distances_are_looked_up_in_metres() -> None:
+    """Protects the densities' unit, whatever the cube's size is."""
     field, points = plane_field(), some_points()
-    values = field.at(field.distances(RADIUS_M), points, torch.zeros(len(points), dtype=torch.long))
+    values = field.at(field.distances(), points, torch.zeros(len(points), dtype=torch.long))
     torch.testing.assert_close(values.distance_m, RADIUS_M * points @ NORMAL, atol=1e-6, rtol=0)
-    torch.testing.assert_close(values.gradient, NORMAL.expand_as(points), atol=1e-4, rtol=0)
 
 
 def test_colour_lies_between_zero_and_one_and_each_frame_has_its_code() -> None:
     """Protects the codes that take up changing light: one frame's code leaves the other frame alone."""
     field, points = plane_field(), some_points()
     first, second = (torch.full((len(points),), frame) for frame in (0, 1))
-    before = [field.at(field.distances(RADIUS_M), points, frame).colour for frame in (first, second)]
+    before = [field.at(field.distances(), points, frame).colour for frame in (first, second)]
     torch.testing.assert_close(before[0], before[1])
     with torch.no_grad():
         field.codes[1] = 3.0
-    after = [field.at(field.distances(RADIUS_M), points, frame).colour for frame in (first, second)]
+    after = [field.at(field.distances(), points, frame).colour for frame in (first, second)]
     torch.testing.assert_close(after[0], before[0])
     assert (after[1] - before[1]).abs().amax() > 1e-3
     assert ((after[1] > 0) & (after[1] < 1)).all()

@@ -151,11 +151,11 @@ CELLS = 6
 FLAT = node_points(CELLS)[:, 0].view(1, CELLS, CELLS, CELLS)
 
 
-def samples(rays: list[int], gradient: Tensor) -> FieldSamples:
+def samples(rays: list[int]) -> FieldSamples:
     count = len(rays)
     plain = torch.zeros(count, 2)
     colour = torch.zeros(count, 2, 3)
-    return FieldSamples(torch.tensor(rays), plain, plain, colour, gradient.expand(count, 2, 3))
+    return FieldSamples(torch.tensor(rays), plain, plain, colour)
 
 
 def batch(kinds: list[int]) -> RayBatch:
@@ -164,10 +164,9 @@ def batch(kinds: list[int]) -> RayBatch:
     return RayBatch(torch.zeros(rays, dtype=torch.long), zeros, zeros, torch.tensor(kinds), zeros)
 
 
-def rendered(colour: Tensor, kinds: list[int], hand_rays: list[int], slope: float = 1.0) -> Rendered:
+def rendered(colour: Tensor, kinds: list[int], hand_rays: list[int]) -> Rendered:
     semantics = torch.eye(3)[kinds]
-    gradient = torch.tensor([0.0, slope, 0.0])
-    return Rendered(colour, semantics, torch.zeros(len(kinds)), samples([0], gradient), samples(hand_rays, gradient))
+    return Rendered(colour, semantics, torch.zeros(len(kinds)), samples([0]), samples(hand_rays))
 
 
 def terms(wanted: RayBatch, found: Rendered, done: float = 0.0, hand: Tensor = FLAT) -> Losses:
@@ -223,6 +222,6 @@ def test_hand_prior_is_cut_at_one_centimetre() -> None:
 def test_no_object_samples_and_no_counted_rays_are_no_nan() -> None:
     """Protects small batches: a mean over nothing is zero."""
     shown = rendered(torch.ones(1, 3), [HAND], [])
-    nothing = FieldSamples(*(value[:0] for value in samples([0], torch.ones(3))))
+    nothing = FieldSamples(*(value[:0] for value in samples([0])))
     found = terms(batch([HAND]), shown._replace(object=nothing, hand=nothing))
     assert float(found.total) == pytest.approx(0, abs=1e-9)

@@ -36,7 +36,6 @@ def node(depth: float, optical: float, colour: Tensor, rays: tuple[int, ...] = (
         torch.tensor([depth, depth + 1]).expand(count, 2),
         torch.tensor([optical, 0.0]).expand(count, 2),
         colour.expand(count, 2, 3),
-        torch.zeros(count, 2, 3),
     )
 
 

@@ -23,8 +23,6 @@ class FieldValues(NamedTuple):
     """What a field answers at points of its cube."""
 
     distance_m: Float[Tensor, " points"]
-    gradient: Float[Tensor, "points 3"]
-    """Of the distance, in the field's own frame: metres per metre."""
     colour: Float[Tensor, "points 3"]
 
 
@@ -57,10 +55,9 @@ class VoxelField(nn.Module):
             nn.init.zeros_(layer.bias)
         self.layers = nn.ModuleList(layers)
 
-    def distances(self, radius_m: Tensor | float) -> Float[Tensor, "4 cells cells cells"]:
-        """The volume that `at` looks up, made once per step: distance and its gradient in metres per metre."""
-        volume = with_gradient(self.distance)
-        return torch.cat([volume[:1], volume[1:] / radius_m])
+    def distances(self) -> Float[Tensor, "4 cells cells cells"]:
+        """The volume that `at` looks up, made once per step: distance and its gradient."""
+        return with_gradient(self.distance)
 
     def at(
         self,
@@ -70,10 +67,9 @@ class VoxelField(nn.Module):
     ) -> FieldValues:
         """Values at points of the cube; frames choose the colour's code."""
         found = look_up(volume, points_unit)
-        gradient = found[:, 1:]
-        normal = functional.normalize(gradient, dim=-1)
+        normal = functional.normalize(found[:, 1:], dim=-1)
         values = torch.cat([look_up(self.features, points_unit), normal, frame_rows(self.codes, frame)], -1)
         *hidden, last = self.layers
         for layer in hidden:
             values = functional.relu(layer(values))
-        return FieldValues(found[:, 0], gradient, last(values).sigmoid())
+        return FieldValues(found[:, 0], last(values).sigmoid())

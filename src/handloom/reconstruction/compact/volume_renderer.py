@@ -37,8 +37,6 @@ class FieldSamples(NamedTuple):
     optical: Float[Tensor, "hit samples"]
     """sigma delta: the optical thickness of each sample's interval."""
     colour: Float[Tensor, "hit samples 3"]
-    gradient: Float[Tensor, "hit samples 3"]
-    """Of the signed distance, metres per metre."""
 
 
 class Rendered(NamedTuple):
@@ -91,7 +89,6 @@ class CompactScene:
         self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
     ) -> FieldSamples:
         s, field = self.settings, self.object_field
-        radius_m = self.poses.object_radius_m
         with torch.no_grad():
             origin = self.poses.object_from_cam(torch.zeros_like(directions), frame)
             step = self.poses.object_from_cam(directions, frame) - origin
@@ -103,7 +100,7 @@ class CompactScene:
             ray = may_hit(coarse, REACH_M, near, far).nonzero()[:, 0]
             length = torch.linalg.vector_norm(directions[ray], dim=-1)
             depth = resampled(depth[ray], coarse[ray], beta, length, s.object_samples, generator)
-        volume = field.distances(radius_m)
+        volume = field.distances()
 
         def evaluated(points: Tensor, owner: Tensor) -> FieldValues:
             return field.at(volume, self.poses.object_from_cam(points, owner), owner)
@@ -133,7 +130,7 @@ class CompactScene:
             owner = frame[ray, None].expand(depth.shape).reshape(-1)
             weights = hands.skinning_weights(*hands.near(points, owner, s.hand_neighbours))
         motions = self.poses.hand().posed_from_rest[..., :3, :].flatten(2)
-        volume = field.distances(self.hand_radius_m)
+        volume = field.distances()
 
         def evaluated(points: Tensor, owner: Tensor, weights: Tensor) -> FieldValues:
             blended = (weights[:, None] @ frame_rows(motions, owner)).view(-1, 3, 4)
@@ -152,8 +149,7 @@ def _node_samples(ray: Tensor, depth: Tensor, length: Tensor, found: FieldValues
     )
     density = laplace_density(found.distance_m.view(depth.shape), beta)
     optical = density * (edges[:, 1:] - edges[:, :-1]) * length[:, None]
-    shape = (*depth.shape, 3)
-    return FieldSamples(ray, depth, optical, found.colour.view(shape), found.gradient.view(shape))
+    return FieldSamples(ray, depth, optical, found.colour.view(*depth.shape, 3))
 
 
 def _without_derivatives(node: FieldSamples, rays: Bool[Tensor, " rays"]) -> FieldSamples:

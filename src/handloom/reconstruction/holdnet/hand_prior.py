@@ -34,7 +34,7 @@ KIND = "hand_prior"
 _LEARNING_RATE = 1e-3  # of Adam at the start; falls to zero along half a cosine
 _FARTHEST_M = 1.5
 """Rays are sampled to the scene's sphere, about so far from the hand."""
-_BOX_MARGIN_M = 0.05  # around the hand, where its neighbours and the object are
+_BOX_MARGIN_M = 0.05  # around the surface, where hand and object meet
 _CUT_M = 0.01
 """Distances up to this count with their absolute error, farther ones with their relative one."""
 _EXACT_M = 0.03  # beyond, distances to the mesh's vertices are near enough
@@ -88,22 +88,30 @@ def rest_surface(model: HandModel, shape: Float[Tensor, " shape"]) -> CanonicalS
     return hand_surface(rest, hole_cap(model.faces, len(rest)))
 
 
-def fit(network: ImplicitNetwork, surface: CanonicalSurface, settings: HandPriorSettings, seed: int) -> None:
+def fit(
+    network: ImplicitNetwork,
+    surface: CanonicalSurface,
+    settings: HandPriorSettings,
+    seed: int,
+    unit_m: float = 1.0,
+    what: str = "hand prior",
+) -> None:
     """Minimise |d - d*| / (1 cm + |d*|) by Adam: exact at the surface, and of the right sign as far as rays go.
 
-    A fresh network knows no detail below the softplus's width, which is a centimetre in metres; it is shrunk first.
+    `unit_m` is the unit of the surface. A fresh network knows no detail below the softplus's width, which is a
+    centimetre in metres; it is shrunk first where the unit is that large.
     """
-    shrink(network, _SHRINKAGE)
+    shrink(network, max(1.0, _SHRINKAGE * unit_m))
     device = next(network.parameters()).device
-    points = spread_points(surface, settings.pool, torch_generator(seed, "hand prior", "pool"))
-    target = surface.distance.signed(points, reach=_EXACT_M).to(device)
+    points = spread_points(surface, settings.pool, torch_generator(seed, what, "pool"), unit_m)
+    target = surface.distance.signed(points, reach=_EXACT_M / unit_m).to(device)
     points = points.to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
-    generator = torch_generator(seed, "hand prior", "steps")
-    for step in progress(range(settings.steps), f"hand prior, {settings.points} points a step"):
+    generator = torch_generator(seed, what, "steps")
+    for step in progress(range(settings.steps), f"{what}, {settings.points} points a step"):
         chosen = torch.randint(len(points), (settings.points,), generator=generator).to(device)
         wanted = target[chosen]
-        loss = ((network.distance(points[chosen]) - wanted).abs() / (_CUT_M + wanted.abs())).mean()
+        loss = ((network.distance(points[chosen]) - wanted).abs() / (_CUT_M / unit_m + wanted.abs())).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.param_groups[0]["lr"] = _LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
@@ -129,28 +137,32 @@ def shrink(network: ImplicitNetwork, factor: float) -> None:
     last.bias[0] /= factor
 
 
-def spread_points(surface: CanonicalSurface, count: int, generator: torch.Generator) -> Float[Tensor, "{count} 3"]:
-    """Half near the surface (N(0, 8 mm) and N(0, 2 mm)), a third in the hand's box, the rest out to 1.5 m; metres."""
+def spread_points(
+    surface: CanonicalSurface, count: int, generator: torch.Generator, unit_m: float = 1.0
+) -> Float[Tensor, "{count} 3"]:
+    """Half near the surface (N(0, 8 mm) and N(0, 2 mm)), a third in its box, the rest out to 1.5 m; in the unit."""
     near, box = count // 2, count // 3
-    noise = torch.where(torch.arange(near) % 2 == 0, HAND_NOISE_M, HAND_NOISE_M / 4)[:, None]
+    noise = torch.where(torch.arange(near) % 2 == 0, HAND_NOISE_M, HAND_NOISE_M / 4)[:, None] / unit_m
     on_surface = surface.sample(near, generator) + noise * torch.randn(near, 3, generator=generator)
-    low = surface.vertices.amin(0) - _BOX_MARGIN_M
-    high = surface.vertices.amax(0) + _BOX_MARGIN_M
+    low = surface.vertices.amin(0) - _BOX_MARGIN_M / unit_m
+    high = surface.vertices.amax(0) + _BOX_MARGIN_M / unit_m
     inside = low + torch.rand(box, 3, generator=generator) * (high - low)
     direction = torch.nn.functional.normalize(torch.randn(count - near - box, 3, generator=generator), dim=-1)
-    away = (low + high) / 2 + _FARTHEST_M * torch.rand(len(direction), 1, generator=generator) * direction
-    return torch.cat([on_surface, inside, away])
+    far = _FARTHEST_M / unit_m * torch.rand(len(direction), 1, generator=generator)
+    return torch.cat([on_surface, inside, (low + high) / 2 + far * direction])
 
 
 @torch.no_grad()
-def errors(network: ImplicitNetwork, surface: CanonicalSurface, generator: torch.Generator) -> dict[str, float]:
+def errors(
+    network: ImplicitNetwork, surface: CanonicalSurface, generator: torch.Generator, unit_m: float = 1.0
+) -> dict[str, float]:
     """How far the network's distances are from the mesh's, millimetres, at points that were not fitted.
 
     `near` is within 1 cm of the surface; `wrong_side_pct` counts signs, of points farther than 1 mm, everywhere.
     """
-    points = spread_points(surface, _TEST_POINTS, generator)
-    wanted = surface.distance.signed(points, reach=_EXACT_M)
-    found = torch.cat([network.distance(part) for part in points.split(4096)])
+    points = spread_points(surface, _TEST_POINTS, generator, unit_m)
+    wanted = surface.distance.signed(points, reach=_EXACT_M / unit_m) * unit_m
+    found = torch.cat([network.distance(part) for part in points.split(4096)]) * unit_m
     difference_mm = 1000 * (found - wanted).abs()[wanted.abs() < _CUT_M].numpy()
     clear = wanted.abs() > 0.001
     wrong = (found.sign() != wanted.sign())[clear].float().mean()

@@ -34,7 +34,7 @@ from handloom.reconstruction.holdnet.networks import (
     RenderingNetwork,
     half_precision,
     hand_shape_network,
-    start_as_sphere,
+    object_shape_network,
 )
 from handloom.reconstruction.holdnet.rays import LEFT, OBJECT, RIGHT, sphere_exit
 from handloom.reconstruction.holdnet.rendering import (
@@ -239,9 +239,7 @@ class ObjectNode(Node):
         frames: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        encoding = BarfEncoding(3, settings.sdf.frequencies, settings.barf)
-        shape = ImplicitNetwork(settings.sdf, encoding, generator=generator)
-        start_as_sphere(shape, generator)
+        shape = object_shape_network(settings.sdf, settings.barf, generator)
         colour = RenderingNetwork(
             settings.colour,
             features=settings.sdf.features,

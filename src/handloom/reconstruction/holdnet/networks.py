@@ -296,6 +296,15 @@ def hand_shape_network(settings: SdfNetSettings, generator: torch.Generator | No
     return network
 
 
+def object_shape_network(
+    settings: SdfNetSettings, schedule: BarfSettings, generator: torch.Generator | None = None
+) -> ImplicitNetwork:
+    """The network of the object's shape, a sphere at first; its encoding opens over the training."""
+    network = ImplicitNetwork(settings, BarfEncoding(3, settings.frequencies, schedule), generator=generator)
+    start_as_sphere(network, generator)
+    return network
+
+
 class RenderingNetwork(Layered):
     """Colour of hand or object from [canonical point, normal, pose code, feature, frame code]; no view direction.
 

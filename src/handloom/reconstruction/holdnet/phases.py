@@ -14,6 +14,7 @@ from handloom.reconstruction.holdnet.canonical_targets import MESH_MARGIN, objec
 from handloom.reconstruction.holdnet.checkpoint import ObjectServer, load_strictly, read_checkpoint
 from handloom.reconstruction.holdnet.hand_prior import read_hand_prior
 from handloom.reconstruction.holdnet.model import HoldNet
+from handloom.reconstruction.holdnet.object_prior import read_object_prior
 from handloom.reconstruction.holdnet.training import HoldNetTraining, Video
 from handloom.reconstruction.object_mesh import ObjectMesh
 from handloom.reconstruction.phase_run import PhaseLength, given_files, require_frames, run_phase
@@ -51,23 +52,25 @@ def train_holdnet(
     code: str = "",
     first_poses: Path | None = None,
     checkpoint: Path | None = None,
+    object_prior: Path | None = None,
     hand: Path | None = None,
 ) -> None:
     """Stage: train HOLD-Net from fresh networks and the hand's prior, and the poses with them.
 
-    Poses and the object's scale start from `first_poses` (phase 1's or 2's) or, without, from the build folder; nothing
-    else is carried over between phases. With `checkpoint`, a released one, everything starts from there. A killed run
-    goes on from its last checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot
-    be used, a training that diverged, an object without surface, or a device that is not there or too small.
+    The object starts from its own prior where there is one, as a sphere without. Poses and the object's scale start
+    from `first_poses` (phase 1's or 2's) or, without, from the build folder; nothing else is carried over between
+    phases. With `checkpoint`, a released one, everything starts from there. A killed run goes on from its last
+    checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used, a training
+    that diverged, an object without surface, or a device that is not there or too small.
     """
     model = configured_hand(hand)
-    given = given_files(build, prior, first_poses, checkpoint)
+    given = given_files(build, prior, first_poses, checkpoint, object_prior)
     folder = CheckpointFolder(work, fingerprint(settings, epochs, phase, seed, code, given))
     scene = read_build(build, {model.side: model})
     video = Video.of(scene, model.side)
     require_frames(build, scene.names, video.seen(model.side))
     with computing_on(device, threads):
-        net = started_net(settings.network, scene, model, prior, first_poses, checkpoint, seed)
+        net = started_net(settings.network, scene, model, prior, first_poses, checkpoint, seed, object_prior)
         training = HoldNetTraining(scene, model, video.to(device), net.to(device), settings, seed, chunks)
         steps = epochs * settings.steps_per_epoch
         rays = settings.rays_per_step
@@ -91,6 +94,7 @@ def started_net(
     first_poses: Path | None,
     checkpoint: Path | None,
     seed: int,
+    object_prior: Path | None = None,
 ) -> HoldNet:
     """The network that a phase starts from, on the CPU, so that all devices start alike."""
     net = net_of_scene(scene, model, settings, torch_generator(seed, "networks"))
@@ -99,6 +103,8 @@ def started_net(
         load_strictly(net, read_checkpoint(checkpoint), checkpoint, what)
         return net
     read_hand_prior(prior, net.hand_node(model.side).implicit_network)
+    if object_prior is not None:
+        read_object_prior(object_prior, net.object_node.implicit_network)
     frames = scene.frame_count
     start = scene.poses_cam(model) if first_poses is None else read_poses(first_poses, frames, model)
     set_poses(net, start, model, scene.placement)

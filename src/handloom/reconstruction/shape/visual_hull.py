@@ -6,7 +6,7 @@ A point of the object hardly ever projects onto background. What of that is hand
   object's when it lies nearer to those seen first as object than to those seen first as hand. Nodes that are seen first
   as both are empty and are carved away. It needs a hand that keeps its place on the object.
 * *shared*: where hand and object hide each other, the one that a point belongs to is in front in half of the views or
-  more, when the grasp is seen from all around.
+  more, when the grasp is seen from all around. What was carved stays away.
 
 A grip that changes shows in how much must be carved; then the second rule is taken. Lengths are in cells.
 """
@@ -80,7 +80,11 @@ def object_hull(views: CubeViews, points: Float[Tensor, "points 3"], reach: floa
     counts = label_counts(views)
     labels = labelled(views, counts)
     rule: Rule = "labelled" if labels.carved_share <= MOST_CARVED_SHARE else "shared"
-    nodes = nearer_to_object(labels) if rule == "labelled" else shared_nodes(counts).view(cells, cells, cells)
+    nodes = (
+        nearer_to_object(labels)
+        if rule == "labelled"
+        else labels.solid & shared_nodes(counts).view(cells, cells, cells)
+    )
     if reach is not None:
         half = (cells - 1) / 2
         near = near_points(node_points(cells) * half, points.cpu(), reach)

@@ -160,7 +160,7 @@ class HoldNetTrainingSettings(Settings):
         "fixed",
         description="faithful: labels interpolated between pixels, the released losses, no target for the hand's shape "
         "in the first steps; fixed: the nearest pixel's label, an eikonal term that acts, the hand's target from the "
-        "first step on, and rays that are not finite count in no term.",
+        "first step on, rays that are not finite count in no term, and the object starts as the shape by stereo.",
     )
     network: HoldNetSettings = Field(HoldNetSettings(), description="Sizes of the networks and their sampling.")
     pairs: int = Field(5, ge=1, le=1000, description="Pairs of neighbouring frames per step.")

@@ -109,7 +109,7 @@ class AlignmentSettings(Settings):
 class RefinementSettings(Settings):
     """All poses, the hand's shape and the object's scale, moved so that masks fit and the hand touches the object."""
 
-    steps: int = Field(150, ge=1, le=1_000_000, description="Steps of Adam over all frames at once.")
+    steps: int = Field(100, ge=1, le=1_000_000, description="Steps of Adam over all frames at once.")
     long_side_px: int = Field(
         160, ge=32, le=4096, description="Masks are made smaller until no side exceeds this; HOLD's: 300."
     )

@@ -11,7 +11,7 @@ ASSUMED_DEG = 65.0
 """Horizontal field of view of a camera that nobody told."""
 _ASSUMED_RANGE_DEG = (40.0, 90.0)
 """From a phone that is held upright, or steadies its pictures, to an action camera."""
-_TOLD_RANGE = (0.7, 1.15)
+_TOLD_RANGE = (0.65, 1.15)
 """A told field of view times these: video is often cut out of the sensor, and data sheets also tell the diagonal's."""
 _LARGEST_DEG = 175.0
 _CALIBRATED_FOCAL = (0.98, 1.02)

@@ -39,7 +39,7 @@ class FootagePairSettings(Settings):
         None,
         gt=0,
         le=45,
-        description="How far the field of view may be off; null: a told one 30 % too large or 15 % too small, as video "
+        description="How far the field of view may be off; null: a told one 35 % too large or 15 % too small, as video "
         "shows less than data sheets say.",
     )
     left_camera: CameraNumbers | OwnPath | None = Field(

@@ -51,10 +51,9 @@ class TrainingSamples:
     def __len__(self) -> int:
         return len(self.row)
 
-    def images(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px 3"]:
-        """Some samples' images in colour."""
-        found = self.image_u8[self.row[samples]]
-        return np.broadcast_to(found, (*found.shape[:3], 3))
+    def images(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px channels"]:
+        """Some samples' images, grey or in colour."""
+        return self.image_u8[self.row[samples]]
 
 
 def crop_side(input_px: int) -> int:

@@ -24,11 +24,12 @@ def blurred(px: int) -> torch.Tensor:
     return functional.interpolate(coarse, size=(px, px), mode="bicubic", align_corners=False)
 
 
-def test_more_bottlenecks_answer_the_same() -> None:
-    start, grown = network(1), network(2, blocks=(1, 2, 3))
+@pytest.mark.parametrize("sizes", [{"blocks": (1, 2, 3)}, {"width": 6}, {"width": 12, "blocks": (2, 1, 1)}])
+def test_more_channels_and_bottlenecks_answer_the_same(sizes: dict) -> None:
+    start, grown = network(1), network(2, **sizes)
     begin_as(grown, start)
     for expected, answered in zip(start(blurred(64)), grown(blurred(64)), strict=True):
-        torch.testing.assert_close(answered, expected)
+        torch.testing.assert_close(answered, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("input_px", [96, 128])
@@ -44,8 +45,9 @@ def test_a_larger_input_is_answered_much_as_the_smaller_one(input_px: int) -> No
     ("sizes", "told"),
     [
         ({"root_joint": 0}, "root joint"),
-        ({"width": 8}, "shape"),
+        ({"width": 8}, "cannot begin as"),
         ({"map_cells": 16}, "cannot begin as"),
+        ({"head_width": 16}, "cannot begin as"),
         ({"blocks": (2, 1, 1)}, "cannot begin as"),
     ],
 )

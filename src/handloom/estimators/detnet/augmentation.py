@@ -54,6 +54,7 @@ def draw(
     generator: torch.Generator,
     grey_probability: float = 0.0,
     *,
+    largest_angle_rad: float = LARGEST_ANGLE_RAD,
     largest_blur_px: float = 0.5,
     largest_noise: float = 0.0,
 ) -> Augmentation:
@@ -67,7 +68,7 @@ def draw(
     return Augmentation(
         shift=SHIFT * (2 * shift - 1),
         scale=(1 + SCALE_DEVIATION * normal).clamp(1 - SCALE_DEVIATION, 1 + SCALE_DEVIATION),
-        angle_rad=LARGEST_ANGLE_RAD * (2 * angle - 1),
+        angle_rad=largest_angle_rad * (2 * angle - 1),
         blur_px=largest_blur_px * blur,
         brightness=1 + BRIGHTNESS * (2 * brightness - 1),
         contrast=1 + CONTRAST * (2 * contrast - 1),

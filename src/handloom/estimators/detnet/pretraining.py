@@ -107,6 +107,7 @@ def pretrain(
                     len(rows),
                     torch_generator(seed, "augmentation", step),
                     settings.grey_probability,
+                    largest_angle_rad=math.radians(settings.turn_deg),
                     largest_blur_px=settings.blur_px,
                     largest_noise=settings.noise,
                 )

@@ -125,6 +125,9 @@ class PretrainingSettings(Settings):
     grey_probability: float = Field(
         0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none."
     )
+    turn_deg: float = Field(
+        90.0, ge=0, le=180, description="Largest turn of training images about the optical axis, either way."
+    )
     blur_px: float = Field(
         0.5, ge=0, le=1, description="Largest blur of training images, in pixels of the network's input."
     )

@@ -1,6 +1,7 @@
 """`check`: which data sets, models and checkpoints are found, where the others belong, what they enable."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -19,14 +20,17 @@ from handloom.obstacles import (
     weights_fault,
 )
 from handloom.runtime.assets import Asset
+from handloom.runtime.config.footage import FootagePairSettings
 from handloom.runtime.config.root import RunSettings
-from handloom.runtime.errors import InputError
+from handloom.runtime.config.sequences import SequenceSettings
+from handloom.runtime.errors import InputError, listed, nearest
 from handloom.runtime.user_files import Wanted, unfit
 
 _FILES = ("sources.", "hold.interchange.", "hold.hand.", "hold.holdnet.", "footage.checkpoint", "mano")
 LISTED = "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
 PRESET_RECORD = Path("results/preset.txt")
 """Tells which preset ran last."""
+_UNFOLDED = 1000
 RENDERED = "the demo renders its own in the same layout"
 
 
@@ -125,7 +129,8 @@ def print_assets(settings: RunSettings, folder: Path, console: Console | None = 
             f"{escape(row.expected)}\n{row.licence}\n{row.home}",
             f"{row.enables};\nwithout: {row.without}",
         )
-    console = console or Console()
+    # In a file or a pipe no line is folded: paths can be searched for.
+    console = console or Console(width=None if sys.stdout.isatty() else _UNFOLDED)
     console.print(f"preset [bold]{settings.preset}[/], looked for in {folder.resolve()}", highlight=False)
     console.print(table)
     for line in notices(settings, folder):
@@ -171,16 +176,33 @@ def refuse_stopped(settings: RunSettings, folder: Path, section: str, name: str,
 
     What stands in the way of the section's other entries is told beside it. `section` is sequences or pairs.
     """
+    named_entry(settings, section, name)
     of = {"sequences": sequence_obstacles, "pairs": pair_obstacles}[section]
     found = of(settings, name, folder)
     if not stopping(found, stage):
         return
-    others = settings.hold.chosen if section == "sequences" else settings.footage.chosen
-    found += [each for other in others if other != name for each in of(settings, other, folder)]
+    found += [each for other in _entries(settings, section)[1] if other != name for each in of(settings, other, folder)]
     rows = {row.setting: row for row in assets(settings) if row.package is None}
     lines = dict.fromkeys(f"  {each}{_from(rows.get(each.setting))}" for each in found)
     fetched = [f"  {LISTED}"] if any(each.setting in rows for each in found) else []
     raise InputError("\n".join(["refused before anything runs:", *lines, *fetched]))
+
+
+def named_entry(settings: RunSettings, section: str, name: str) -> SequenceSettings | FootagePairSettings:
+    """The settings of a sequence or camera pair; raises InputError for a name that no entry has, with those that do."""
+    place, chosen = _entries(settings, section)
+    if name not in chosen:
+        close = nearest(name, chosen)
+        meant = f"; did you mean {close}?" if close else "; add it there, or ask for one of those"
+        raise InputError(f"{place}: has no {name}; it has {listed(list(chosen)) or 'none'}{meant}")
+    return chosen[name]
+
+
+def _entries(settings: RunSettings, section: str) -> tuple[str, Mapping[str, SequenceSettings | FootagePairSettings]]:
+    """Where the entries that a user names stand, and those that are not left out."""
+    if section == "sequences":
+        return "hold.sequences", settings.hold.chosen
+    return "footage.pairs", settings.footage.chosen
 
 
 def _from(asset: Asset | None) -> str:

@@ -8,18 +8,32 @@ import math
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from handloom.datasets.calibration import calibration_fault
 from handloom.datasets.numbered_pictures import numbered_pictures
-from handloom.datasets.picture_size import frame_size, source_size, video_fault
+from handloom.datasets.picture_size import (
+    PICTURES_INSIDE,
+    frame_size,
+    pictures_fault,
+    planned_frames,
+    source_size,
+    video_fault,
+)
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.root import RunSettings
-from handloom.runtime.config.sequences import Prompt, SequenceKind, SequenceSettings
+from handloom.runtime.config.sequences import (
+    FrameSettings,
+    MaskFilesSettings,
+    Prompt,
+    SequenceKind,
+    SequenceSettings,
+    with_whole_keys,
+)
 from handloom.runtime.errors import InputError
 from handloom.runtime.user_files import Wanted, unfit
 
@@ -32,6 +46,9 @@ _INSTALLED = {
     "sam2": "pip install git+https://github.com/facebookresearch/sam2, or set propagation",
     "hloc": "pip install --no-deps git+https://github.com/cvg/Hierarchical-Localization, or set pycolmap",
 }
+
+
+_VIEWS: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Obstacle(NamedTuple):
@@ -62,9 +79,10 @@ def sequence_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> li
     found = [
         *(_source(sequence, folder) if own else ()),
         *(_masks(sequence, folder, own=own) if sequence.kind != "build" else ()),
-        *(_camera(sequence, folder) if own else ()),
+        *(_camera(sequence, folder / sequence.path) if own and _there(sequence, folder) else ()),
     ]
-    placed = [each._replace(setting=f"hold.sequences.{name}.{each.setting}") for each in found]
+    place = f"hold.sequences.{name}"
+    placed = [Obstacle(f"{place}.{each.setting}", with_whole_keys(each.words, place), each.stage) for each in found]
     placed += _poses(run, name, sequence, folder) if sequence.kind != "build" else ()
     if own and sequence.kind == "ho3d" and _there(sequence, folder) and not (folder / models_of(sequence)).is_dir():
         setting = f"hold.sequences.{name}.models"
@@ -97,11 +115,16 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         if (path := getattr(pair, key)) is not None and (words := unfit(path, what, folder))
     ]
     stopped = {each.setting for each in found}
-    for view in ("left", "right"):
+    for view in _VIEWS:
         path, setting = folder / getattr(pair, view), f"footage.pairs.{name}.{view}"
         if setting not in stopped and path.is_file() and (words := video_fault(path)):
             found.append(Obstacle(setting, words, "frames"))
-        calibration = pair.calibration("left" if view == "left" else "right")
+        elif not stopped and path.is_dir():  # pictures are opened once all is there
+            wrong = _pictures(pair.frames(view), view, getattr(pair, view), folder)
+            found += [each._replace(setting=f"footage.pairs.{name}.{each.setting}") for each in wrong]
+        elsewhere = _camera(pair.frames(view), path) if setting not in stopped else ()
+        found += [Obstacle(f"{setting}_camera", each.words, "frames") for each in elsewhere]
+        calibration = pair.calibration(view)
         if calibration is not None and (words := calibration_fault(folder / calibration)):
             found.append(Obstacle(f"{setting}_camera", f"is {words}", "frames"))
     advice = "give it, or choose the other backend"
@@ -149,17 +172,20 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
                 "path", f"leads to {sequence.path}, which holds no {inside}; expected a folder of kind {kind}", "frames"
             )
     if kind == "frames":
-        try:
-            count = len(numbered_pictures(path))
-        except InputError as error:
-            yield Obstacle("path", str(error), "frames")
-            return
-        if sequence.first + 2 > count:
-            yield Obstacle(
-                "first",
-                f"is {sequence.first}, but {sequence.path} holds {count} pictures; at least two are needed",
-                "frames",
-            )
+        yield from _pictures(sequence, "path", sequence.path, folder)
+
+
+def _pictures(frames: FrameSettings, setting: str, path: str, folder: Path) -> Iterator[Obstacle]:
+    """Why a folder's pictures cannot be frames, or fewer than two of them are used."""
+    stop = None if frames.most is None else frames.first + frames.most * frames.every
+    if words := pictures_fault(folder / path, (frames.first, stop, frames.every)):
+        yield Obstacle(setting, words, "frames")
+        return
+    count = len(numbered_pictures(folder / path))
+    if frames.first + frames.every >= count:
+        step = f", and every {frames.every}" if frames.every > 1 else ""
+        words = f"is {frames.first}{step}, but {path} holds {count} pictures; at least two are needed"
+        yield Obstacle("first", words, "frames")
 
 
 def _masks(sequence: SequenceSettings, folder: Path, *, own: bool) -> Iterator[Obstacle]:
@@ -192,7 +218,10 @@ def _masks(sequence: SequenceSettings, folder: Path, *, own: bool) -> Iterator[O
     if masks.source in ("propagation", "sam2") and masks.marks:
         yield from _marks(sequence, folder)
     if masks.source == "files" and masks.files is not None:
-        yield from _convention(sequence, folder)
+        wrong = [*_convention(sequence, folder)]
+        yield from wrong
+        if not wrong and own and (folder / masks.files.folder).is_dir():
+            yield from _mask_files(sequence, masks.files, folder)
 
 
 def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
@@ -209,9 +238,29 @@ def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
         )
     root = folder / files.folder
     for entity, inside in files.entity_folders.items() if files.convention == "entity_folders" else ():
-        words = unfit(Path(files.folder) / inside, "folder", folder) if root.is_dir() else None
+        where = Path(files.folder) / inside
+        where = where.parent if "*" in where.name else where  # a pattern of files
+        words = unfit(where, "folder", folder) if root.is_dir() else None
         if words:
             yield Obstacle(f"{setting}.{entity}", words, "masks")
+
+
+def _mask_files(sequence: SequenceSettings, files: MaskFilesSettings, folder: Path) -> Iterator[Obstacle]:
+    """Mask files that are the pictures themselves, or that names and headers tell not to be the frames'."""
+    root, pictures = folder / files.folder, folder / sequence.path / PICTURES_INSIDE.get(sequence.kind, "")
+    if root.resolve() == pictures.resolve():
+        words = f"is {files.folder}, the folder of the pictures themselves; name the one that holds their masks"
+        yield Obstacle("masks.files.folder", words, "masks")
+        return
+    size = frame_size(folder / sequence.path, sequence) if _there(sequence, folder) else None
+    if size is None:
+        return
+    from handloom.estimators.masks.mask_files import require_planned
+
+    try:
+        require_planned(root, files, lambda most: planned_frames(folder / sequence.path, sequence, size, most))
+    except InputError as error:
+        yield Obstacle("masks.files", str(error), "masks")
 
 
 def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
@@ -281,18 +330,17 @@ def _misplaced(prompt: Prompt, size: tuple[int, int] | None) -> str | None:
     return None
 
 
-def _camera(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
-    size = (
-        source_size(folder / sequence.path, sequence.kind) if sequence.camera_px and _there(sequence, folder) else None
-    )
-    if sequence.camera_px is None or size is None:
+def _camera(frames: FrameSettings, path: Path) -> Iterator[Obstacle]:
+    """Why given intrinsics are not those of the frames."""
+    size = source_size(path, frames.kind) if frames.camera_px else None
+    if frames.camera_px is None or size is None:
         return
-    focal_x, focal_y, centre_x, centre_y = sequence.camera_px
-    frames = f"the frames have {size[0]} x {size[1]} pixels as they come"
+    focal_x, focal_y, centre_x, centre_y = frames.camera_px
+    shown = f"the frames have {size[0]} x {size[1]} pixels as they come"
     if not (0 <= centre_x <= size[0] and 0 <= centre_y <= size[1]):
-        yield Obstacle("camera_px", f"has its centre at {centre_x:g}, {centre_y:g}, but {frames}", "object_poses")
+        yield Obstacle("camera_px", f"has its centre at {centre_x:g}, {centre_y:g}, but {shown}", "object_poses")
     if not all(0.2 < focal / max(size) < 50 for focal in (focal_x, focal_y)):
-        yield Obstacle("camera_px", f"has focal lengths {focal_x:g}, {focal_y:g}, but {frames}", "object_poses")
+        yield Obstacle("camera_px", f"has focal lengths {focal_x:g}, {focal_y:g}, but {shown}", "object_poses")
 
 
 def _poses(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:

@@ -100,8 +100,43 @@ SETTINGS = (
         own(f"{FILM}, camera_px: [90, 90, 960, 32], {MASKS}"),
         "own.camera_px: has its centre at 960, 32",
     ),
+    Setting(
+        "view_as_one_number",
+        pair("left: film.mp4, right: frames, field_of_view_deg: 65"),
+        "rig.field_of_view_deg: expected a list of 2 numbers, found 65",
+    ),
+    Setting(
+        "camera_of_three",
+        pair("left: film.mp4, right: frames, left_camera: [90, 90, 48]"),
+        "rig.left_camera.3: missing; expected a list of 4 numbers or a text, found [90, 90, 48]",
+    ),
+    Setting(
+        "camera_of_pair_elsewhere",
+        pair("left: film.mp4, right: frames, left_camera: [90, 90, 960, 32]"),
+        "rig.left_camera: has its centre at 960, 32",
+    ),
     # Settings that do not fit each other
     Setting("typo", "adaptation: {learning_rat: 1}", "adaptation.learning_rat: no such setting"),
+    Setting("typo_below", own(f"{FILM}, masks: {{promts: 3}}"), "own.masks.promts: no such setting (found 3); did you"),
+    Setting("no_typo", "footage: {side: left}", "footage.side: no such setting (found 'left'); here are pairs,"),
+    Setting(
+        "one_folder_for_both",
+        own(
+            f"{FILM}, masks: {{source: files, files: {{folder: frames, convention: entity_folders, "
+            "entity_folders: {object: ., right: ./}}}"
+        ),
+        "own.masks.files.entity_folders: {'object': '.', 'right': './'} gives two entities the same",
+    ),
+    Setting(
+        "pictures_as_masks",
+        own("kind: frames, path: frames, masks: {source: files, files: {folder: ./frames}}"),
+        "own.masks.files.folder: is ./frames, the folder of the pictures themselves",
+    ),
+    Setting(
+        "every_too_far",
+        own(f"kind: frames, path: frames, every: 12, {MASKS}"),
+        "own.first: is 0, and every 12, but frames holds 12 pictures",
+    ),
     Setting("no_masks", own(FILM), "own.masks.source: is dataset, but a sequence of kind video brings no masks"),
     Setting("no_marks", own(f"{FILM}, masks: {{source: propagation}}"), "own.masks.prompts: is not set"),
     Setting(

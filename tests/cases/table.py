@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
+from ..datasets.ho3d_files import SequenceWriter
 from ..datasets.video_files import numbered, with_matrix, write_film
 from .data_files import (
     assembly_hands,
@@ -122,6 +123,31 @@ def _larger(folder: Path) -> None:
     image.resize((2 * WIDTH, 2 * HEIGHT)).save(path)
 
 
+def _on_its_side(folder: Path) -> None:
+    """As phones store what they show upright."""
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    for path in list(folder.glob("*.png")):
+        Image.open(path).rotate(90, expand=True).save(path.with_suffix(".jpg"), exif=turned, quality=95)
+        path.unlink()
+
+
+def _in_print_colours(folder: Path) -> None:
+    for path in list(folder.glob("*.png")):
+        Image.open(path).convert("CMYK").save(path.with_suffix(".jpg"))
+        path.unlink()
+
+
+def _unpadded(writer: SequenceWriter) -> None:
+    for path in (writer.folder / "rgb").iterdir():
+        path.rename(path.with_stem(str(int(path.stem))))
+
+
+def _of_later_frames(writer: SequenceWriter) -> None:
+    for path in (writer.folder / "meta").iterdir():
+        path.rename(path.with_stem(f"{100 + int(path.stem):04d}"))
+
+
 def _without(name: str) -> Any:
     return lambda folder: (folder / name).unlink()
 
@@ -200,6 +226,8 @@ FOLDERS = (
     Row("twice", pictures("{:06d}.png", change=_also_as(".jpg")), FILM, "refused", "are two files of one frame"),
     Row("copied", pictures("{:06d}.png", "000003 (1).png"), FILM, "refused", "are two files of one frame"),
     Row("program", pictures("{:06d}.png", change=_program), FILM, "refused", "cannot be decoded"),
+    Row("decimals", pictures("0.05.png", "0.15.png", "0.2.png"), FILM, "refused", "can be read in two orders"),
+    Row("print_colours", pictures("{:06d}.png", change=_in_print_colours), FILM, "refused", "mode CMYK"),
     Row("one_larger", pictures("{:06d}.png", change=_larger), FILM, "refused", "192"),
     Row(
         "pipe",
@@ -259,6 +287,8 @@ MASK_NAMES = (
     ),
     Row("masks_twice", masked(each=_also_as(".bmp")), ALL, "refused", "are two files of one frame"),
     Row("masks_larger", masked(each=_larger), ALL, "refused", "192"),
+    Row("masks_of_others", masked(first=100), ALL, "refused", "masks_of_others.masks.files: "),
+    Row("masks_of_turned", masked(of=pictures("{:06d}.png", change=_on_its_side)), ALL, "right"),
     Row("masks_as_jpeg", masked(each=_half_as(".jpg")), ALL, "refused", "is a JPEG, which blurs the numbers"),
 )
 
@@ -270,6 +300,12 @@ MASK_CONTENTS = (
     Row("binary_rgba", binary("{:06d}.png", with_alpha(None)), ALL, "right"),
     Row("binary_alpha", binary("{:06d}.png", with_alpha(255)), ALL, "told", "the alpha channel is taken for the mask"),
     Row("binary_jpeg", binary("{:06d}.jpg", levels(0, 255)), ALL, "right", differ=0.02),
+    Row(
+        "binary_by_pattern",
+        binary("{:06d}.png", levels(0, 255), entity_folders={"object": "object/*.png", "right": "right/0*.png"}),
+        ALL,
+        "right",
+    ),
     Row("binary_inverted", binary("{:06d}.png", levels(255, 0)), ALL, "refused", "the mask is inverted"),
     Row(
         "binary_of_both",
@@ -334,6 +370,22 @@ DATA = (
         "refused",
         "camMat is no camera matrix",
     ),
+    Row("ho3d_unpadded", ho3d(_unpadded), "object_poses.npz", "right"),
+    Row("ho3d_of_later_frames", ho3d(_of_later_frames), "object_poses.npz", "refused", "are of no picture in rgb"),
+    Row(
+        "ho3d_camera_of_larger",
+        ho3d(camMat=np.array([[700.0, 0, 640], [0, 700, 480], [0, 0, 1]])),
+        "object_poses.npz",
+        "refused",
+        "its centre is [640.0, 480.0], but one in the picture of 64 x 48 pixels",
+    ),
+    Row(
+        "ho3d_behind",
+        ho3d(objTrans=np.array([0.0, 0.0, 0.5])),
+        "object_poses.npz",
+        "refused",
+        "'objTrans': lies behind the camera",
+    ),
     Row("ho3d_millimetres", ho3d(objTrans=np.array([0.0, 0.0, -500.0])), "object_poses.npz", "refused", "objTrans"),
     Row(
         "ho3d_model_in_millimetres", ho3d(model_times(1000)), "object_poses.npz", "refused", "give the model in metres"
@@ -356,6 +408,13 @@ DATA = (
         "phase1/object.npz",
         "refused",
         "camera",
+    ),
+    Row(
+        "build_without_size",
+        build(lambda data: data.update(scene_bounding_sphere=0.0)),
+        "phase1/object.npz",
+        "refused",
+        "scene_bounding_sphere is 0",
     ),
     Row(
         "build_lacks_scale",

@@ -16,7 +16,7 @@ from handloom.runtime.errors import InputError
 
 from ..datasets.video_files import number_of
 from ..workflow.project import ROOT, copied_project
-from .pictures import film, labels, pictures
+from .pictures import BOXES, film, labels, pictures
 from .settings_table import SETTINGS, Setting
 from .table import RUNS, Row
 
@@ -93,6 +93,7 @@ def test_a_row_of_the_table(tried: Tried, row: Row) -> None:
     assert made.exists() == (row.verdict != "refused"), told or tried.output
     if row.verdict == "refused":
         lines = [line for line in told.splitlines() if row.name in tried.refused or "InputError: " in line]
+        assert "Traceback" not in told
         assert any(row.says in line for line in lines), told
         return
     assert row.says in told
@@ -169,6 +170,13 @@ def test_settings_and_files_are_refused_by_a_dry_run_all_at_once(beside: Path) -
     for words in ("own.path: leads to ../flim.mp4", "own.masks.files: is not set", "hold.sfm.backend: is known"):
         assert words in output
     assert "hold.sequences.mug.path: leads to ../frames, which is a folder" in output
+    film()(project.folder)
+    right = {"kind": "video", "path": "film.mp4", "masks": {"prompts": BOXES}}
+    (project.folder / "own.yaml").write_text(yaml.safe_dump({"hold": {"sequences": {"mug": right}}}))
+    command[command.index("results/hold/own/masks.png")] = "results/hold/mgu/masks.png"
+    output = project.run(command, fails=True)
+    assert "Exception" not in output
+    assert "hold.sequences: has no mgu; it has mug, jug1; did you mean mug?" in output
     given["hold"] = {"sequences": {"Becher_ä": wrong, "mug": {**wrong, "every": True}}}
     (project.folder / "own.yaml").write_text(yaml.safe_dump(given, allow_unicode=True), encoding="utf-8")
     output = project.run(command, fails=True)

@@ -261,6 +261,12 @@ SHEAR = np.array([[1.0, 0.1, 0], [0, 1, 0], [0, 0, 1]])
         (boxes(lambda b: [b[2], b[1], b[0], b[3]]), r"ego_data.*expected x0 < x1 and y0 < y1"),
         (boxes(lambda b: [b[0] / 636, b[1] / 480, b[2] / 636, b[3] / 480]), r"ego_data.*shares of the picture's sides"),
         (boxes(lambda b: [b[0] + 2000, b[1], b[2] + 2000, b[3]]), r"ego_data.*outside of the picture, of 636 x 480"),
+        (boxes(lambda b: [True, *b[1:]]), r"ego_data.*valid number at annotations\.0\.bbox\.right\.0, found True"),
+        (boxes(lambda b: [str(value) for value in b]), r"ego_data.*bbox\.right\.0, found '300\.0'"),
+        (
+            cameras("extrinsics", lambda m: np.add(m, 1e6 * np.eye(4)[[0, 0, 3]] * [0, 0, 0, 1])),
+            r"joint_3d.*its distance from the camera is 1e\+03 m",
+        ),
         (boxes(lambda b: [float("nan"), *b[1:]]), r"ego_data.*bbox of the right hand"),
         (cameras("intrinsics", lambda m: 0 * m), r"ego_calib.*no camera matrix: its last rows"),
         (cameras("intrinsics", lambda m: m * [[0], [0], [1]]), r"ego_calib.*focal lengths are \[0\.0, 0\.0\]"),
@@ -284,6 +290,14 @@ def test_labels_cameras_and_boxes_that_are_none_are_refused(
     wrong(split)
     with pytest.raises(InputError, match=message):
         read_annotations(split.write(), "val")
+
+
+def test_images_of_a_camera_that_no_headset_has_are_named(
+    split: SplitWriter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split.images[0]["camera"] = "HMC_1"
+    assert len(read_annotations(split.write(), "val")) == 30
+    assert "1 of 16 images are left out, as no headset has their cameras HMC_1" in capsys.readouterr().err
 
 
 def test_a_few_bad_hands_are_left_out_and_counted(split: SplitWriter, capsys: pytest.CaptureFixture[str]) -> None:

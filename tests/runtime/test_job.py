@@ -39,6 +39,18 @@ def test_an_error_ends_the_log_and_the_job(tmp_path: Path) -> None:
     assert "Traceback" in log.read_text()
 
 
+def test_what_tells_a_user_what_to_do_is_told_alone(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    program = (
+        "from handloom.runtime.errors import InputError\n"
+        "with logged_job(sys.argv[1], threads=1):\n    raise InputError('a.png: is empty; make it again')\n"
+    )
+    ended = run(program, log)
+    assert ended.returncode == 1
+    assert log.read_text() == "InputError: a.png: is empty; make it again\n"
+    assert ended.stdout + ended.stderr == ""
+
+
 def test_the_libraries_get_the_job_s_threads(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     run("with logged_job(sys.argv[1], threads=1):\n    import torch; print(torch.get_num_threads())\n", log)

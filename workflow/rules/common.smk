@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from handloom.check import PRESET_RECORD, missing, notices, require
+from handloom.check import PRESET_RECORD, missing, named_entry, notices, refuse_stopped, require
 from handloom.datasets import LABELLED
 from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
 from handloom.demo.plan import assembly_sequences
@@ -219,6 +219,12 @@ def by_hand(setting, paths):
     """Files that the user fetches; where they are missing, the run ends with where to get them."""
     or_end(require, RUN, Path(), setting, paths)
     return paths
+
+
+@cache
+def nothing_before(section, name, stage):
+    """End the run where something stands in the way of a stage of a sequence or camera pair; looked at once."""
+    or_end(refuse_stopped, RUN, Path(), section, name, stage)
 
 
 @cache

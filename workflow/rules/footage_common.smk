@@ -31,9 +31,7 @@ def footage_files(wildcards):
 
 def rig_of(wildcards):
     """The settings of the wildcard's camera pair."""
-    if wildcards.rig not in FOOTAGE.chosen:
-        raise WorkflowError(f"footage.pairs has no {wildcards.rig}; it has {', '.join(FOOTAGE.chosen) or 'none'}")
-    return FOOTAGE.chosen[wildcards.rig]
+    return or_end(named_entry, RUN, "pairs", wildcards.rig)
 
 
 def of_views(name):
@@ -53,8 +51,7 @@ def view_state(wildcards):
 
 def ready_pair(wildcards, stage):
     """End the run where something stands in the way of a stage of the wildcard's camera pair."""
-    rig_of(wildcards)
-    or_end(refuse_stopped, RUN, Path(), "pairs", wildcards.rig, stage)
+    nothing_before("pairs", wildcards.rig, stage)
 
 
 def view_source(wildcards):

@@ -59,7 +59,12 @@ use rule stage as sequence_masks with:
     resources:
         **needs(mem_mb=4000, runtime=120, gpu=1),
     params:
-        **stage(mask_stage, arguments=mask_arguments, watched=mask_state),
+        **stage(
+            mask_stage,
+            arguments=mask_arguments,
+            watched=mask_state,
+            within=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
+        ),
 
 
 use rule stage as object_poses with:

@@ -1,6 +1,5 @@
 """HOLD's sequences, and what its rules read."""
 
-from handloom.check import refuse_stopped
 from handloom.demo.plan import object_name
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS as SFM_BACKENDS
@@ -43,9 +42,7 @@ def without(settings, *names):
 
 def sequence_of(wildcards):
     """The settings of the wildcard's sequence."""
-    if wildcards.sequence not in SEQUENCES:
-        raise WorkflowError(f"hold.sequences has no {wildcards.sequence}; it has {', '.join(SEQUENCES) or 'none'}")
-    return SEQUENCES[wildcards.sequence]
+    return or_end(named_entry, RUN, "sequences", wildcards.sequence)
 
 
 def of_sequence(wildcards, path):
@@ -55,8 +52,7 @@ def of_sequence(wildcards, path):
 
 def ready(wildcards, stage):
     """End the run where something stands in the way of a stage of the wildcard's sequence."""
-    sequence_of(wildcards)
-    or_end(refuse_stopped, RUN, Path(), "sequences", wildcards.sequence, stage)
+    nothing_before("sequences", wildcards.sequence, stage)
 
 
 def sequence_source(wildcards):
@@ -179,7 +175,10 @@ def interchange_file(wildcards):
     """The user's file of another method for a sequence."""
     method, sequence = wildcards.method, wildcards.sequence
     if (method, sequence) not in OTHERS:
-        raise WorkflowError(f"hold.interchange.{method} names no file for {sequence}; docs/interchange.md tells how")
+        sys.exit(
+            f"handloom: hold.interchange.{method}: names no file for {sequence}; name one there, as docs/interchange.md "
+            "tells"
+        )
     return by_hand(f"hold.interchange.{method}.{sequence}", [OTHERS[method, sequence]])[0]
 
 

@@ -21,7 +21,7 @@ from handloom.datasets import AssemblyHandsSettings
 from handloom.datasets.assembly_hands_files import AnnotationFiles, cameras_of_hands, hands_of, labels_of
 from handloom.datasets.box_crops import BOX_MARGIN, SMALLEST_SIDE_PX
 from handloom.geometry.bounds import are_boxes, box_fault
-from handloom.hand.proportions import are_hands, hand_fault
+from handloom.hand.proportions import are_hands, are_near, hand_fault, nearness_fault
 from handloom.runtime.errors import InputError
 
 HEADSET_CAMERAS: Mapping[str, tuple[str, str, str, str]] = {
@@ -149,7 +149,7 @@ def read_annotations(
     no camera, or no joints.
     """
     files = annotation_files(dataset, split)
-    hands = hands_of(files.data, frozenset(cameras))
+    hands = hands_of(files.data, frozenset(cameras), frozenset(ALL_CAMERAS))
     joint_valid, joints_world_mm, unlabelled = labels_of(hands, files)
     intrinsics, extrinsics = cameras_of_hands(hands, files.calibration)
     every = HandAnnotations(
@@ -173,6 +173,7 @@ def _bad(hands: HandAnnotations, files: AnnotationFiles, bad_fraction: float) ->
     size_px = np.where(np.isfinite(hands.picture_px), hands.picture_px, np.inf)
     no_box = ~are_boxes(hands.bbox_px, size_px)
     no_hand = hands.labelled & ~are_hands(hands.joints_world_mm / 1000, hands.joint_valid)
+    no_hand |= hands.labelled & ~are_near(hands.joints_cam_m)
     for bad, path, name in ((no_box, files.data, "bbox"), (no_hand, files.joints, "joints")):
         if not bad.any():
             continue
@@ -181,6 +182,7 @@ def _bad(hands: HandAnnotations, files: AnnotationFiles, bad_fraction: float) ->
             fault = box_fault(hands.bbox_px[row], size_px[row])
         else:
             fault = hand_fault(hands.joints_world_mm[row] / 1000, hands.joint_valid[row])
+            fault = fault or nearness_fault(hands.joints_cam_m[row])
         side = "left" if hands.is_left[row] else "right"
         told = f"{path}: {name} of the {side} hand in {hands.file_name[row]}: {fault}"
         if bad.sum() > bad_fraction * len(hands):

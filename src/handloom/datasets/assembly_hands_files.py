@@ -5,6 +5,9 @@ hand in one point; validity null, absent or nowhere 1. Such a sequence is unlabe
 every hand has joints and validity.
 """
 
+import reprlib
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,13 +15,13 @@ from typing import Annotated, Any, NotRequired, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, Strict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from handloom.geometry.bounds import are_rotations, intrinsics_fault, rotation_fault
 from handloom.hand.joints import SNAP_FROM_ASSEMBLY_HANDS
 from handloom.hand.proportions import in_one_point
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed
 from handloom.runtime.files import read_json
 from handloom.runtime.reading import MEGABYTE
 
@@ -26,23 +29,28 @@ _MOST_BYTES = 4000 * MEGABYTE
 CALIBRATION_SUFFIX = "_mono10bit"
 
 
+_Number = Annotated[float, Strict()]
+_Whole = Annotated[int, Strict()]
+"""Neither true nor a text stands for a number."""
+
+
 class _Boxes(TypedDict):
-    right: tuple[float, float, float, float] | None
-    left: tuple[float, float, float, float] | None
+    right: tuple[_Number, _Number, _Number, _Number] | None
+    left: tuple[_Number, _Number, _Number, _Number] | None
 
 
 class _Image(TypedDict):
-    id: int
+    id: _Whole
     seq_name: str
     camera: str
-    frame_idx: Annotated[int, Field(ge=0, lt=2**31)]
+    frame_idx: Annotated[_Whole, Field(ge=0, lt=2**31)]
     file_name: str
-    width: NotRequired[float]
-    height: NotRequired[float]
+    width: NotRequired[_Number]
+    height: NotRequired[_Number]
 
 
 class _Annotation(TypedDict):
-    image_id: int
+    image_id: _Whole
     bbox: _Boxes
     joint_valid: NotRequired[Annotated[list[float | None], Field(min_length=42, max_length=42)] | None]
 
@@ -52,8 +60,8 @@ class _Data(TypedDict):
     annotations: list[_Annotation]
 
 
-_Row3 = tuple[float, float, float]
-_Row4 = tuple[float, float, float, float]
+_Row3 = tuple[_Number, _Number, _Number]
+_Row4 = tuple[_Number, _Number, _Number, _Number]
 
 
 class _SequenceCalibration(TypedDict):
@@ -65,7 +73,7 @@ class _Calibration(TypedDict):
     calibration: dict[str, _SequenceCalibration]
 
 
-_Joint = tuple[float | None, float | None, float | None]
+_Joint = tuple[_Number | None, _Number | None, _Number | None]
 
 
 class _FrameJoints(TypedDict):
@@ -103,17 +111,27 @@ def _read(path: Path, layout: type[Document]) -> Document:
     try:
         return TypeAdapter(layout).validate_python(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise InputError(
-            f"{path}: {first['msg']} at {where} ({error.error_count()} problem(s) in all); expected the AssemblyHands "
-            "layout; fetch the file again"
+            f"{path}: {first['msg']} at {where}, found {reprlib.repr(first['input'])} ({error.error_count()} "
+            "problem(s) in all); expected the AssemblyHands layout; fetch the file again"
         ) from error
 
 
-def hands_of(path: Path, cameras: frozenset[str]) -> dict[str, np.ndarray]:
-    """The columns that the data file alone knows; validity is that of both hands, NaN where the file has none."""
+def hands_of(path: Path, cameras: frozenset[str], known: frozenset[str]) -> dict[str, np.ndarray]:
+    """The columns that the data file alone knows; validity is that of both hands, NaN where the file has none.
+
+    Images of cameras that are not `known` are named on stderr.
+    """
     data = _read(path, _Data)
+    foreign = Counter(image["camera"] for image in data["images"] if image["camera"] not in known)
+    if foreign:
+        print(
+            f"{path}: {foreign.total()} of {len(data['images'])} images are left out, as no headset has their cameras "
+            f"{listed(sorted(foreign))}; expected those of {listed(sorted(known))}",
+            file=sys.stderr,
+        )
     image_of_id = _images_by_id(path, data["images"])
     rows: list[tuple[Any, ...]] = []
     annotated: dict[int, int] = {}

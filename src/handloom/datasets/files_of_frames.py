@@ -23,13 +23,16 @@ def files_of_originals(folder: Path, files: Sequence[Path], frames: Frames) -> l
     return found
 
 
-def files_of_frames(folder: Path, files: Sequence[Path], frames: Frames, *, in_order: bool) -> list[Path]:
+def files_of_frames(
+    folder: Path, files: Sequence[Path], frames: Frames, *, in_order: bool, planned: bool = False
+) -> list[Path]:
     """The file of every frame, from `files` in number order.
 
     A frame's file has its original name, with the same before and after it in all files, or its original number (in a
     video counted from 0, before any frame is left out); only if neither fits, all files are named as the extracted
     frames, or by an annotation tool in whose names several numbers rise together. `in_order` takes the nth file for the
-    nth frame. Raises InputError where names fit neither way, or both ways and differ, with examples.
+    nth frame. How files are taken that are not named as the originals is told on stderr, unless the frames are only
+    `planned`. Raises InputError where names fit neither way, or both ways and differ, with examples.
     """
     if in_order:
         if len(files) == len(frames):
@@ -61,6 +64,8 @@ def files_of_frames(folder: Path, files: Sequence[Path], frames: Frames, *, in_o
             "name the files as the frames (their numbers suffice), or, if the nth file belongs to the nth frame, set "
             "masks.files.match to 'order'",
         )
+    if planned:
+        return found
     how = "as the extracted frames" if extracted else "in number order"
     pairs = [f"{file.name} for frame {name}" for file, name in zip(found, frames.names, strict=True)]
     print(f"{folder}: files are taken {how}: {listed(pairs, _SHOWN)}", file=sys.stderr)
@@ -133,11 +138,12 @@ def _unlike(folder: Path, files: Sequence[Path], frames: Frames, advice: str) ->
     """What does not fit, with examples of either side."""
     numbers, of_files = _telling([*frames.names]), _telling([path.name for path in files])
     lacking = ""
-    if numbers and of_files:
+    if frames.source and numbers and of_files:
         lost = [name for name, number in zip(frames.names, numbers, strict=True) if number not in set(of_files)]
         lacking = f"; no file has the number of {len(lost)} of the frames ({listed(lost, _SHOWN)})"
     own = listed([Path(name).stem for name in frames.names], _SHOWN)
+    count = f"{len(frames)} in all" if frames.source else "the first"
     return InputError(
         f"{folder}: its files ({listed([path.name for path in files], _SHOWN)}; {len(files)} in all) are not named as "
-        f"the frames ({own}; {len(frames)} in all){lacking}; {advice}"
+        f"the frames ({own}; {count}){lacking}; {advice}"
     )

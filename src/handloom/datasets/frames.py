@@ -28,7 +28,8 @@ class Frames:
     """Pictures of one size in their order; picture `index` is %04d.png of the folder, and a mask is named as it.
 
     `names` are their base names before extraction, and `clock` says where the times come from. `intrinsics` belong to
-    pictures of this size (pixel centres at integers); None where the source knows no camera.
+    pictures of this size (pixel centres at integers); None where the source knows no camera. Without a `source` they
+    are the first frames of a video that nobody has counted.
     """
 
     folder: Path

@@ -19,12 +19,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from handloom.datasets.numbered_pictures import numbered_pictures
+from handloom.datasets.numbered_pictures import numbered_pictures, numbers_of
 from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import SNAP_FROM_MANO21
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
 from handloom.hand.proportions import hand_fault
 from handloom.runtime.errors import InputError
+from handloom.runtime.images import image_size
 from handloom.runtime.pickles import load_pickle
 from handloom.runtime.reading import MEGABYTE, reading
 
@@ -115,7 +116,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
     object changes on the way.
     """
     pictures = tuple(numbered_pictures(folder / "rgb"))
-    paths = [folder / "meta" / f"{picture.stem}.pkl" for picture in pictures]
+    paths = _annotations(folder / "meta", pictures)
     labels = [_labels(path) for path in paths]
     valid = np.array([all(label.get(key) is not None for key in _SIZES) for label in labels])
     columns = {key: np.full((len(labels), size), np.nan) for key, size in _SIZES.items()}
@@ -133,7 +134,7 @@ def read_sequence(folder: Path) -> Ho3dSequence:
         folder=folder,
         pictures=pictures,
         valid=valid,
-        intrinsics=_camera(paths, labels),
+        intrinsics=_camera(paths, labels, pictures[0]),
         hand_rotvec_gl=columns["handPose"].reshape(-1, 16, 3),
         hand_translation_gl_m=columns["handTrans"],
         hand_shape=columns["handBeta"],
@@ -141,6 +142,22 @@ def read_sequence(folder: Path) -> Ho3dSequence:
         cam_from_object=cam_from_object,
         object_name=_object_name(folder, [label for label, good in zip(labels, valid, strict=True) if good]),
     )
+
+
+def _annotations(meta: Path, pictures: Sequence[Path]) -> list[Path]:
+    """Where the annotation of each picture lies, or would: the file of its number.
+
+    Raises InputError where some pictures have none and some annotations no picture: the names are not each other's.
+    """
+    file_of = {numbers_of(path.name) or path.stem: path for path in sorted(meta.glob("[!.]*.pkl"))}
+    keys = [numbers_of(picture.name) or picture.stem for picture in pictures]
+    odd, bare = [file_of[key].name for key in file_of.keys() - set(keys)], [key for key in keys if key not in file_of]
+    if odd and bare:
+        raise InputError(
+            f"{meta}: {len(odd)} annotations, such as {min(odd)}, are of no picture in rgb, and {len(bare)} pictures "
+            "have none; expected annotations named as the pictures; fetch the sequence again"
+        )
+    return [file_of.get(key, meta / f"{path.stem}.pkl") for key, path in zip(keys, pictures, strict=True)]
 
 
 def _labels(path: Path) -> Mapping[str, Any]:
@@ -173,21 +190,22 @@ def _require_plausible(path: Path, label: Mapping[str, np.ndarray]) -> None:
     faults = {"handJoints3D": hand_fault(joints_m[list(SNAP_FROM_MANO21)])}
     for key, place_m in (("handJoints3D", joints_m.mean(axis=0)), ("objTrans", label["objTrans"])):
         distance = length_fault(float(np.linalg.norm(place_m)), DISTANCE_M, "the distance from the camera")
-        faults[key] = faults.get(key) or distance
+        behind = f"lies behind the camera, at z {place_m[2]:.3g} m; expected OpenGL's axes, z negative in front of it"
+        faults[key] = faults.get(key) or distance or (behind if place_m[2] > 0 else "")
     faults |= {key: turn_fault(label[key].reshape(-1, 3)) for key in ("handPose", "objRot")}
     for key, fault in faults.items():
         if fault:
             raise InputError(f"{path}: '{key}': {fault}; correct it, or fetch the sequence again")
 
 
-def _camera(paths: list[Path], labels: list[Mapping[str, Any]]) -> Float[np.ndarray, "3 3"] | None:
+def _camera(paths: list[Path], labels: list[Mapping[str, Any]], picture: Path) -> Float[np.ndarray, "3 3"] | None:
     told = [each for each in zip(paths, labels, strict=True) if each[1].get("camMat") is not None]
     matrices = [_numbers(path, label, "camMat", 9).reshape(3, 3) for path, label in told]
     if not matrices:
         return None
     if np.ptp(np.stack(matrices), axis=0).max() > 1e-3:  # pixels
         raise InputError(f"{paths[0].parent}: camMat changes between frames; expected one camera per sequence")
-    if fault := intrinsics_fault(matrices[0]):
+    if fault := intrinsics_fault(matrices[0], np.array(image_size(picture), dtype=np.float64)):
         raise InputError(f"{told[0][0]}: camMat {fault}; fetch it again")
     return matrices[0]
 

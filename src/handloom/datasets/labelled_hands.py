@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from handloom.datasets.box_crops import LARGEST_SIDE_PX, cut_square
 from handloom.geometry.bounds import box_fault
-from handloom.hand.proportions import hand_fault
+from handloom.hand.proportions import hand_fault, nearness_fault
 from handloom.runtime.errors import InputError
 
 FIELD_MARGIN = 1.5
@@ -85,7 +85,7 @@ def training_crop(hand: LabelledHand, crop_px: int) -> TrainingCrop:
     for name in ("keypoints_px", "joints_cam_m", "centre_px", "side_px"):
         if not np.isfinite(getattr(hand, name)).all():
             raise InputError(f"{name} is not finite; expected numbers; correct the annotation or remove the image")
-    if fault := hand_fault(hand.joints_cam_m):
+    if fault := hand_fault(hand.joints_cam_m) or nearness_fault(hand.joints_cam_m):
         raise InputError(f"joints_cam_m: {fault}; correct the annotation or remove the image")
     extent_px = np.concatenate([hand.keypoints_px.min(0), hand.keypoints_px.max(0)]).astype(np.float64)
     if fault := box_fault(extent_px, np.array(hand.image_u8.shape[1::-1], dtype=np.float64)):

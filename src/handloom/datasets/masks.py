@@ -43,7 +43,7 @@ def read_masks(folder: Path, frames: Frames) -> LabelSequence:
 def read_labels(path: Path, size_px: tuple[int, int]) -> Labels:
     """A label image; raises InputError for another size (width, height) or values other than 0, 50, 150 and 250."""
     labels = read_grey(path)
-    require_size(path, labels, size_px)
+    require_size(path, labels.shape[::-1], size_px)
     foreign = sorted(set(np.unique(labels).tolist()) - set(MASK_LABELS))
     if foreign:
         raise InputError(
@@ -53,13 +53,12 @@ def read_labels(path: Path, size_px: tuple[int, int]) -> Labels:
     return labels
 
 
-def require_size(path: Path, mask: np.ndarray, size_px: tuple[int, int]) -> None:
+def require_size(path: Path, mask_px: tuple[int, ...], size_px: tuple[int, int]) -> None:
     """Raise InputError unless a mask has the frames' width and height."""
-    height, width = mask.shape[:2]
-    if (width, height) != size_px:
+    if mask_px != size_px:
         raise InputError(
-            f"{path}: mask is {width}x{height}, its frame {size_px[0]}x{size_px[1]}; masks must have the size of the "
-            "frames, make them again"
+            f"{path}: mask is {mask_px[0]}x{mask_px[1]}, its frame {size_px[0]}x{size_px[1]}; masks must have the "
+            "size of the frames, make them again"
         )
 
 

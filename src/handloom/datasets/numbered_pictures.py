@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from handloom.runtime.errors import InputError, listed
@@ -17,6 +18,7 @@ _OTHER_SUFFIXES = frozenset(f".{name}" for name in _OTHERS.split())
 # What tools hang onto a picture's name: Roboflow's hash, and the suffix of the picture that was annotated.
 _HASH = re.compile(r"\.rf\.[0-9A-Za-z]{20,}")
 _INNER_SUFFIX = re.compile(r"[._](?:jpe?g|png|webp|bmp|tiff?)(?=$|[-_.])", re.IGNORECASE)
+_DECIMAL = re.compile(r"\d+(\.\d+)?")
 # What file managers call a second copy.
 _COPY = re.compile(r"(.*?)(?: ?\(\d+\)| - \w+(?: \(\d+\))?| copy(?: \d+)?)", re.IGNORECASE)
 
@@ -47,6 +49,7 @@ def numbered_pictures(
     for path in pictures:
         require_regular(path, "picture")
     pictures.sort(key=lambda path: ([(isinstance(part, str), part) for part in _key(stem_of(path.name))], path.name))
+    _require_one_order(folder, pictures)
     _require_single(folder, pictures)
     return pictures
 
@@ -80,6 +83,19 @@ def numbers_of(name: str) -> tuple[int, ...]:
 
 def _key(stem: str) -> Key:
     return tuple(int(part) if part.isdecimal() else part for part in re.findall(r"\d+|\D+", stem))
+
+
+def _require_one_order(folder: Path, pictures: Sequence[Path]) -> None:
+    """Raise InputError for names that are decimals, as seconds are, whose order is not that of their numbers."""
+    stems = [stem_of(path.name) for path in pictures]
+    if not all(map(_DECIMAL.fullmatch, stems)):
+        return
+    odd = [f"{first} and {second}" for first, second in pairwise(stems) if float(first) > float(second)]
+    if odd:
+        raise InputError(
+            f"{folder}: {odd[0]} can be read in two orders, as decimals and as pairs of numbers; write all names with "
+            "as many digits behind the point"
+        )
 
 
 def _require_single(folder: Path, pictures: Sequence[Path]) -> None:

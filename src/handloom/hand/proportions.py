@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from handloom.geometry.bounds import length_fault
+from handloom.geometry.bounds import DISTANCE_M, length_fault
 from handloom.hand.joints import BONE, SNAP_BONES
 
 NOMINAL_BONE_M = 0.095
@@ -49,6 +49,18 @@ def hand_fault(joints_m: Float[np.ndarray, "21 3"], valid: Float[np.ndarray, "21
     told = length_fault(mean_m, _MEAN_BONE_M, "the mean length of its bones")
     told = told or length_fault(scale_m, _SCALE_BONE_M, "its bone from the wrist to the middle finger")
     return told or f"one of its bones is {1000 * least_m:.2g} mm long; expected a hand's"
+
+
+def are_near(joints_cam_m: Float[np.ndarray, "hands 21 3"]) -> Bool[np.ndarray, " hands"]:
+    """Which hands are not farther from the camera than a picture shows them."""
+    near: np.ndarray = np.linalg.norm(joints_cam_m.mean(axis=-2), axis=-1) <= DISTANCE_M[1]
+    return near
+
+
+def nearness_fault(joints_cam_m: Float[np.ndarray, "21 3"]) -> str:
+    """Why a hand is too far for any picture; "" where it is not."""
+    away_m = float(np.linalg.norm(joints_cam_m.mean(axis=0)))
+    return length_fault(away_m, (0.0, DISTANCE_M[1]), "its distance from the camera")
 
 
 def _measures(

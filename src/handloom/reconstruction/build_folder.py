@@ -255,6 +255,10 @@ def _cameras(path: Path, content: dict[str, Any], frames: int) -> tuple[ScenePla
     sphere, ratio = (
         float(_array(path, key, content[key], ())) for key in ("scene_bounding_sphere", "max_radius_ratio")
     )
+    if min(sphere, ratio) <= 0:
+        raise InputError(
+            f"{path}: scene_bounding_sphere is {sphere:g}, max_radius_ratio {ratio:g}; expected lengths; {_FETCH}"
+        )
     placement = ScenePlacement((x, y, z), 1.0 / float(scale[0, 0, 0]), sphere, ratio)
     if fault := length_fault(float(np.linalg.norm((x, y, z))), DISTANCE_M, "the camera's distance"):
         raise InputError(f"{path}: normalize_shift: {fault}; {_FETCH}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import atomic_path
@@ -30,7 +30,10 @@ PICTURE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES_OF.values() for suffix 
 _MOST_PIXELS = 150_000_000
 # A phone's JPEG may hold a second picture, for depth, after the one that is meant.
 _OF_ONE_PICTURE = {"PNG", "WEBP", "TIFF"}
+_FIRST_ON_ITS_SIDE = 5
+"""Of EXIF's eight orientations."""
 _GREY = {"1", "L", "I", "I;16", "I;16B", "F"}
+_RGB_MODES = ("RGB", "L", "P")
 _COLOUR = {"RGB", "RGBA", "P", "PA", "LA"}
 
 
@@ -49,7 +52,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
     Raises InputError when the file cannot be used (see `opened`), is transparent or has more than 8 bits.
     """
-    return _decoded(Path(path), "RGB", ("RGB", "L", "P"))
+    return _decoded(Path(path), "RGB", _RGB_MODES)
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -76,9 +79,24 @@ def read_stored(path: Path) -> StoredPicture:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, from its header alone; raises InputError as `opened` does."""
+    """Width and height of a picture as it is shown, from its header alone; raises InputError as `opened` does."""
     with opened(path) as image:
-        return image.size
+        return _size_as_shown(image)
+
+
+def rgb_size(path: Path) -> tuple[int, int]:
+    """The same of a picture for `read_rgb`; raises InputError as that does, as far as the header tells."""
+    with opened(path) as image:
+        if _is_deep(image) or not (image.mode in _RGB_MODES or _has_alpha(image)):
+            raise _of_other_mode(path, image.mode, deep=_is_deep(image))
+        return _size_as_shown(image)
+
+
+def _size_as_shown(image: Image.Image) -> tuple[int, int]:
+    # Pillow decodes a PNG to look for what may follow the pixels.
+    told = image.format != "PNG" or "exif" in image.info
+    on_its_side = told and image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_ON_ITS_SIDE
+    return (image.height, image.width) if on_its_side else image.size
 
 
 @contextmanager
@@ -122,9 +140,21 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA") or (image.mode == "P" and "transparency" in image.info)
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it has 16 bits, which Pillow would cut to 8."""
+    return ";16" in str(getattr(image, "tile", ""))
+
+
+def _of_other_mode(path: Path, found: str, *, deep: bool) -> InputError:
+    return InputError(
+        f"{path}: is an image of mode {found}{' and 16 bits' if deep else ''}, but 8-bit grey or RGB was expected; "
+        "convert it"
+    )
+
+
 def _decoded(path: Path, mode: str, modes: Sequence[str]) -> np.ndarray:
     with opened(path) as image:
-        deep = ";16" in str(getattr(image, "tile", ""))  # which Pillow would cut to 8 bits
+        deep = _is_deep(image)
         upright = ImageOps.exif_transpose(image)
         upright.load()
         found = upright.mode
@@ -135,10 +165,7 @@ def _decoded(path: Path, mode: str, modes: Sequence[str]) -> np.ndarray:
             else:
                 found += " with transparent pixels"
         if deep or upright.mode not in modes:
-            raise InputError(
-                f"{path}: is an image of mode {found}{' and 16 bits' if deep else ''}, but 8-bit grey or RGB was "
-                "expected; convert it"
-            )
+            raise _of_other_mode(path, found, deep=deep)
         return np.asarray(upright.convert(mode))
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from handloom.runtime.errors import InputError, OutputError, StoppedError
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Threads that wait sleep: where other jobs share the cores, those that spin make a training many times slower."""
@@ -27,7 +29,8 @@ def logged_job(log: Path | str, threads: int) -> Iterator[None]:
     """Send stdout and stderr of the block to the file `log`, and let numerical libraries use so many threads.
 
     The libraries read their limit when they are imported, so import them (and the stage) inside the block.
-    A failing stage's traceback ends the log; the error goes on to the caller.
+    What ends a stage ends the log: an error that tells a user what to do by its words alone, any other, which goes on
+    to the caller, by its traceback.
     """
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     os.environ.update({name: os.environ.get(name, value) for name, value in _WAITING.items()})
@@ -40,6 +43,9 @@ def logged_job(log: Path | str, threads: int) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
         try:
             yield
+        except (InputError, OutputError, StoppedError) as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
         except BaseException:
             traceback.print_exc()
             raise

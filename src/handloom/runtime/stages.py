@@ -14,22 +14,27 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, validate_call
 
 from handloom.runtime.code_digest import PACKAGE, code_digest
+from handloom.runtime.config.sequences import with_whole_keys
 from handloom.runtime.devices import require_device
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import writing
 from handloom.runtime.outputs import Outputs, appearing_together
 
 
-def stage(function: str | Callable[[Any], str], *, watched: Any = None, **parameters: Any) -> dict[str, Any]:
+def stage(
+    function: str | Callable[[Any], str], *, watched: Any = None, within: Any = None, **parameters: Any
+) -> dict[str, Any]:
     """A rule's parameters: its function, `module:name` inside the package, the digest of that code, and its own.
 
     The function may depend on the wildcards, and then its arguments too: `arguments` gives a mapping of them. Settings
     become JSON values, so that snakemake can store them and compare them with those of the last run. `watched` is the
-    state of what the function reads besides its inputs (`files_state`), which it does not get.
+    state of what the function reads besides its inputs (`files_state`), and `within` the dotted place of the sequence
+    whose settings its errors name; it gets neither.
     """
     digest: Any = (lambda wildcards: _digest(function(wildcards))) if callable(function) else _digest(function)
     given = {"stage": function, "code": digest, **{name: plain(value) for name, value in parameters.items()}}
-    return given if watched is None else {**given, "watched": watched}
+    beside = {"watched": watched, "within": within}
+    return given | {name: value for name, value in beside.items() if value is not None}
 
 
 def plain(value: Any) -> Any:
@@ -55,6 +60,7 @@ def run_stage(
     outputs: Outputs,
     parameters: Mapping[str, Any],
     offered: Mapping[str, Any],
+    within: str | None = None,
 ) -> None:
     """Call a stage with all that its rule gives, and with what it asks for of `offered`; its outputs appear together.
 
@@ -65,7 +71,13 @@ def run_stage(
     named = next(iter(outputs.values()))
     first = Path(named if isinstance(named, str | Path) else named[0])
     with appearing_together(outputs) as made, writing(first):
-        _call(stage_function(function), function, inputs, made, parameters, {**offered, "work": first.parent / "work"})
+        offered = {**offered, "work": first.parent / "work"}
+        try:
+            _call(stage_function(function), function, inputs, made, parameters, offered)
+        except InputError as error:
+            if within is None:
+                raise
+            raise InputError(with_whole_keys(str(error), within)) from error
 
 
 def _call(

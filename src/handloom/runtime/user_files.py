@@ -1,11 +1,11 @@
 """What a user's file or folder is, as far as its place and its first bytes tell: before anything reads it."""
 
-import difflib
 import os
 import stat
 from pathlib import Path
 from typing import Literal
 
+from handloom.runtime.errors import nearest
 from handloom.runtime.reading import form_of
 
 Wanted = Literal["file", "folder", "either"]
@@ -74,6 +74,5 @@ def _nearest(path: Path) -> str:
             names = [entry.name for entry, _ in zip(entries, range(10_000), strict=False)]
     except OSError:
         return ""
-    by_lower = {name.lower(): name for name in names}
-    found = difflib.get_close_matches(path.name.lower(), by_lower, n=1, cutoff=0.8)
-    return f" (but {by_lower[found[0]]} does)" if found else ""
+    found = nearest(path.name, names, 0.8)
+    return f" (but {found} does)" if found else ""

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Real
 from handloom.datasets.masks import BACKGROUND, LABEL_OF, MASK_LABELS, LabelSequence, require_size
 from handloom.runtime.config.sequences import Entity, MaskConvention
 from handloom.runtime.errors import InputError
-from handloom.runtime.images import PICTURE_SUFFIXES, SUFFIXES_OF, StoredPicture, read_stored
+from handloom.runtime.images import PICTURE_SUFFIXES, SUFFIXES_OF, StoredPicture, image_size, read_stored
 from handloom.runtime.reading import require_regular
 
 MASK_SUFFIXES = (*PICTURE_SUFFIXES, ".npy")
@@ -80,6 +81,16 @@ def read_binary_files(
     return (np.unpackbits(mask, count=width * height).reshape(height, width).astype(bool) for mask in masks)
 
 
+def require_lossless(folder: Path, files: Sequence[Path]) -> None:
+    """Raise InputError for files of numbers or colours that are JPEGs."""
+    lossy = [path.name for path in files if path.suffix.lower() in SUFFIXES_OF["JPEG"]]
+    if lossy:
+        raise InputError(
+            f"{folder}: {lossy[0]} is a JPEG, which blurs the numbers and colours of masks; export them as PNG (JPEG "
+            "will do for masks.files.convention 'entity_folders')"
+        )
+
+
 def read_label_files(files: Sequence[Path], settings: MaskConvention, size_px: tuple[int, int]) -> LabelSequence:
     """Label images from files of the convention 'labels', 'index' or 'colours'.
 
@@ -87,12 +98,8 @@ def read_label_files(files: Sequence[Path], settings: MaskConvention, size_px: t
     InputError for lossy files, for more than a hundredth of a picture in unnamed colours, and when the settings'
     numbers or colours are not those of the files.
     """
-    folder, lossy = files[0].parent, [path.name for path in files if path.suffix.lower() in SUFFIXES_OF["JPEG"]]
-    if lossy:
-        raise InputError(
-            f"{folder}: {lossy[0]} is a JPEG, which blurs the numbers and colours of masks; export them as PNG (JPEG "
-            "will do for masks.files.convention 'entity_folders')"
-        )
+    folder = files[0].parent
+    require_lossless(folder, files)
     named, background = LABEL_OF, {BACKGROUND}
     if settings.convention == "index":
         named = settings.index
@@ -119,8 +126,14 @@ def read_label_files(files: Sequence[Path], settings: MaskConvention, size_px: t
 
 def _stored(path: Path, size_px: tuple[int, int]) -> StoredPicture:
     picture = StoredPicture(_array(path), None, None) if path.suffix.lower() == ".npy" else read_stored(path)
-    require_size(path, picture.values, size_px)
+    require_size(path, picture.values.shape[1::-1], size_px)
     return picture
+
+
+@cache
+def stored_size(path: Path) -> tuple[int, int]:
+    """Width and height of a mask, by its header."""
+    return _array(path).shape[::-1] if path.suffix.lower() == ".npy" else image_size(path)
 
 
 def _array(path: Path) -> Numbers:

@@ -1,5 +1,6 @@
 """Masks that lie in files already: those of a data set, and those that video segmentation tools write."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +19,18 @@ from handloom.datasets.masks import (
     RIGHT_HAND,
     Labels,
     LabelSequence,
+    require_size,
 )
 from handloom.datasets.numbered_pictures import numbered_pictures, pictures_and_masks
-from handloom.estimators.masks.mask_contents import MASK_SUFFIXES, read_binary_files, read_label_files
+from handloom.estimators.masks.mask_contents import (
+    MASK_SUFFIXES,
+    read_binary_files,
+    read_label_files,
+    require_lossless,
+    stored_size,
+)
 from handloom.estimators.masks.sequence_masks import absences, write_sequence_masks
-from handloom.runtime.config.sequences import MaskConvention
+from handloom.runtime.config.sequences import Entity, MaskConvention
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 
@@ -120,17 +128,43 @@ def read_mask_files(folder: Path, settings: MaskConvention, frames: Frames) -> L
     than the convention says.
     """
     in_order = settings.match == "order"
-    if settings.convention != "entity_folders":
-        files = files_of_frames(folder, numbered_pictures(folder, suffixes=MASK_SUFFIXES), frames, in_order=in_order)
-        return read_label_files(files, settings, frames.size_px)
     labels = np.zeros((len(frames), frames.height_px, frames.width_px), np.uint8)
-    for entity in PAINTING_ORDER:
-        if entity in settings.entity_folders:
-            own, files = _of_entity(folder, settings.entity_folders[entity])
-            files = files_of_frames(own, files, frames, in_order=in_order)
-            for image, mask in zip(labels, read_binary_files(own, files, frames.size_px), strict=True):
-                image[mask] = LABEL_OF[entity]
+    for entity, (own, found) in _files_of(folder, settings).items():
+        files = files_of_frames(own, found, frames, in_order=in_order)
+        if entity is None:
+            return read_label_files(files, settings, frames.size_px)
+        for image, mask in zip(labels, read_binary_files(own, files, frames.size_px), strict=True):
+            image[mask] = LABEL_OF[entity]
     return labels
+
+
+def require_planned(folder: Path, settings: MaskConvention, planned: Callable[[int], Frames]) -> None:
+    """Raise InputError for files that are not those of frames to come, as far as names and headers tell.
+
+    `planned` gives the frames, of a video, which nobody has counted, the first so many: there may be any number, but
+    two at least.
+    """
+    for entity, (own, found) in _files_of(folder, settings).items():
+        if entity is None:
+            require_lossless(own, found)
+        last = planned(len(found))
+        for frames in (planned(2), last):
+            try:
+                files = files_of_frames(own, found, frames, in_order=settings.match == "order", planned=True)
+                break
+            except InputError:
+                if frames is last:
+                    raise
+        for path in files:
+            require_size(path, stored_size(path), last.size_px)
+
+
+def _files_of(folder: Path, settings: MaskConvention) -> dict[Entity | None, tuple[Path, list[Path]]]:
+    """Where the files of each entity lie, in painting order, and which they are; of None where one shows all."""
+    if settings.convention != "entity_folders":
+        return {None: (folder, numbered_pictures(folder, suffixes=MASK_SUFFIXES))}
+    where = settings.entity_folders
+    return {entity: _of_entity(folder, where[entity]) for entity in PAINTING_ORDER if entity in where}
 
 
 def _of_entity(root: Path, where: str) -> tuple[Path, list[Path]]:

@@ -4,14 +4,15 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from handloom.runtime.config.base import Faults, merged
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.config.yaml_files import read_yaml
-from handloom.runtime.errors import InputError
+from handloom.runtime.errors import InputError, listed, nearest
 
 _EXPLAINED = "docs/settings.md explains every key, docs/hold.md and docs/footage.md those of own videos"
 _ENTRIES = (("hold", "sequences"), ("footage", "pairs"))
@@ -76,11 +77,11 @@ def _without(config: Mapping[str, Any], places: Sequence[tuple[Any, ...]]) -> di
 
 def _problems(error: ValidationError, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     errors = error.errors(include_url=False)
-    within = {each["loc"][:-1] for each in errors}
-    for each in errors:
-        if each["type"] == "too_short" and each["loc"] in within:  # its parts are wrong and told
+    paths = [".".join(_written(each["loc"], config, each["type"] == "missing")) for each in errors]
+    for each, path in zip(errors, paths, strict=True):
+        told_below = any(other.startswith(f"{path}.") for other in paths)
+        if told_below and each["type"] in ("too_short", "tuple_type", "string_type"):  # its parts are wrong and told
             continue
-        path = ".".join(_written(each["loc"], config, each["type"] == "missing"))
         cause = each.get("ctx", {}).get("error")
         if isinstance(cause, Faults):
             yield from ((f"{path}.{below}" if path else below, words) for below, words in cause.faults)
@@ -131,9 +132,15 @@ _BOUNDS = {
 
 def _words(error: Any) -> str:
     """What was found and what was expected, in the product's own words."""
-    kind, found = error["type"], _shown(error["input"])
+    kind, found, place = error["type"], _shown(error["input"]), error["loc"]
     if kind == "extra_forbidden":
-        return f"no such setting (found {found}); check the spelling"
+        names = [name for each in _types_at(place[:-1]) for name in _keys_of(each)]
+        close = nearest(place[-1], names)
+        return f"no such setting (found {found}); {f'did you mean {close}?' if close else f'here are {listed(names)}'}"
+    if kind == "missing" and (wanted := _lists_at(place[:-1])):
+        return f"missing; expected {wanted}, found {found}"
+    if kind in ("tuple_type", "string_type", "too_long") and (wanted := _lists_at(place)):
+        return f"expected {wanted}, found {found}"
     if kind == "missing":
         return "missing; it has no default"
     if kind in ("value_error", "assertion_error"):
@@ -148,6 +155,49 @@ def _words(error: Any) -> str:
     return f"expected {expected}, found {found}"
 
 
+def _types_at(place: Sequence[Any]) -> set[Any]:
+    """The types, without null, that the models have at a place."""
+    found: set[Any] = {RunSettings}
+    for key in place:
+        below = {each for outer in found for each in _types_below(outer, key)}
+        found = below or found  # pydantic adds the branch of a choice between types
+    return found
+
+
+def _types_below(outer: Any, key: Any) -> Iterator[Any]:
+    arguments = [each for each in get_args(outer) if each is not Ellipsis]
+    if key in _keys_of(outer):
+        yield from _branches(_keys_of(outer)[key])
+    elif get_origin(outer) is dict:
+        yield from _branches(arguments[1])
+    elif get_origin(outer) in (tuple, list) and isinstance(key, int):
+        yield from _branches(arguments[min(key, len(arguments) - 1)])
+
+
+def _keys_of(model: Any) -> dict[str, Any]:
+    """The settings of a section, with their types; none where it is no section."""
+    fields = model.model_fields.items() if isinstance(model, type) and issubclass(model, BaseModel) else ()
+    return {field.alias or name: field.annotation for name, field in fields}
+
+
+def _branches(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from _branches(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        yield from (each for branch in get_args(annotation) for each in _branches(branch))
+    elif annotation is not type(None):
+        yield annotation
+
+
+def _lists_at(place: Sequence[Any]) -> str:
+    """What a place takes where lists of so many numbers are among it."""
+    lists = [
+        get_args(each) for each in _types_at(place) if get_origin(each) is tuple and Ellipsis not in get_args(each)
+    ]
+    others = [" or a text"] if str in _types_at(place) else []
+    return "".join([*(f"a list of {len(each)} numbers" for each in lists), *others]) if lists else ""
+
+
 def _shown(value: Any, most: int = 80) -> str:
-    text = repr(value)
+    text = "null" if value is None else repr(value)
     return text if len(text) <= most else f"{text[:most]}..."

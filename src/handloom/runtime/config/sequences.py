@@ -1,5 +1,6 @@
 """Videos of a hand and an object: where each comes from, how much of it is used, and its masks."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -100,7 +101,8 @@ class MaskConvention(Settings):
         def faults() -> Iterator[tuple[str, str]]:
             for name in ("index", "colours", "entity_folders"):
                 marks = getattr(self, name)
-                if len(set(marks.values())) < len(marks):
+                kinds = {os.path.normpath(mark) if isinstance(mark, str) else mark for mark in marks.values()}
+                if len(kinds) < len(marks):
                     yield name, f"{dict(marks)} gives two entities the same; they could not be told apart"
 
         Faults.require_none(faults())
@@ -181,6 +183,14 @@ class MaskSettings(Settings):
         if self.prompts is None:
             return ()
         return self.prompts if isinstance(self.prompts, tuple) else (self.prompts,)
+
+
+_MASK_KEY = re.compile(rf"(?<![\w./])masks\.(?=(?:{'|'.join(MaskSettings.model_fields)})(?![\w/]))")
+
+
+def with_whole_keys(words: str, place: str) -> str:
+    """Words of what knows only a sequence's masks, whose settings are named as the user wrote them, below `place`."""
+    return _MASK_KEY.sub(f"{place}.masks.", words)
 
 
 def _folder_name(name: str) -> str:

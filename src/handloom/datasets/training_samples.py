@@ -51,8 +51,13 @@ class TrainingSamples:
     def __len__(self) -> int:
         return len(self.row)
 
-    def images(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px channels"]:
-        """Some samples' images, grey or in colour."""
+    def images(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px 3"]:
+        """Some samples' images in colour."""
+        found = self.stored(samples)
+        return np.broadcast_to(found, (*found.shape[:3], 3))
+
+    def stored(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px channels"]:
+        """Some samples' images as they are stored, grey or in colour."""
         return self.image_u8[self.row[samples]]
 
 

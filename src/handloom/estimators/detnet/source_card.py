@@ -62,8 +62,8 @@ def write_source_card(
         f"- made by: `{provenance.command}` (code {header.code}, seed {header.seed})",
         f"- training: {len(table)} epochs, batch {pretraining.batch_size}, Adam {pretraining.learning_rate} "
         f"({schedule}), {pretraining.precision}, grey probability {pretraining.grey_probability}, "
-        f"turns up to {pretraining.turn_deg:g} degrees, blur up to {pretraining.blur_px:g} px, noise up to {pretraining.noise:g}, "
-        f"weights averaged with momentum {pretraining.weight_average:g}",
+        f"turns up to {pretraining.turn_deg:g} degrees, blur up to {pretraining.blur_px:g} px, "
+        f"noise up to {pretraining.noise:g}, weights averaged with momentum {pretraining.weight_average:g}",
         f"- held out: {_held_out(table.iloc[-1], pretraining.held_out_fraction)}",
         f"- training loss of the last epoch: {table['train_total'].iloc[-1]:.2f}",
         f"- licence: {provenance.licence}",

@@ -74,7 +74,7 @@ class SamplePool:
         for index, source in enumerate(self._sets):
             here = np.flatnonzero(of_set == index)
             rows = samples[here] - self._first[index]
-            crops[here] = source.images(rows)
+            crops[here] = source.stored(rows)
             keypoints[here], joints[here] = source.keypoints_px[rows], source.joints_m[rows]
             valid[here] = source.joint_valid[rows]
         field_px = self.crop_px / FIELD_MARGIN

@@ -34,10 +34,11 @@ from handloom.hand.models import configured_hand, open_hand  # noqa: E402
 from handloom.reconstruction.build_folder import read_build, write_build  # noqa: E402
 from handloom.reconstruction.build_scene import build_scene  # noqa: E402
 from handloom.reconstruction.compact.hand_template import hand_template  # noqa: E402
-from handloom.reconstruction.compact.training import COARSE_SHARE, CompactTraining  # noqa: E402
+from handloom.reconstruction.compact.training import CompactTraining  # noqa: E402
 from handloom.reconstruction.holdnet.phases import net_of_scene, set_poses  # noqa: E402
 from handloom.reconstruction.holdnet.training import HoldNetTraining, Video  # noqa: E402
 from handloom.reconstruction.observations import read_scene  # noqa: E402
+from handloom.reconstruction.shape.object_shape import object_shape  # noqa: E402
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses  # noqa: E402
 from handloom.runtime.config.fields import (  # noqa: E402
     CompactSettings,
@@ -64,7 +65,7 @@ class Sizes:
     steps: int
     """Of HOLD-Net."""
     compact_steps: int
-    """On each grid."""
+    object_cells: int = 64
 
 
 FULL = Sizes(HoldNetTrainingSettings(pairs=1, rays=32), CompactSettings(), steps=2, compact_steps=25)
@@ -81,6 +82,7 @@ TINY = Sizes(
     CompactSettings(rays=64, hand_cells=12, feature_cells=8),
     steps=1,
     compact_steps=2,
+    object_cells=16,
 )
 """To see that everything runs; its figures mean nothing."""
 
@@ -144,26 +146,15 @@ def hold_net_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
     return sizes.hold_net.rays_per_step * sizes.steps / sum(seconds)
 
 
-def compact_rates(build: Path, model: HandModel, sizes: Sizes) -> dict[int, float]:
-    """Rays per core-second of phase 3 on each of its grids, by the grid's nodes a side."""
-    settings, phase = sizes.compact, sizes.compact.phase3
-    scene = read_scene(build, model)
+def compact_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
+    """Rays per core-second of phase 3."""
+    settings, scene = sizes.compact, read_scene(build, model)
     template = hand_template(model, scene.poses.hand_shape, settings.hand_cells)
-    training = CompactTraining.start(scene, model, template, settings, phase, SEED, "cpu")
-    rates = {}
-    for place, share in enumerate(stage_shares(len(phase.cells))):
-        training.step = round(sum(stage_shares(len(phase.cells))[:place]) * phase.steps + share * phase.steps / 2)
-        training.run_step()  # the grid is refined, the optimiser renewed
-        seconds = sum(_core_seconds(training.run_step) for _ in range(sizes.compact_steps))
-        rates[training.scene.object_field.distance.shape[-1]] = settings.rays * sizes.compact_steps / seconds
-    return rates
-
-
-def stage_shares(stages: int) -> list[float]:
-    """The share of a phase's steps that each of its grids has."""
-    if stages == 1:
-        return [1.0]
-    return [*[COARSE_SHARE / (stages - 1)] * (stages - 1), 1 - COARSE_SHARE]
+    shape, _ = object_shape(scene, sizes.object_cells, None, "cpu")
+    training = CompactTraining.start(scene, model, template, shape, settings, settings.phase3, SEED, "cpu")
+    training.run_step()  # the hands' neighbours
+    seconds = sum(_core_seconds(training.run_step) for _ in range(sizes.compact_steps))
+    return settings.rays * sizes.compact_steps / seconds
 
 
 def _core_seconds(work: Callable[[], object]) -> float:
@@ -188,9 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         build = chosen.sequence / "build" if chosen.sequence else speckled_build(Path(folder), model)
         faithful = hold_net_rate(build, model, sizes)
-        by_grid = compact_rates(build, model, sizes)
-    shares = stage_shares(len(by_grid))
-    compact = 1 / sum(share / rate for share, rate in zip(shares, by_grid.values(), strict=True))
+        compact = compact_rate(build, model, sizes)
     reached = compact / REFERENCE_RAYS_PER_SECOND
     on = chosen.sequence.name if chosen.sequence else "a rendered block"
     print(f"rays per core-second on {on}, one thread{', toy sizes' if chosen.tiny else ''}")
@@ -198,7 +187,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"  HOLD-Net, published sizes   {faithful:9.1f}   {faithful / REFERENCE_RAYS_PER_SECOND:7.1f} x reference")
     against = f"{reached:7.0f} x reference, {compact / faithful:.0f} x HOLD-Net"
     print(f"  compact, phase 3            {compact:9.0f}   {against}")
-    print("  compact, by grid            " + ", ".join(f"{cells}^3: {rate:.0f}" for cells, rate in by_grid.items()))
     print(f"  goal: {GOAL} x reference, {'reached' if reached >= GOAL else 'NOT REACHED'}")
     return 0 if reached >= GOAL else 1
 

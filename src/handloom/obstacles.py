@@ -22,7 +22,7 @@ from handloom.datasets.picture_size import (
 )
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
-from handloom.estimators.sfm import BACKENDS
+from handloom.estimators.sfm import BACKENDS, colmap_model_fault
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.root import RunSettings
@@ -352,6 +352,10 @@ def _poses(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path
         yield from (
             Obstacle(where, f"{words} (hold.sequences.{name})", "object_poses") for where, words in faults.faults
         )
+    if sfm.backend == "colmap_model" and sequence.colmap_model is not None:
+        setting = f"hold.sequences.{name}.colmap_model"
+        words = unfit(sequence.colmap_model, "folder", folder) or colmap_model_fault(folder / sequence.colmap_model)
+        yield from [Obstacle(setting, words, "object_poses")] if words else ()
     if sfm.backend == "hloc" and find_spec("hloc") is None:
         words = f"is hloc, a Python package that is not installed; {_INSTALLED['hloc']}"
         yield Obstacle("hold.sfm.backend", words, "object_poses")

@@ -43,11 +43,13 @@ def write_film(
     muxer_options: dict[str, str] | None = None,
     sound_s: float = 0.0,
     picture: Callable[[int], np.ndarray] | None = None,
+    tags: dict[str, str] | None = None,
     prepare: Callable[[Any], None] = lambda stream: None,
 ) -> Path:
     """Write numbered pictures; `prepare` gets the stream before anything is encoded."""
     rate = RATE if stamps_ms is None else 1000
     with av.open(str(path), "w", format=muxer, options=muxer_options or {}) as container:
+        container.metadata.update(tags or {})
         stream = container.add_stream(codec, rate=rate, options=codec_options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         prepare(stream)

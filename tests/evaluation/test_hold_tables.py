@@ -105,16 +105,16 @@ def test_nothing_scored_still_prints(tmp_path: Path) -> None:
     assert found[list(NAMES)].isna().all().all()
 
 
-def test_ablation_has_the_three_variants_in_order(tmp_path: Path) -> None:
+def test_ablation_has_the_hull_and_the_variants_in_order(tmp_path: Path) -> None:
     files = [
         scores(tmp_path, sequence, value, variant=variant)
-        for variant, value in (("phase1", 3.0), ("phase3_unrefined", 2.0), ("phase3", 1.0))
+        for variant, value in (("hull", 4.0), ("phase1", 3.0), ("phase3_unrefined", 2.0), ("phase3", 1.0))
         for sequence in ("mug", "lamp")
     ]
     found = table(tmp_path, files, "_ablation", {"phase1": {"mug": [benchmark(tmp_path, "x", 7)]}})
     means = found[found["sequence"] == "mean"]
-    assert list(means["variant"]) == ["phase 1", "phase 3 without refinement", "phase 3 with refinement"]
-    assert list(means["chamfer_cm2"]) == [3, 2, 1]
+    assert list(means["variant"]) == ["visual hull", "phase 1", "phase 3 without refinement", "phase 3 with refinement"]
+    assert list(means["chamfer_cm2"]) == [4, 3, 2, 1]
     assert not [name for name in found if name.startswith("paper_")]
     assert found["seconds"].dropna().tolist() == [7, 7]
     assert "**1.00**" in (tmp_path / "t.md").read_text()

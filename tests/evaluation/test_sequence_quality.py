@@ -1,5 +1,6 @@
 """The quality table: its measures against closed forms, its verdicts, and files that do not belong together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handloom.datasets.frames import Frames
+from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.estimators.sfm.seams import Tear
 from handloom.evaluation.sequence_quality import (
     FAIR,
     GOOD,
@@ -23,6 +26,7 @@ from handloom.evaluation.sequence_quality import (
 )
 from handloom.geometry.camera import project
 from handloom.hand.models import open_hand
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
 
@@ -49,7 +53,7 @@ def files(tmp_path: Path) -> Files:
     points = np.random.default_rng(3).uniform(-0.01, 0.01, (600, 3))
     times = tuple(np.arange(FRAMES) / 30)
     Frames(pixels, names, times, "file", 160, 120, "video.mp4", INTRINSICS).write_list(tmp_path / "frames.json")
-    paths = {name: tmp_path / f"{name}.npz" for name in ("object_poses", "hand_estimates", "aligned")}
+    paths = {name: tmp_path / f"{name}.npz" for name in ("object_poses", "hand_estimates", "aligned", "shape")}
     seen = {"reprojection_px": 0.5, "intrinsics": INTRINSICS, "median_features": 70}
     object_poses(turns, points, registered=np.arange(FRAMES) < 3, **seen).save(paths["object_poses"])
     confidence = np.where(found[:, None], 0.6, 0.0).repeat(21, 1)
@@ -58,6 +62,7 @@ def files(tmp_path: Path) -> Files:
     contact = posed.vertices_m[:1, 100].repeat(FRAMES, 1)
     thing = ObjectTrack(torch.eye(3).repeat(FRAMES, 1, 1), contact, torch.ones(()))
     SequencePoses.of(hand, thing, "right").save(paths["aligned"])
+    ObjectShape(torch.zeros(1, 8, 8, 8), "labelled", 0.01, 0.75, 0.3).save(paths["shape"])
     return {"frames_json": tmp_path / "frames.json", "frames": pixels, "masks": masks, **paths}
 
 
@@ -102,6 +107,9 @@ def test_measures_are_what_the_files_say(files: Files) -> None:
         "frames that show the named side": 100,
         "model's key points off the network's": 0,
         "hand's distance to the object": 0,
+        "object's pixels with a confirmed depth": 75,
+        "hull seen as hand and as object": 1,
+        "surface never seen": 30,
     }
     for measure, value in wanted.items():
         tolerance = 2.0 if measure == "hand's distance to the object" else 1e-3  # the points' spacing, mm
@@ -122,6 +130,34 @@ def test_verdicts_follow_the_limits_and_advise_only_where_needed(files: Files) -
     assert table.loc["reprojection error", "advice"].startswith("cannot see poses that are wrong together")
     assert table.loc["frames that show the named side", "advice"] == ""
     assert (table.loc[table["verdict"].isin([FAIR, POOR]), "advice"] != "").all()
+
+
+def test_a_camera_that_nobody_gave_is_told_to_be_a_guess(files: Files) -> None:
+    guessed = replace(ObjectPoses.load(files["object_poses"]), focal_guess="a usual field of view of 60 degrees")
+    guessed.save(files["object_poses"])
+    advice = quality(files).loc["reprojection error", "advice"]
+    assert f"{INTRINSICS[0, 0]:.0f} px was estimated from a usual field of view of 60 degrees" in advice
+    assert "camera_px" in advice
+
+
+def test_a_cut_is_poor_and_says_where_why_and_what_helps(files: Files) -> None:
+    """Registered frames and reprojection errors are good in wrong models too."""
+    cut = Tear(1, 2, link_share=0.05, shared_points=0, turn_deg=22.0, flat=True, features=90)
+    share = np.array([0.95, np.nan, 0.6, np.nan])
+    poses = replace(ObjectPoses.load(files["object_poses"]), cuts=(cut,), link_share=share)
+    poses.save(files["object_poses"])
+    row = quality(files).loc["places where it fell apart"]
+    assert (row["value"], row["verdict"], row["frames"]) == (1, POOR, "shot_1 shot_2")
+    assert "shot_1 | shot_2 (one flat face in view, 22 degrees a frame, 90 features)" in row["advice"]
+    assert "more slowly" in row["advice"]
+    replace(poses, cuts=()).save(files["object_poses"])
+    table = quality(files)
+    assert table.loc["places where it fell apart", "verdict"] == UNHARMED
+    assert (table.loc["weakest seam", "value"], table.loc["weakest seam", "verdict"]) == (95, UNHARMED)
+
+
+def test_poses_that_nobody_judged_are_not_called_whole(files: Files) -> None:
+    assert quality(files).loc["places where it fell apart", "verdict"] == UNKNOWN
 
 
 def test_limits_belong_to_the_better_side() -> None:

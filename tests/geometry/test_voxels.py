@@ -6,7 +6,7 @@ import torch
 import trimesh
 from torch import Tensor
 
-from handloom.geometry.voxels import look_up, node_points, refined, roughness, signed_distance_grid, with_gradient
+from handloom.geometry.voxels import look_up, node_points, signed_distance_grid, with_gradient
 
 CELLS = 7
 SLOPE = torch.tensor([0.3, -0.7, 1.1])
@@ -52,22 +52,6 @@ def test_gradient_volume_of_a_plane_is_its_normal(points: Tensor) -> None:
     found = look_up(with_gradient(linear_volume()), 0.6 * points)
     torch.testing.assert_close(found[:, 0], linear(0.6 * points), atol=1e-5, rtol=0)
     torch.testing.assert_close(found[:, 1:], SLOPE.expand(200, 3), atol=1e-4, rtol=0)
-
-
-def test_refined_grid_is_the_same_function(points: Tensor) -> None:
-    """Protects the coarse-to-fine schedule: going on with more cells must not move the surface."""
-    coarse = torch.randn(1, 5, 5, 5, generator=torch.Generator().manual_seed(3))
-    fine = refined(coarse, 9)  # every old node is a node again
-    assert fine.shape == (1, 9, 9, 9)
-    torch.testing.assert_close(look_up(fine, points), look_up(coarse, points), atol=1e-5, rtol=0)
-
-
-def test_roughness_is_zero_for_a_plane_and_known_for_a_parabola() -> None:
-    """Protects the smoothness prior: flat faces cost nothing, curvature costs its square."""
-    index = torch.arange(CELLS).float()
-    parabola = (index**2).view(1, CELLS, 1, 1).expand(1, CELLS, CELLS, CELLS)
-    assert float(roughness(linear_volume())) < 1e-9
-    torch.testing.assert_close(roughness(parabola), torch.tensor(4.0))
 
 
 def tensors(mesh: trimesh.Trimesh) -> tuple[Tensor, Tensor]:

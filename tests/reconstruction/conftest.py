@@ -8,6 +8,7 @@ import torch
 
 from handloom.reconstruction.compact.hand_template import template_of_build
 from handloom.reconstruction.holdnet.hand_prior import hand_prior
+from handloom.reconstruction.shape.object_shape import shape_of_build
 
 from .held_box import write_small_build
 from .holdnet.scene import PRIOR, small_settings
@@ -28,9 +29,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def template(build: Path) -> Path:
-    """Its hand's template on 12 nodes a side."""
+    """Its hand's template on 12 nodes a side; the object's shape on 16 lies beside it."""
     path = build.parent / "hand_template.npz"
     template_of_build(build, path, cells=12)
+    hull = path.with_name("hull.npz"), path.with_name("hull_poses.npz")
+    shape_of_build(build, path.with_name("shape.npz"), *hull, cells=16, points_reach=None)
     return path
 
 

@@ -1,5 +1,6 @@
 """From an aligned sequence to `build/`: it comes back from there, lies in HOLD's sphere, or is refused by frame."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from handloom.datasets.frames import Frames
+from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.reconstruction.build_folder import read_build, read_pictures
 from handloom.reconstruction.build_scene import build_sequence, place_scene, unit_sphere_from_points
 from handloom.runtime.errors import InputError
@@ -43,6 +45,19 @@ def test_the_build_folder_holds_the_aligned_scene(tmp_path: Path) -> None:
     torch.testing.assert_close(found.hand_translation_m, held.poses.hand_translation_m, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.object_translation_m, held.poses.object_translation_m, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.object_scale, held.poses.object_scale)
+
+
+def test_frames_without_a_right_pose_are_left_out(tmp_path: Path) -> None:
+    """Protects the training from poses that were held over a cut; frames keep their own poses, names and pictures."""
+    held, inputs = held_box(), write_inputs(tmp_path)
+    cut = replace(ObjectPoses.load(inputs["object_poses"]), registered=np.arange(FRAMES) >= 3)
+    cut.save(inputs["object_poses"])
+    build_sequence(**inputs, build=tmp_path / "build", sequence="box")
+    scene = read_build(tmp_path / "build", {"right": MODEL})
+    assert scene.names == NAMES[3:]
+    np.testing.assert_array_equal(read_pictures(scene)[0], held.image_u8.numpy()[3:])
+    found, wanted = scene.poses_cam(MODEL), held.poses.object_translation_m[3:]
+    torch.testing.assert_close(found.object_translation_m, wanted, atol=1e-5, rtol=0)
 
 
 def test_lens_distortion_is_taken_out_of_frames_and_masks(tmp_path: Path) -> None:

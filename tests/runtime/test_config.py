@@ -93,6 +93,7 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
             r"in\.ray_share: is 0\.5, but fidelity[^\n]*\n *sources\.cross\.ray_share: is 0\.75, but fidelity",
         ),
         ({"hold": {"hand": {"estimation": {"side": "left"}}}}, r"hold\.hand\.estimation\.side: is left, .*mirror"),
+        ({"hold": {"compact": {"phase3": {"cells": [64]}}}}, r"compact\.phase3\.cells: .* set hold\.object_cells"),
         ({"hold": {"sequences": {"jug1": {"path": "data/jug"}}}}, r"hold\.sequences\.jug1\.path: .* renders it to"),
         ({"hold": {"sequences": {"a b": None}}}, r"hold\.sequences\.a b: a name has letters"),
         ({"sources": {"in": {"datasets": ["rhd"]}}}, r"sources\.in\.datasets: lacks assembly_hands"),

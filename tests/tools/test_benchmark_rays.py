@@ -32,12 +32,6 @@ def test_defaults_are_the_published_and_the_shipped_sizes(tool: ModuleType) -> N
     assert tool.FULL.compact == CompactSettings()
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 5])
-def test_grids_share_the_phase(tool: ModuleType, stages: int) -> None:
-    assert sum(tool.stage_shares(stages)) == pytest.approx(1)
-    assert len(tool.stage_shares(stages)) == stages
-
-
 def test_a_step_is_a_whole_one(tool: ModuleType, build: Path) -> None:
     """Sampling, all losses, the backward pass and Adam: networks, poses, codes and density move, all by numbers."""
     training = tool.hold_net_training(build, open_hand(), tool.TINY)
@@ -77,11 +71,10 @@ def test_it_prints_what_it_measured(
     status: int,
 ) -> None:
     monkeypatch.setattr(tool, "hold_net_rate", lambda *_: 20.0)
-    monkeypatch.setattr(tool, "compact_rates", lambda *_: {12: rate, 16: rate})
+    monkeypatch.setattr(tool, "compact_rate", lambda *_: rate)
     assert tool.main([str(build.parent)]) == status
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split()[-4:] == ["20.0", "2.0", "x", "reference"]
     assert f"{rate:.0f}" in lines[3]
     assert f"{rate / 10:.0f} x reference, {rate / 20:.0f} x HOLD-Net" in lines[3]
-    assert lines[4].endswith(f"12^3: {rate:.0f}, 16^3: {rate:.0f}")
-    assert ("NOT REACHED" in lines[5]) == bool(status)
+    assert ("NOT REACHED" in lines[4]) == bool(status)

@@ -46,7 +46,7 @@ def test_phase_1_is_made_by_the_networks_and_only_once(fresh: Callable[[str], Pr
     prior = planned(project.snakemake(*dry, "hold={'holdnet': {'prior': {'steps': 9}}}"))
     assert prior == {"hand_prior", "train_holdnet", "hold_predictions"}
     voxels = planned(project.snakemake(*dry, "hold={'field': 'compact'}"))
-    assert voxels == {"hand_template", "train_phase", "hold_predictions"}
+    assert voxels == {"object_shape", "hand_template", "train_phase", "hold_predictions"}
 
 
 def test_a_released_checkpoint_leaves_out_phases_1_and_2(fresh: Callable[[str], Project]) -> None:

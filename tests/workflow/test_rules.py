@@ -44,6 +44,13 @@ OWN_SEQUENCES = {
 RIG = {"left": "a.mp4", "right": "b.mp4", "left_boxes": "a.csv", "right_boxes": "b.csv"}
 
 
+def own_sequences(backend: str) -> dict[str, Any]:
+    """Sequences with all sources of masks, and with a model each where poses are read from one."""
+    if backend != "colmap_model":
+        return OWN_SEQUENCES
+    return {name: {**sequence, "colmap_model": "sparse"} for name, sequence in {"jug1": {}, **OWN_SEQUENCES}.items()}
+
+
 def configuration(field: str, backend: str, own_pairs: str, hands: str, **source: Any) -> dict[str, Any]:
     """A field of HOLD, a backend of SfM, and networks of own pairs and of HOLD."""
     known = backend == "known"  # only of data sets that bring their poses
@@ -52,7 +59,7 @@ def configuration(field: str, backend: str, own_pairs: str, hands: str, **source
         "mano": "data/mano",
         "pretrain": True,
         "sources": {"cross": source},
-        "hold": hold if known else {**hold, "sequences": OWN_SEQUENCES},
+        "hold": hold if known else {**hold, "sequences": own_sequences(backend)},
         "footage": {"backend": own_pairs, "pairs": {"rig": RIG}},
     }
 
@@ -61,6 +68,7 @@ CONFIGURATIONS = {
     "compact": configuration("compact", "pycolmap", "mediapipe", "metro", checkpoint=None),
     "holdnet": configuration("holdnet", "known", "detnet", "handoccnet", network="mediapipe", checkpoint="a.tflite"),
     "hloc": configuration("compact", "hloc", "detnet", "mediapipe"),
+    "colmap_model": configuration("compact", "colmap_model", "detnet", "mediapipe"),
 }
 VALUES = {
     "setting": ["in", "cross"],
@@ -124,7 +132,7 @@ def jobs_of(config: dict[str, Any]) -> list[Job]:
                 given = {
                     name: value(wildcards) if callable(value) else value
                     for name, value in rule.params.items()
-                    if name != "watched"
+                    if name not in ("watched", "within")
                 }
                 if repr(given) in seen:
                     continue

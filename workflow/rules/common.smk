@@ -62,7 +62,7 @@ wildcard_constraints:
     which="|_in",
     sequence="[A-Za-z0-9_-]+",
     dataset="|".join(LABELLED),
-    phase="phase1|phase3_unrefined|phase3",
+    phase="hull|phase1|phase3_unrefined|phase3",
     ablation="|_ablation",
 
 

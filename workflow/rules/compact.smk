@@ -26,6 +26,7 @@ use rule stage as train_phase with:
         on_device(f"{OF_SEQUENCE}/{{phase}}/network.safetensors"),
         build=build_of,
         template=f"{OF_SEQUENCE}/hand_template.npz",
+        shape=f"{OF_SEQUENCE}/shape.npz",
         first_poses=lambda wildcards: {
             "phase1": [],
             "phase3_unrefined": f"results/hold/{wildcards.sequence}/phase1/poses.npz",
@@ -40,6 +41,8 @@ use rule stage as train_phase with:
         previews=directory(f"{OF_SEQUENCE}/{{phase}}/previews"),
     pathvars:
         job="train_phase/{sequence}/{phase}",
+    wildcard_constraints:
+        phase="phase1|phase3_unrefined|phase3",
     threads: 2
     resources:
         **needs(mem_mb=4000, runtime=240, gpu=1),
@@ -47,7 +50,7 @@ use rule stage as train_phase with:
     params:
         **stage(
             "reconstruction.compact.phases:train_phase",
-            settings=without(HOLD.compact, "phase1", "phase3", "hand_cells", "checkpoint_seconds"),
+            settings=without(HOLD.compact, "phase1", "phase3", "hand_cells", "checkpoint_seconds", "points_reach"),
             length=lambda wildcards: plain(
                 HOLD.compact.phase1 if wildcards.phase == "phase1" else HOLD.compact.phase3
             ),

@@ -74,7 +74,7 @@ use rule stage as object_poses with:
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks" if SFM.of_masks else [],
-        source=[] if SFM.of_masks else sequence_source,
+        source=source_of_poses,
     output:
         poses=f"{OF_SEQUENCE}/object_poses.npz",
         picture=f"{OF_SEQUENCE}/object_poses.png",
@@ -88,7 +88,7 @@ use rule stage as object_poses with:
             SFM.stage,
             arguments=lambda wildcards: SFM.arguments(HOLD.sfm, sequence_of(wildcards)),
             seed=HOLD.seed,
-            watched="" if SFM.of_masks else sequence_state({"ho3d": ["meta/*"]}),
+            watched=state_of_poses,
         ),
 
 
@@ -120,6 +120,28 @@ use rule stage as hand_estimates with:
         ),
 
 
+use rule stage as corrected_masks with:
+    """Carried masks once more, by the object's poses and the found hands."""
+    input:
+        frames=f"{OF_SEQUENCE}/frames",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=f"{OF_SEQUENCE}/masks",
+        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
+        hand_estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
+    output:
+        corrected=directory(f"{OF_SEQUENCE}/corrected_masks"),
+        picture=f"{OF_SEQUENCE}/corrected_masks.png",
+    pathvars:
+        job="corrected_masks/{sequence}",
+    resources:
+        **needs(mem_mb=4000),
+    params:
+        **stage(
+            "estimators.masks.corrected_masks:corrected_masks",
+            still_camera=lambda wildcards: sequence_of(wildcards).masks.propagation.still_camera,
+        ),
+
+
 use rule stage as hand_poses with:
     """The hand model laid onto the joints of all frames."""
     input:
@@ -144,7 +166,7 @@ use rule stage as align_hand_object with:
         hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
-        masks=f"{OF_SEQUENCE}/masks",
+        masks=masks_of,
         hand=MANO_HAND,
     output:
         aligned=f"{OF_SEQUENCE}/aligned.npz",
@@ -162,7 +184,7 @@ use rule stage as build_sequence with:
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
-        masks=f"{OF_SEQUENCE}/masks",
+        masks=masks_of,
         hand=MANO_HAND,
     output:
         build=directory(f"{OF_SEQUENCE}/build"),
@@ -172,6 +194,31 @@ use rule stage as build_sequence with:
         **needs(mem_mb=3000, runtime=30),
     params:
         **stage("reconstruction.build_scene:build_sequence"),
+
+
+use rule stage as object_shape with:
+    """The object's shape from masks and poses, by stereo, and the visual hull that it starts from."""
+    input:
+        on_device(f"{OF_SEQUENCE}/shape.npz"),
+        build=build_of,
+        hand=MANO_HAND,
+    output:
+        shape=f"{OF_SEQUENCE}/shape.npz",
+        hull_mesh=f"{OF_SEQUENCE}/hull/object.npz",
+        hull_poses=f"{OF_SEQUENCE}/hull/poses.npz",
+    pathvars:
+        job="object_shape/{sequence}",
+    threads: 2
+    resources:
+        **needs(mem_mb=3000, gpu=1),
+    params:
+        **stage(
+            "reconstruction.shape.object_shape:shape_of_build",
+            cells=HOLD.object_cells,
+            points_reach=HOLD.compact.points_reach,
+            device=RUN.device,
+            watched=sequence_state(BUILD_IN),
+        ),
 
 
 use rule stage as refine_poses with:

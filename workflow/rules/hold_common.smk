@@ -9,7 +9,7 @@ from handloom.runtime.config.sequences import FrameSettings
 HOLD = RUN.hold
 ESTIMATION = HOLD.hand.estimation
 SEQUENCES = HOLD.chosen
-PHASES = ["phase1", "phase3_unrefined", "phase3"]
+PHASES = ["hull", "phase1", "phase3_unrefined", "phase3"]
 RENDERED = {} if HOLD.demo is None else {name: object_name(name) for name in HOLD.demo.sequences}
 ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
 WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
@@ -25,8 +25,9 @@ HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD
 HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]
 STAGES = [
     *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
-    *("build_sequence", "hand_template" if HOLD.field == "compact" else "hand_prior"),
+    "build_sequence",
 ]
+SHAPES = {"compact": ["object_shape", "hand_template"], "holdnet": ["hand_prior"]}[HOLD.field]
 # What is read of a sequence's folder, by its kind.
 PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
 MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
@@ -71,6 +72,22 @@ def rendered_model_of_poses(wildcards):
     """The same where the object's poses are the annotated ones, which are told of the model."""
     ready(wildcards, "object_poses")
     return [] if SFM.of_masks else rendered_model(wildcards)
+
+
+def source_of_poses(wildcards):
+    """What of the user's the object's poses need besides frames and masks: skipped pictures, annotations, a model."""
+    model = sequence_of(wildcards).colmap_model
+    if HOLD.sfm.backend == "colmap_model" and model is not None:
+        return of_sequence(wildcards, model)
+    more = SFM.skipped and sequence_of(wildcards).every > 1
+    return sequence_source(wildcards) if more or not SFM.of_masks else []
+
+
+def state_of_poses(wildcards):
+    """The state of the user's files that the object's poses are read from."""
+    if HOLD.sfm.backend == "colmap_model":
+        return state_in(sequence_of(wildcards).colmap_model)
+    return "" if SFM.of_masks else sequence_state({"ho3d": ["meta/*"]})(wildcards)
 
 
 def annotated_source(wildcards):
@@ -135,6 +152,16 @@ def mask_state(wildcards):
     return state_in(given) if given else ""
 
 
+def corrects_masks(sequence):
+    """Whether a sequence's masks are carried along its frames, and corrected after."""
+    return sequence.masks.source == "propagation" and sequence.masks.propagation.corrected
+
+
+def masks_of(wildcards):
+    """The masks of a sequence that hand and object are fitted to: those carried along the frames, corrected."""
+    return f"{OF_SEQUENCE}/{'corrected_masks' if corrects_masks(sequence_of(wildcards)) else 'masks'}"
+
+
 def hand_weights(wildcards):
     """The weights of the configured hand network."""
     ready(wildcards, "hand_estimates")
@@ -189,9 +216,12 @@ def stage_benchmarks(sequence, rules):
 
 def phase_benchmarks(sequence, phase):
     """All that a phase's result took, from the frames on."""
+    if phase == "hull":
+        return stage_benchmarks(sequence, [*STAGES, "object_shape"])
     needed = {"phase1": [], "phase3_unrefined": ["phase1"], "phase3": ["phase1"]}[phase]
     refined = ["refine_poses"] if phase == "phase3" else []
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
         needed, refined = [], []
     trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
-    return stage_benchmarks(sequence, STAGES + refined) + trained
+    masks = ["corrected_masks"] * corrects_masks(SEQUENCES[sequence])
+    return stage_benchmarks(sequence, [*STAGES, *masks, *SHAPES, *refined]) + trained

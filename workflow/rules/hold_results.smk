@@ -112,10 +112,11 @@ use rule stage as sequence_quality with:
     input:
         frames_json=f"{OF_SEQUENCE}/frames.json",
         frames=f"{OF_SEQUENCE}/frames",
-        masks=f"{OF_SEQUENCE}/masks",
+        masks=masks_of,
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         hand_estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         aligned=f"{OF_SEQUENCE}/aligned.npz",
+        shape=f"{OF_SEQUENCE}/shape.npz",
         hand=MANO_HAND,
     output:
         table=f"{OF_SEQUENCE}/quality.csv",

@@ -70,6 +70,8 @@ use rule stage as train_holdnet with:
         previews=directory(f"{OF_SEQUENCE}/{{phase}}/previews"),
     pathvars:
         job="train_holdnet/{sequence}/{phase}",
+    wildcard_constraints:
+        phase="phase1|phase3_unrefined|phase3",
     threads: 2
     resources:
         # Of the host; a step needs about 20 MB a ray over the number of chunks where it computes.

@@ -50,11 +50,14 @@ class DecodedVideo:
         self._wanted = range(chosen.start, 2**31 if chosen.stop is None else chosen.stop, chosen.step)
         self._stamps_s: list[float | None] = []
         self._rate_hz = 0.0
+        self.tags: dict[str, str] = {}
+        """What container and stream tell about themselves, once decoding has begun."""
 
     def __iter__(self) -> Iterator[tuple[str, Picture]]:
         """Yield of each chosen picture its number in the video, and itself in red, green, blue."""
         with _opened(self._path) as container:
             stream = _film(self._path, container)
+            self.tags = {**container.metadata, **stream.metadata}
             # Of streams without stamps the average is a default; the guess is what the codec's header says.
             rate_hz = stream.guessed_rate if stream.start_time is None else stream.average_rate
             self._rate_hz = float(rate_hz or 30)

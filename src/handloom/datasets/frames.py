@@ -2,7 +2,7 @@
 which a stage is checked by eye.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,8 @@ class Frames:
     """Pictures of one size in their order; picture `index` is %04d.png of the folder, and a mask is named as it.
 
     `names` are their base names before extraction, and `clock` says where the times come from. `intrinsics` belong to
-    pictures of this size (pixel centres at integers); None where the source knows no camera. Without a `source` they
-    are the first frames of a video that nobody has counted.
+    pictures of this size (pixel centres at integers); None where the source knows no camera, of which it may tell the
+    focal length. Without a `source` they are the first frames of a video that nobody has counted.
     """
 
     folder: Path
@@ -40,6 +40,7 @@ class Frames:
     height_px: int
     source: str
     intrinsics: Float[np.ndarray, "3 3"] | None
+    focal_px: float | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,6 +59,8 @@ class Frames:
         """Write all but the pictures as JSON."""
         content = asdict(self)
         del content["folder"]
+        if self.focal_px is None:
+            del content["focal_px"]
         matrix = None if self.intrinsics is None else self.intrinsics.tolist()
         write_json(path, {**content, "intrinsics": matrix})
 
@@ -74,7 +77,8 @@ def read_frames(folder: Path, frames_json: Path) -> Frames:
     folder holds, and for pictures of another size than the list says.
     """
     content, keys = read_json(frames_json), [field.name for field in fields(Frames)][1:]
-    if not isinstance(content, dict) or set(content) != set(keys) or len(content["names"]) != len(content["times_s"]):
+    fits = isinstance(content, dict) and set(content) | {"focal_px"} == set(keys)
+    if not fits or len(content["names"]) != len(content["times_s"]):
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{frames_json}: holds {found}, but {sorted(keys)} were expected; extract the frames again")
     content |= {name: tuple(content[name]) for name in ("names", "times_s")}
@@ -96,14 +100,17 @@ def read_frames(folder: Path, frames_json: Path) -> Frames:
     return frames
 
 
-def write_frames_sheet(frames: Frames, drawn: Callable[[int, Picture], Picture], output: Path) -> None:
-    """Write twelve frames, or all of a shorter sequence, in rows, each with its name in the corner.
+def write_frames_sheet(
+    frames: Frames, drawn: Callable[[int, Picture], Picture], output: Path, also: Collection[int] = ()
+) -> None:
+    """Write twelve frames and `also` others, or all of a shorter sequence, in rows, each with its name in the corner.
 
     `drawn` makes what is shown of a frame from its number and its picture.
     """
     size = (_TILE_WIDTH_PX, round(_TILE_WIDTH_PX * frames.height_px / frames.width_px))
     tiles = []
-    for number in np.unique(np.linspace(0, len(frames) - 1, _TILES).astype(int)).tolist():
+    spread = np.linspace(0, len(frames) - 1, _TILES).astype(int)
+    for number in np.unique([*spread, *also]).astype(int).tolist():
         path = frames.pictures[number]
         tile = cv2.resize(drawn(number, read_rgb(path)), size, interpolation=cv2.INTER_AREA)
         for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):

@@ -1,12 +1,13 @@
 """Frames of a sequence, whatever it comes from, as numbered pictures of one size in their original order."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from handloom.datasets import told_focal_length
 from handloom.datasets.decoded_video import DecodedVideo
 from handloom.datasets.frames import Frames, Picture, picture_path
 from handloom.datasets.numbered_pictures import numbered_pictures
@@ -20,16 +21,19 @@ SourceFrames = Iterable[tuple[str, Picture]]
 """Of each frame its original base name and its picture in red, green, blue."""
 Clock = Callable[[], tuple[list[float], str]]
 """Of each frame its time in seconds, and where the times come from; known when all frames are read."""
+Told = Callable[[tuple[int, int]], float | None]
+"""The focal length that the source tells for its pictures of a size; known when all frames are read."""
 
 
 def extract_frames(source: Path, settings: FrameSettings, frames: Path, frames_json: Path) -> None:
     """Stage: write every `every`-th frame of the source to `frames`/%04d.png, and what they are to `frames_json`.
 
     Frames keep their order; videos keep their time stamps and are taken as players show them (`DecodedVideo`). Frames
-    with a side above `longest_side_px` are made smaller (Lanczos), and known intrinsics with them. Raises InputError
-    for a source that is missing, cannot be decoded to its end, gives fewer than two frames, or changes its size.
+    with a side above `longest_side_px` are made smaller (Lanczos), and known intrinsics with them, or the focal length
+    that the source tells. Raises InputError for a source that is missing, cannot be decoded to its end, gives fewer
+    than two frames, or changes its size.
     """
-    found, clock, intrinsics = _opened(source, settings)
+    found, clock, intrinsics, told_focal = _opened(source, settings)
     names: list[str] = []
     original: tuple[int, int] | None = None
     with whole_folder(frames) as folder:
@@ -53,20 +57,34 @@ def extract_frames(source: Path, settings: FrameSettings, frames: Path, frames_j
             )
         height, width = shown.shape[:2]
         times_s, told = clock()
-    if intrinsics is not None:
+    focal_px = None
+    if intrinsics is None:
+        focal_px = told_focal(original)
+        focal_px = None if focal_px is None else focal_px * width / original[0]
+    else:
         intrinsics = _scaled(intrinsics, width / original[0], height / original[1])
     origin = f"{settings.kind}:{source}"
     times = tuple(round(time_s, 6) for time_s in times_s)
-    Frames(frames, tuple(names), times, told, width, height, origin, intrinsics).write_list(frames_json)
+    Frames(frames, tuple(names), times, told, width, height, origin, intrinsics, focal_px).write_list(frames_json)
 
 
-def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, Clock, Float[np.ndarray, "3 3"] | None]:
-    """The chosen frames of the source, their times, and the camera if the source knows it."""
+def every_picture(source: Path, settings: FrameSettings, count: int) -> Iterator[tuple[int, Picture]]:
+    """The first `count` pictures of a source from `first` on, those too that a sequence skips, as large as its frames.
+
+    The sequence's own frames are the multiples of `every`. Raises InputError as `extract_frames` does.
+    """
+    found, *_ = _opened(source, settings.model_copy(update={"every": 1, "most": count}))
+    for number, (_, picture) in enumerate(found):
+        yield number, picture if settings.kind == "build" else _at_most(picture, settings.longest_side_px)
+
+
+def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, Clock, Float[np.ndarray, "3 3"] | None, Told]:
+    """The chosen frames of the source, their times, the camera if it is known, and what is told of it else."""
     stop = None if settings.most is None else settings.first + settings.most * settings.every
     chosen = slice(settings.first, stop, settings.every)
     if settings.kind == "video":
         video = DecodedVideo(source, chosen)
-        return video, video.times_s, _given_camera(settings)
+        return video, video.times_s, _given_camera(settings), lambda size: told_focal_length.of_video(video.tags, size)
     intrinsics = _given_camera(settings)
     if settings.kind == "ho3d":
         from handloom.datasets.ho3d import read_sequence  # with PyTorch, whose import takes seconds
@@ -82,7 +100,10 @@ def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, Clock,
     frames = ((names[index], read_rgb(pictures[index])) for index in numbers)
     rate_hz = settings.frames_per_second
     clock = [index / rate_hz for index in numbers], f"frame number at a nominal {rate_hz:g} Hz"
-    return frames, lambda: clock, intrinsics
+    if settings.kind == "frames" and len(numbers):
+        first = pictures[numbers[0]]
+        return frames, lambda: clock, intrinsics, lambda size: told_focal_length.of_picture(first, size)
+    return frames, lambda: clock, intrinsics, lambda _: None
 
 
 def _given_camera(settings: FrameSettings) -> Float[np.ndarray, "3 3"] | None:

@@ -68,6 +68,11 @@ def distance_m(kind: ObjectKind, points_m: Float[Tensor, "*batch 3"]) -> Float[T
     return _DISTANCES[kind](points_m)
 
 
+def outer_distance_m(kind: ObjectKind, points_m: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+    """The same of an object whose hollow is full: fingers stay outside."""
+    return _mug_outside(points_m) if kind == "mug" else distance_m(kind, points_m)
+
+
 def unknown_object(generator: Generator, kind: ObjectKind) -> PaintedSurface:
     """The object's mesh (marching cubes on a grid of 2.5 mm) and its paint."""
     vertices, faces = _surface(kind)
@@ -137,7 +142,17 @@ def _lamp(points: Tensor) -> Tensor:
     return _joined(handle, head, 0.012)
 
 
-_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp}
+def _mug(points: Tensor) -> Tensor:
+    """An open mug without a handle, 9 cm high and 6 cm wide: a deep hollow between walls of 5.5 mm."""
+    hollow = _rounded_cylinder(points - points.new_tensor([0.0, 0.0, 0.057]), 0.0255, 0.094, 0.004)
+    return torch.maximum(_mug_outside(points), -hollow)
+
+
+def _mug_outside(points: Tensor) -> Tensor:
+    return _rounded_cylinder(points, 0.031, 0.045, 0.003)
+
+
+_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp, "mug": _mug}
 
 
 def _surface(kind: ObjectKind) -> tuple[Vertices, Faces]:

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from handloom.demo.held_objects import distance_m
+from handloom.demo.held_objects import outer_distance_m
 from handloom.demo.people import FINGER_JOINTS, HandMotion, Person, Track, Turns, place_hand, smooth_noise
 from handloom.demo.plan import ObjectKind
 from handloom.demo.renderer import Matrix, Vector
@@ -109,6 +109,18 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
         lean_deg=(-18.0, 18.0),
         place_m=(0.0, -0.010, 0.31),
     ),
+    "mug1": HoldPerformance(
+        start="sphere",
+        palm_axes=_AHEAD,
+        centre_m=np.array([-0.094, -0.050, 0.004]),
+        palm=True,
+        camera_from_hand=_FOREARM_UPRIGHT,
+        turn_deg=(-130.0, 150.0),
+        nod_deg=(0.0, 18.0),
+        elbow_down=0.1,
+        lean_deg=(-6.0, 14.0),
+        place_m=(0.0, -0.010, 0.31),
+    ),
 }
 
 
@@ -141,7 +153,7 @@ def optimised_grasp(kind: ObjectKind, plan: HoldPerformance, shape: Float[np.nda
     def distances(angles: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
         pose = torch.cat([torch.zeros(1, 3), anatomy.pose_from_angles(angles)])
         hand_m = skin(model, pose_rotvec=pose, shape=shape_t, translation_m=origin).vertices_m
-        return distance_m(kind, (hand_m - centre_0 - shift) @ (roma.rotvec_to_rotmat(turn) @ rotation_0))
+        return outer_distance_m(kind, (hand_m - centre_0 - shift) @ (roma.rotvec_to_rotmat(turn) @ rotation_0))
 
     change = torch.zeros_like(start, requires_grad=True)
     turn = torch.full((3,), 1e-4, requires_grad=True)

@@ -7,7 +7,7 @@ from handloom.runtime.config.sequences import DemoSequence
 from handloom.runtime.config.sources import DemoSettings, Headset
 
 Split = Literal["train", "val"]
-ObjectKind = Literal["jug", "carton", "lamp"]
+ObjectKind = Literal["jug", "carton", "lamp", "mug"]
 
 SAMPLED_EVERY = 10
 """Frame numbers grow by so many: a 30 Hz recording annotated at 3 Hz, without near-duplicates."""
@@ -21,6 +21,7 @@ HELD_OBJECTS: dict[DemoSequence, tuple[int, ObjectKind]] = {
     "jug1": (101, "jug"),
     "carton1": (102, "carton"),
     "lamp1": (103, "lamp"),
+    "mug1": (104, "mug"),
 }
 """Number and kind of what is held in HOLD's sequences; YCB's own numbers end at 077."""
 

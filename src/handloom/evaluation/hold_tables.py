@@ -31,7 +31,12 @@ METRICS = (
 SECONDS = Column("seconds", "seconds", digits=0)
 MEAN = "mean"
 METHODS = ("HOLD", "iHOI", "DiffHOI")
-VARIANTS = {"phase1": "phase 1", "phase3_unrefined": "phase 3 without refinement", "phase3": "phase 3 with refinement"}
+VARIANTS = {
+    "hull": "visual hull",
+    "phase1": "phase 1",
+    "phase3_unrefined": "phase 3 without refinement",
+    "phase3": "phase 3 with refinement",
+}
 """The rows of the ablation: `variant` of the scores, and its name in the table."""
 _KEYS = [metric.key for metric in METRICS]
 _PROTOCOLS = {

@@ -14,15 +14,19 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from handloom.datasets.frames import read_frames
-from handloom.datasets.masks import LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
+from handloom.datasets.masks import LABEL_OF, LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
 from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands, of_side
+from handloom.estimators.masks.corrected_masks import hand_reach
+from handloom.estimators.masks.voted_shape import strayed_shares
 from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.estimators.sfm.seams import LEAST_LINK_SHARE, SURE_LINK_SHARE, advice_for, in_words
 from handloom.evaluation.table import Block, Cell, ColumnHead, Row, Table
 from handloom.geometry.camera import project
 from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.surfaces import sphere_directions
 from handloom.hand.mano import HandModel
 from handloom.hand.models import configured_hand
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_table, write_table
@@ -40,6 +44,8 @@ _DIRECTIONS = 400
 """Directions that the sides seen are counted in: a quarter of a percent each."""
 _NEAREST_M = 1e-6
 """What is projected lies farther away: a point in the camera's own plane would divide by zero."""
+_NO_HAND = 0.1
+"""Of a hand's reach: less is no hand."""
 _OFF_SHARE = 0.25
 """A key point farther from the network's than this share of the hand's extent in the image is off."""
 
@@ -74,6 +80,25 @@ LIMITS = (
         *("masks", "frames with the hand", "%", 95, 80, "keep the hand in view; see masks.png, add a prompt"),
         blind="masks of something else, or that leak or lack a part: see masks.png",
     ),
+    Limits(
+        *(
+            "masks",
+            "object's mask beyond its shape",
+            "%",
+            6,
+            15,
+            "a leak: mark more frames, or bring masks of your own",
+        ),
+        blind="leaks that turn with the object, and all where object poses are wrong",
+    ),
+    Limits(
+        *("masks", "object's shape without mask", "%", 4, 10, "a part is cut off: mark more frames, or bring masks"),
+        blind="a part that no frame's mask has",
+    ),
+    Limits(
+        *("masks", "hand's mask beyond the hand", "%", 10, 25, "forearm or a leak: see masks; mark the hand again"),
+        blind="hands that the network places wrongly",
+    ),
     Limits("masks", "object's side in the image", "px", 80, 50, "film from closer by"),
     Limits(
         *("masks", "frames with the object cut off", "%", 2, 15, "keep the whole object inside the image"),
@@ -81,7 +106,16 @@ LIMITS = (
     ),
     Limits(
         *("structure from motion", "frames registered", "%", 95, 80, "turn more slowly; more light, less blur"),
-        blind="frames registered in a wrong pose: see the overlay",
+        blind="frames whose poses are wrong together: see object_poses.png",
+    ),
+    Limits(
+        *("structure from motion", "places where it fell apart", "", 0, 0.5, "see object_poses.png"),
+        blind="parts that were put together wrongly although their matches agree",
+    ),
+    Limits(
+        *("structure from motion", "weakest seam", "%", 100 * SURE_LINK_SHARE, 100 * LEAST_LINK_SHARE),
+        "matches about these frames do not agree well: see them in object_poses.png",
+        blind="a wrong tilt of the one flat face in view",
     ),
     Limits(
         *("structure from motion", "reprojection error", "px", 1.0, 2.0),
@@ -132,6 +166,21 @@ LIMITS = (
         *("alignment", "hand's distance to the object", "mm", 10, 25, "hold the object firmly in most frames"),
         blind="a wrong size, and a hand inside the object",
     ),
+    Limits(
+        *("shape", "object's pixels with a confirmed depth", "%", 60, 30),
+        "an object with more texture, less gloss, turned more slowly; without, the shape is the masks' hull",
+        blind="poses that are wrong together",
+    ),
+    Limits(
+        *("shape", "hull seen as hand and as object", "%", 3, 15),
+        "keep the grip, or film each grip as a sequence of its own; see masks.png",
+        blind="a hand that hides the same part all the time",
+    ),
+    Limits(
+        *("shape", "surface never seen", "%", 20, 40),
+        "turn the object so that all sides show, and change which part the hand hides",
+        blind="a surface seen from far aside",
+    ),
 )
 """Every measure, in the order of the stages."""
 
@@ -140,6 +189,10 @@ class _Found(NamedTuple):
     value: float
     bad: Bool[np.ndarray, " frames"] | None = None
     """Frames to look at."""
+    advice: str | None = None
+    """What helps here, in place of what usually does."""
+    blind: str | None = None
+    """What failure it cannot see here, in place of what it usually cannot."""
 
 
 def write_sequence_quality(
@@ -149,6 +202,7 @@ def write_sequence_quality(
     object_poses: Path,
     hand_estimates: Path,
     aligned: Path,
+    shape: Path,
     table: Path,
     *,
     sequence: str,
@@ -171,9 +225,11 @@ def write_sequence_quality(
     found = {
         "frames": _Found(float(len(names))),
         **_of_masks(labels),
-        **_of_object_poses(poses),
+        **_of_strayed_masks(labels, poses, hands),
+        **_of_object_poses(poses, names),
         **_of_hands(hands),
         **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
+        **_of_shape(ObjectShape.load(shape)),
     }
     rows = pd.DataFrame([_row(sequence, limits, found[limits.measure], names) for limits in LIMITS])
     write_table(table, rows[list(COLUMNS)])
@@ -186,9 +242,9 @@ def write_sequence_quality(
 
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
     verdict = limits.verdict(found.value)
-    advice = "" if verdict in (GOOD, UNKNOWN) else limits.advice
-    if verdict == GOOD and limits.blind:
-        verdict, advice = UNHARMED, f"cannot see {limits.blind}"
+    advice = "" if verdict in (GOOD, UNKNOWN) else found.advice or limits.advice
+    if verdict == GOOD and (blind := found.blind or limits.blind):
+        verdict, advice = UNHARMED, f"cannot see {blind}"
     bad = [] if found.bad is None else [Path(names[frame]).stem for frame in np.flatnonzero(found.bad)]
     word = "at least" if limits.good >= limits.fair else "at most"
     return {
@@ -216,14 +272,62 @@ def _of_masks(labels: UInt8[np.ndarray, "frames height width"]) -> dict[str, _Fo
     }
 
 
-def _of_object_poses(poses: ObjectPoses) -> dict[str, _Found]:
+def _of_strayed_masks(
+    labels: UInt8[np.ndarray, "frames height width"], poses: ObjectPoses, hands: FoundHands
+) -> dict[str, _Found]:
+    """What of the masks contradicts object poses and found hands, in the tenth worst of the frames."""
+    beyond_hand = np.full(len(labels), np.nan)
+    for frame, mask in enumerate(labels == LABEL_OF[hands.side]):
+        reach = hand_reach(hands, frame, *mask.shape)
+        if reach is not None and mask.any():
+            beyond_hand[frame] = (mask & (reach < _NO_HAND)).sum() / mask.sum()
+    names = ("object's mask beyond its shape", "object's shape without mask", "hand's mask beyond the hand")
+    limits = {each.measure: each.good / 100 for each in LIMITS}
+    return {
+        name: _Found(100 * _upper(shares), np.nan_to_num(shares) > limits[name])
+        for name, shares in zip(names, (*strayed_shares(labels, poses), beyond_hand), strict=True)
+    }
+
+
+def _of_object_poses(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
     features = np.nan if poses.median_features is None else float(poses.median_features)
     return {
         "frames registered": _share(poses.registered),
-        "reprojection error": _Found(poses.reprojection_px),
+        **_of_seams(poses, names),
+        "reprojection error": _Found(poses.reprojection_px, blind=_focal_blindness(poses)),
         "features in the median frame": _Found(features),
         "points of the object": _Found(float(len(poses.points_object))),
-        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object, poses.points_object)),
+        "sides of the object seen": _Found(100 * sides_seen(poses.cam_from_object[poses.posed], poses.points_object)),
+    }
+
+
+def _focal_blindness(poses: ObjectPoses) -> str | None:
+    """What a small reprojection error does not tell of a camera that nobody gave."""
+    if poses.focal_guess is None:
+        return None
+    return (
+        f"poses that are wrong together, a wrong focal length: {poses.intrinsics[0, 0]:.0f} px was estimated from "
+        f"{poses.focal_guess}; whoever knows the camera sets camera_px"
+    )
+
+
+def _of_seams(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
+    """The cuts, with the frames beside them, and the weakest seam that was kept; NaN of poses that were not judged."""
+    cuts, share = poses.cuts, poses.link_share
+    weak, weakest = None, float("nan")
+    if share is not None and (kept := poses.registered & np.isfinite(share)).any():
+        inner = kept & (np.cumsum(poses.registered[::-1])[::-1] > 1)
+        weakest = 100 * float(share[inner].min()) if inner.any() else weakest
+        weak = inner & (share < SURE_LINK_SHARE)
+    if cuts is None:
+        return {"places where it fell apart": _Found(float("nan")), "weakest seam": _Found(weakest, weak)}
+    beside = np.zeros(len(poses.registered), bool)
+    beside[[frame for cut in cuts for frame in (cut.before, cut.after)]] = True
+    words = "; ".join(in_words(cut, [Path(name).stem for name in names]) for cut in cuts)
+    advice = f"{words}: {advice_for(cuts)}; frames outside the largest part are left out" if cuts else None
+    return {
+        "places where it fell apart": _Found(float(len(cuts)), beside, advice),
+        "weakest seam": _Found(weakest, weak),
     }
 
 
@@ -282,6 +386,14 @@ def _of_alignment(
     }
 
 
+def _of_shape(shape: ObjectShape) -> dict[str, _Found]:
+    return {
+        "object's pixels with a confirmed depth": _Found(100 * shape.confirmed_share),
+        "hull seen as hand and as object": _Found(100 * shape.carved_share),
+        "surface never seen": _Found(100 * shape.unseen_share),
+    }
+
+
 def _inside(pixels: Float[np.ndarray, "frames points 2"], labels: UInt8[np.ndarray, "frames height width"]) -> float:
     """Share of the image points that lie on a hand or on the object; those outside of the image do not."""
     column, row = np.rint(pixels).astype(int).transpose(2, 0, 1)
@@ -308,6 +420,12 @@ def _extent(seen: Bool[np.ndarray, "frames length"]) -> np.ndarray:
 
 def _share(good: Bool[np.ndarray, " frames"]) -> _Found:
     return _Found(100 * float(good.mean()), ~good)
+
+
+def _upper(values: np.ndarray) -> float:
+    """The 90 % quantile of what is known."""
+    known = values[~np.isnan(values)]
+    return float(np.quantile(known, 0.9)) if len(known) else float("nan")
 
 
 def _median(values: np.ndarray) -> float:

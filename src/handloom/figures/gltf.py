@@ -17,7 +17,7 @@ from handloom.figures.mesh_picture import PaintedMesh
 from handloom.figures.skeleton import BONE_RGB
 from handloom.figures.style import Rgb
 from handloom.hand.joints import SNAP_BONES, SNAP_NAMES
-from handloom.runtime.files import atomic_path
+from handloom.runtime.files import write_bytes
 
 _GLTF_FROM_OPENCV = np.array([1.0, -1.0, -1.0])
 _JOINT_M, _BONE_M = 0.006, 0.004
@@ -30,19 +30,29 @@ _STEP_S = 1 / 30
 
 
 def coloured_mesh(mesh: PaintedMesh) -> trimesh.Trimesh:
-    """A mesh with opaque vertex colours, its vertices in the given order."""
+    """A mesh with opaque vertex colours and, where known, the attribute `seen`, its vertices in the given order."""
     opaque = np.column_stack([mesh.colours_u8, np.full(len(mesh.colours_u8), 255, np.uint8)])
-    return trimesh.Trimesh(mesh.vertices_m, mesh.faces, vertex_colors=opaque, process=False)
+    known: dict[str, Any] = {} if mesh.seen is None else {"seen": mesh.seen.astype(np.uint8)}
+    return trimesh.Trimesh(mesh.vertices_m, mesh.faces, vertex_colors=opaque, vertex_attributes=known, process=False)
 
 
 def write_glb(path: Path, meshes: dict[str, PaintedMesh]) -> None:
-    """Write named meshes in OpenCV's axes as one GLB file."""
-    scene = trimesh.Scene()
+    """Write named meshes in OpenCV's axes as one GLB file: linear colours, as glTF has them, on a rough material.
+
+    What no photograph shows has 0 in the vertex attribute `_SEEN`.
+    """
+    file = _Buffers()
+    shapes = []
     for name, mesh in meshes.items():
-        turned = coloured_mesh(mesh).apply_transform(np.diag([*_GLTF_FROM_OPENCV, 1.0]))
-        scene.add_geometry(turned, geom_name=name, node_name=name)
-    with atomic_path(path) as temporary:
-        scene.export(str(temporary), file_type="glb")
+        vertices = mesh.vertices_m * _GLTF_FROM_OPENCV
+        shape = _primitive(file, trimesh.Trimesh(vertices, mesh.faces, process=False))
+        shape["attributes"]["COLOR_0"] = file.add(_linear(mesh.colours_u8).astype(np.float32))
+        if mesh.seen is not None:
+            shape["attributes"]["_SEEN"] = file.add(mesh.seen.astype(np.float32))
+        shapes.append({"name": name, "primitives": [shape | {"material": 0}]})
+    document = _document([{"name": shape["name"], "mesh": number} for number, shape in enumerate(shapes)], shapes)
+    document["materials"] = [_material((255, 255, 255), roughness=0.9)]
+    write_bytes(path, file.glb(document))
 
 
 def rising(times_s: Float[np.ndarray, " poses"]) -> Float[np.ndarray, " poses"]:
@@ -81,16 +91,22 @@ def animated_glb(joints_m: Float[np.ndarray, "poses 21 3"], times_s: Float[np.nd
     for parent, child in SNAP_BONES:
         moving = _sticks(joints_m[:, parent], joints_m[:, child])
         add_node(f"{SNAP_NAMES[parent]}-{SNAP_NAMES[child]}", len(materials) + child, {}, moving)
-    document = {
+    document = _document(nodes, meshes)
+    document |= {
+        "materials": materials,
+        "animations": [{"name": "motion", "channels": channels, "samplers": samplers}],
+    }
+    return file.glb(document)
+
+
+def _document(nodes: list[dict[str, Any]], meshes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "asset": {"version": "2.0", "generator": "handloom"},
         "scene": 0,
         "scenes": [{"nodes": list(range(len(nodes)))}],
         "nodes": nodes,
         "meshes": meshes,
-        "materials": materials,
-        "animations": [{"name": "motion", "channels": channels, "samplers": samplers}],
     }
-    return file.glb(document)
 
 
 def _sticks(start_m: Float[np.ndarray, "poses 3"], end_m: Float[np.ndarray, "poses 3"]) -> dict[str, np.ndarray]:
@@ -115,9 +131,15 @@ def _primitive(file: "_Buffers", mesh: trimesh.Trimesh) -> dict[str, Any]:
     return {"attributes": attributes, "indices": file.add(mesh.faces.astype(np.uint32).ravel())}
 
 
-def _material(rgb: Rgb) -> dict[str, Any]:
-    linear = [float((value / 255) ** 2.2) for value in rgb]
-    return {"pbrMetallicRoughness": {"baseColorFactor": [*linear, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}}
+def _linear(srgb_u8: np.ndarray) -> np.ndarray:
+    """Linear light of sRGB's values (IEC 61966-2-1)."""
+    value = np.asarray(srgb_u8) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def _material(rgb: Rgb, roughness: float = 0.7) -> dict[str, Any]:
+    colour = [*_linear(np.array(rgb)).tolist(), 1.0]
+    return {"pbrMetallicRoughness": {"baseColorFactor": colour, "metallicFactor": 0.0, "roughnessFactor": roughness}}
 
 
 class _Buffers:

@@ -80,13 +80,14 @@ def export_hold(
     """
     found = read_hold_sequence(predictions, frames, frames_json)
     shown = found.usable[len(found.usable) // 2]
-    thing = PaintedMesh(found.object_vertices_m, found.object_faces, found.object_colours)
+    dense = found.dense()
+    thing = PaintedMesh(dense.object_vertices_m, dense.object_faces, *dense.object_paint)
     hand = found.hand(shown)
     for name, mesh, glb, ply in (("object", thing, object_glb, object_ply), ("hand", hand, hand_glb, hand_ply)):
         write_glb(glb, {name: mesh})
         with atomic_path(ply) as temporary:
             coloured_mesh(mesh).export(str(temporary), file_type="ply")
-    write_glb(scene_glb, {"object": found.painted_object(shown), "hand": hand})
+    write_glb(scene_glb, {"object": dense.painted_object(shown), "hand": hand})
     poses = ExportedPoses(found.names, found.intrinsics, found.cam_from_object, found.hand_joints_cam_m)
     poses.save(poses_npz, code=code)
     write_json(poses_json, poses_as_text(found, found.names[shown]))

@@ -25,6 +25,8 @@ class PaintedMesh:
     vertices_m: Vertices
     faces: Faces
     colours_u8: UInt8[np.ndarray, "vertices 3"]
+    seen: Bool[np.ndarray, " vertices"] | None = None
+    """Vertices that some photograph shows, where that is known."""
 
     def turned(self, centre_m: Float[np.ndarray, "3"], angle_rad: float) -> "PaintedMesh":
         """Turned as by `turned_about`."""

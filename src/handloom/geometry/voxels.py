@@ -56,18 +56,6 @@ def node_points(cells: int) -> Float[Tensor, "nodes 3"]:
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).view(-1, 3)
 
 
-def refined(volume: Float[Tensor, "channel cells cells cells"], cells: int) -> Float[Tensor, "channel new new new"]:
-    """The same function on a finer grid."""
-    size = (cells, cells, cells)
-    return functional.interpolate(volume[None], size=size, mode="trilinear", align_corners=True)[0]
-
-
-def roughness(volume: Float[Tensor, "channel cells cells cells"]) -> Float[Tensor, ""]:
-    """Mean square of the second differences along the three axes: zero for a linear function."""
-    parts = [volume.diff(n=2, dim=axis).square().mean() for axis in (1, 2, 3)]
-    return torch.stack(parts).sum()
-
-
 @dataclass(frozen=True)
 class SignedDistanceGrid:
     """Signed distance (negative inside) at the nodes of a regular grid; lengths in the unit of the mesh."""

@@ -40,8 +40,9 @@ def build_sequence(
 ) -> None:
     """Stage: write `build/`, which HOLD's own code reads as well.
 
-    Frames and masks lose the lens distortion that structure from motion found, since HOLD knows pinholes only. Raises
-    InputError when frames, masks and poses do not belong together or the scene leaves HOLD's sphere.
+    Frames whose object has no known pose (`ObjectPoses.posed`) are left out. Frames and masks lose the lens distortion
+    that structure from motion found, since HOLD knows pinholes only. Raises InputError when frames, masks and poses do
+    not belong together or the scene leaves HOLD's sphere.
     """
     poses, thing = SequencePoses.load(aligned), ObjectPoses.load(object_poses)
     taken, model = read_frames(frames, frames_json), configured_hand(hand)
@@ -52,15 +53,17 @@ def build_sequence(
         counts = {str(frames): len(taken), str(aligned): len(poses.hand_rotvec)}
         if len(set(counts.values())) > 1:
             raise InputError(f"the numbers of frames differ: {counts}; run the rules that make them again")
+        posed = np.flatnonzero(thing.posed).tolist()
+        images_of, labels_of = straight.pictures, mask_files(labels, straight)
         scene = build_scene(
-            poses,
+            poses.of_frames(posed),
             torch.from_numpy(thing.points_object),
             torch.from_numpy(thing.intrinsics),
             model,
             sequence=sequence,
-            names=straight.names,
-            image_paths=straight.pictures,
-            mask_paths=mask_files(labels, straight),
+            names=[taken.names[frame] for frame in posed],
+            image_paths=[images_of[frame] for frame in posed],
+            mask_paths=[labels_of[frame] for frame in posed],
         )
         write_build(build, scene, {model.side: model})
 

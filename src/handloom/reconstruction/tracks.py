@@ -4,7 +4,8 @@ A track belongs to one hand or to the object, in the frame that its name says: t
 metres. Hand poses are absolute rotation vectors in radians, wrist first, MANO's joint order; zero is the flat hand.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -98,6 +99,12 @@ class SequencePoses(Artifact, kind="sequence_poses", units="m, rad", frame="came
         """The poses of two tracks."""
         rotvec = roma.rotmat_to_rotvec(thing.rotation)
         return cls(hand.rotvec, hand.shape, hand.translation_m, rotvec, thing.translation_m, thing.scale, side, grasp)
+
+    def of_frames(self, frames: Sequence[int]) -> "SequencePoses":
+        """The poses of some of the frames."""
+        rows = list(frames)
+        per_frame = ("hand_rotvec", "hand_translation_m", "object_rotvec", "object_translation_m")
+        return replace(self, **{name: getattr(self, name)[rows] for name in per_frame})
 
     @property
     def hand(self) -> HandTrack:

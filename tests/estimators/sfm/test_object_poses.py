@@ -1,5 +1,6 @@
 """Gaps, points and distortion of the poses that a backend leaves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,13 @@ def test_gaps_of_a_constant_motion_are_filled_exactly_and_ends_held() -> None:
     plain = filled_poses(given, registered, np.zeros(3))
     np.testing.assert_allclose(plain[3, :3, 3], poses[2, :3, 3] + (poses[5, :3, 3] - poses[2, :3, 3]) / 3)
     assert np.abs(plain[3] - poses[3]).max() > 1e-3
+
+
+def test_frames_in_short_gaps_are_posed_and_those_beyond_the_part_are_not() -> None:
+    """What is not posed goes into no build folder: a pose held or interpolated over a cut is wrong."""
+    registered = np.array([0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], bool)
+    poses = replace(poses_of(0.0), cam_from_object=np.tile(np.eye(4), (13, 1, 1)), registered=registered)
+    assert np.flatnonzero(~poses.posed).tolist() == [0, 7, 8, 9, 10, 12]
 
 
 def test_points_beyond_the_quantile_are_trimmed() -> None:

@@ -1,6 +1,7 @@
 """Structure from motion of a masked object: how right it is, and how it fails."""
 
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -94,10 +95,11 @@ def test_picture_shows_points_on_the_object(footage: Footage, known_folder: Path
 
 
 def test_camera_is_estimated_and_runs_are_equal(footage: Footage, tmp_path: Path) -> None:
-    replace(footage.taken, intrinsics=None).write_list(tmp_path / "unknown.json")
+    replace(footage.taken, intrinsics=None, focal_px=380.0).write_list(tmp_path / "unknown.json")
     unknown = footage._replace(frames_json=tmp_path / "unknown.json")
     poses, _ = (poses_of(unknown, tmp_path / name) for name in ("first", "second"))
     assert poses.intrinsics[0, 0] == pytest.approx(INTRINSICS[0, 0], rel=0.15)
+    assert poses.focal_guess == "the 380 px that the files' metadata tell"
     np.testing.assert_allclose(poses.intrinsics[:2, 2], [(WIDTH - 1) / 2, (HEIGHT - 1) / 2])
     assert rotation_errors_deg(poses.cam_from_object, footage.cam_from_object).mean() < 2.0
     written = [(tmp_path / name / "object_poses.npz").read_bytes() for name in ("first", "second")]
@@ -129,22 +131,26 @@ def test_an_object_without_texture_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_too_few_registered_frames_are_an_error(tmp_path: Path) -> None:
+def test_frames_that_nothing_joins_are_left_out_or_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Half of the frames jump by 75 degrees each, so that nothing joins them to the others."""
     near, far = turning_box(tmp_path / "near", frames=4), turning_box(tmp_path / "far", frames=6, step_deg=75)
     for kind in ("frames", "masks"):
         for number, path in enumerate(sorted((tmp_path / "far" / kind).iterdir())[1:], start=4):
             shutil.copyfile(path, tmp_path / "near" / kind / f"{number:04d}.png")
     both = listed(tmp_path / "near", 9, np.concatenate([near.cam_from_object, far.cam_from_object[1:]]), INTRINSICS)
-    with pytest.raises(InputError, match=r"registered [0-6] of 9 frames.*sfm\.mapper"):
-        poses_of(both, tmp_path / "out")
+    with pytest.raises(InputError, match=r"registered [34] of 9 frames.*sfm\.mapper"):
+        poses_of(both, tmp_path / "out", SfmSettings(min_registered=0.7))
+    poses = poses_of(both, tmp_path / "out")
+    assert not poses.posed[4:].any()
+    assert rotation_errors_deg(poses.cam_from_object[:3], both.cam_from_object[:3]).mean() < 2
+    assert re.search(r"[56] of 9 frames are left out", capfd.readouterr().err)
 
 
 def test_empty_masks_are_errors(footage: Footage, tmp_path: Path) -> None:
     shutil.copytree(footage.masks, tmp_path / "masks")
-    for number in range(6):
+    for number in range(10):
         Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "masks" / f"{number:04d}.png")
-    with pytest.raises(InputError, match="empty in 6 of 14 frames"):
+    with pytest.raises(InputError, match="empty in 10 of 14 frames"):
         poses_of(footage._replace(masks=tmp_path / "masks"), tmp_path)
 
 
@@ -248,18 +254,24 @@ def test_frames_are_found_by_name_not_by_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("backend", "ignored"),
-    [("pycolmap", {"hloc"}), ("hloc", {"mapper", "peak_threshold"}), ("known", None)],
+    [
+        ("pycolmap", {"hloc"}),
+        ("hloc", {"mapper", "peak_threshold", "field_of_view_deg"}),
+        ("known", None),
+        ("colmap_model", None),
+    ],
 )
 def test_a_backend_is_given_what_it_uses(backend: str, ignored: set[str] | None) -> None:
     """Protects finished poses: another backend's setting is no argument of this one, so it makes nothing again."""
     settings, row = SfmSettings(backend=backend), BACKENDS[backend]
-    arguments = row.arguments(settings, SequenceSettings(kind="ho3d", path="data/own"))
-    places = {"frames", "frames_json", "poses", "picture"} | ({"masks"} if row.of_masks else {"source"})
+    arguments = row.arguments(settings, SequenceSettings(kind="ho3d", path="data/own", every=2, colmap_model="model"))
+    places = {"frames", "frames_json", "poses", "picture", "source"} | ({"masks"} if row.of_masks else set())
     given = {"seed", "code"} | ({"threads"} if row.of_masks else set())
     function = stage_function(row.stage)
-    assert set(inspect.signature(function).parameters) == places | given | set(arguments)
+    assert set(inspect.signature(function).parameters) - {"footage"} == places | given | set(arguments) - {"footage"}
+    assert ("footage" in arguments) == row.skipped
     if ignored is None:
-        assert arguments == {"models": None, "min_registered": 0.7}
+        assert {**arguments, "models": None} == {"models": None, "min_registered": 0.3}
     else:
         assert set(arguments["settings"]) == set(SfmSettings.model_fields) - ignored
         assert SfmSettings.model_validate(arguments["settings"]) == settings

@@ -10,14 +10,15 @@ from handloom.reconstruction.compact.hand_template import HandTemplate, hand_tem
 from handloom.reconstruction.compact.phases import train_phase
 from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.observations import SceneInput
+from handloom.reconstruction.shape.object_shape import ObjectShape, object_shape
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 
 from ..held_box import MODEL, held_box
 
 
-def small_settings(steps: int = 30, cells: tuple[int, ...] = (12, 16)) -> CompactSettings:
-    """Few rays, samples and cells; both phases alike."""
-    phase = CompactPhaseSettings(steps=steps, cells=cells)
+def small_settings(steps: int = 30) -> CompactSettings:
+    """Few rays, samples and cells; both phases alike; poses move."""
+    phase = CompactPhaseSettings(steps=steps)
     return CompactSettings(
         hand_cells=12,
         rays=96,
@@ -30,6 +31,7 @@ def small_settings(steps: int = 30, cells: tuple[int, ...] = (12, 16)) -> Compac
         features=3,
         hidden=8,
         code_size=2,
+        pose_rate=1e-4,
         phase1=phase,
         phase3=phase,
     )
@@ -41,11 +43,22 @@ def small_template() -> HandTemplate:
     return hand_template(MODEL, torch.zeros(MODEL.shape_count), 12)
 
 
+@cache
+def small_shape() -> ObjectShape:
+    """The shape of the held box on 16 nodes a side."""
+    return object_shape(small_scene(), 16, None, "cpu")[0]
+
+
+def small_scene() -> SceneInput:
+    """The held box as stages read it."""
+    held = held_box()
+    return SceneInput((), held.observations(), held.poses, held.cube, torch.zeros(1, 3))
+
+
 def small_training(settings: CompactSettings, *, seed: int = 3, device: str = "cpu") -> CompactTraining:
     """A new training of the held box."""
-    held = held_box()
-    given = SceneInput((), held.observations(), held.poses, held.cube, torch.zeros(1, 3))
-    return CompactTraining.start(given, MODEL, small_template(), settings, settings.phase1, seed, device)
+    phase = settings.phase1
+    return CompactTraining.start(small_scene(), MODEL, small_template(), small_shape(), settings, phase, seed, device)
 
 
 @dataclass(frozen=True)
@@ -89,5 +102,5 @@ def train_small(
     fixed = {"seed": 1, "threads": 1, "checkpoint_seconds": 0, "work": folder / "work", "first_poses": first_poses}
     phase = "phase1" if first_poses is None else "phase3"
     run = {"settings": settings, "length": settings.phase1, "phase": phase} | fixed | more
-    train_phase(build, template, **files.outputs, **run)
+    train_phase(build, template, template.with_name("shape.npz"), **files.outputs, **run)
     return files

@@ -45,19 +45,6 @@ def test_colour_lies_between_zero_and_one_and_each_frame_has_its_code() -> None:
     assert ((after[1] > 0) & (after[1] < 1)).all()
 
 
-def test_refining_keeps_the_surface_and_the_colours() -> None:
-    """Protects the step to a finer grid: it may change neither what is seen nor which parameter is trained."""
-    field, points = plane_field(), some_points()
-    frame = torch.zeros(len(points), dtype=torch.long)
-    before = field.at(field.distances(RADIUS_M), points, frame)
-    field.refine(17)
-    after = field.at(field.distances(RADIUS_M), points, frame)
-    assert field.distance.shape == (1, 17, 17, 17)
-    assert any(parameter is field.distance for parameter in field.parameters())
-    torch.testing.assert_close(after.distance_m, before.distance_m, atol=1e-6, rtol=0)
-    torch.testing.assert_close(after.colour, before.colour, atol=1e-4, rtol=0)
-
-
 def test_the_seed_decides_all_first_values() -> None:
     """Protects repeatable trainings: nothing is drawn from torch's global state."""
     one, same, other = plane_field(4), plane_field(4), plane_field(5)

@@ -26,6 +26,7 @@ from handloom.reconstruction.phase_run import TILES, write_preview
 from handloom.reconstruction.predictions import write_predictions
 from handloom.reconstruction.refinement import refine_poses
 from handloom.reconstruction.scene_poses import ScenePoses
+from handloom.reconstruction.shape.object_shape import shape_of_build
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.hold_stages import RefinementSettings
@@ -276,9 +277,14 @@ def test_what_does_not_fit_stops_every_stage_before_it_writes(
     assert not any(path.is_file() for path in out.rglob("*"))
 
 
-def test_an_object_that_no_pose_explains_is_refused(build: Path, template: Path, tmp_path: Path) -> None:
+def test_an_object_that_no_pose_explains_is_refused(own: Path, tmp_path: Path) -> None:
     """Protects from a mesh of wrong poses: the object aside of its masks has no hull, and the error names both."""
-    poses = held_box().poses
-    replace(poses, object_translation_m=poses.object_translation_m + 0.1).save(tmp_path / "poses.npz")
+
+    def move(content: dict[str, Any]) -> None:
+        content["entities"]["object"]["object_poses"][:, 3] += 0.1
+
+    change_data(own, move)
+    outputs = [tmp_path / name for name in ("shape.npz", "hull.npz", "poses.npz")]
     with pytest.raises(InputError, match=r"visual hull: only \d+ of \d+ points .* do not fit each other"):
-        train(build, template, tmp_path / "out", tmp_path / "poses.npz")
+        shape_of_build(own, *outputs, cells=16, points_reach=None)
+    assert not any(path.exists() for path in outputs)

@@ -108,6 +108,12 @@ class AppearanceModel:
             self._marked += smooth
         self._recent = _FORGET * self._recent + (1 - _FORGET) * smooth
 
+    def with_recent(self, pixels: Features, where: Bool[np.ndarray, "height width"]) -> "AppearanceModel":
+        """What is remembered for good, and the appearance at the pixels `where` in the place of the recent frames'."""
+        model = AppearanceModel(self._marked)
+        model.learn(pixels, where)
+        return model
+
     def density(self, pixels: Features) -> Float[np.ndarray, "height width"]:
         """Density of each pixel's appearance, in units of the uniform one."""
         recent = self._recent / max(self._recent.sum(), 1e-12)

@@ -4,11 +4,12 @@ No module here but the backends' own imports pycolmap or hloc, and those run in 
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.hold_stages import SfmSettings
-from handloom.runtime.config.sequences import SequenceSettings
+from handloom.runtime.config.sequences import FrameSettings, SequenceSettings
 
 
 class Backend(NamedTuple):
@@ -21,10 +22,18 @@ class Backend(NamedTuple):
     arguments: Callable[[SfmSettings, SequenceSettings], dict[str, Any]]
     of_masks: bool = True
     """Whether it looks at the frames and masks, or at the sequence's own files."""
+    skipped: bool = False
+    """Whether it looks at the pictures that a sequence skips, too."""
 
 
 def _without(*names: str) -> Callable[[SfmSettings, SequenceSettings], dict[str, Any]]:
     return lambda settings, _: {"settings": settings.model_dump(mode="json", exclude=set(names))}
+
+
+def _with_skipped(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, Any]:
+    """With what leads to the pictures that a sequence skips, if it skips any."""
+    footage = sequence.model_dump(mode="json", include=set(FrameSettings.model_fields)) if sequence.every > 1 else None
+    return {**_without("hloc")(settings, sequence), "footage": footage}
 
 
 def _annotated(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, Any]:
@@ -34,9 +43,25 @@ def _annotated(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, A
     return {"models": sequence.models, "min_registered": settings.min_registered}
 
 
+def _brought(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, Any]:
+    if sequence.colmap_model is None:
+        words = "is colmap_model, but the sequence names none: set its colmap_model to the folder"
+        raise Faults([("hold.sfm.backend", words)])
+    return {"min_registered": settings.min_registered}
+
+
+def colmap_model_fault(folder: Path) -> str | None:
+    """Why a folder is no COLMAP model by its files' names; None if it may be one."""
+    parts = ("cameras", "images", "points3D")
+    if any(all((folder / f"{name}.{ending}").is_file() for name in parts) for ending in ("bin", "txt")):
+        return None
+    return "holds no cameras, images and points3D, all as .bin or all as .txt; name the folder that has them"
+
+
 _STAGE = "estimators.sfm.structure_from_motion:estimate_object_poses"
 BACKENDS = {
-    "pycolmap": Backend(_STAGE, _without("hloc")),
-    "hloc": Backend(_STAGE, _without("mapper", "peak_threshold")),
+    "pycolmap": Backend(_STAGE, _with_skipped, skipped=True),
+    "hloc": Backend(_STAGE, _without("mapper", "peak_threshold", "field_of_view_deg")),
     "known": Backend("estimators.sfm.known_poses:known_object_poses", _annotated, of_masks=False),
+    "colmap_model": Backend("estimators.sfm.colmap_model:poses_of_colmap_model", _brought, of_masks=False),
 }

@@ -4,6 +4,7 @@ the lens's distortion removed, and a picture to check it all by eye.
 
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from handloom.datasets.frames import Frames, Picture, write_frames_sheet
 from handloom.datasets.masks import mask_files
+from handloom.estimators.sfm.seams import Tear
 from handloom.geometry.camera import project
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.files import whole_folder
@@ -22,19 +24,24 @@ from handloom.runtime.images import read_grey, read_rgb
 
 # HOLD's generator/src/colmap/colmap_utils.py, trim_point_cloud.
 _TRIM_QUANTILE, _TRIM_FACTOR = 0.8, 1.5
-_INTERPOLATED_RGB = (213, 94, 0)
+_INTERPOLATED_RGB, _CUT_RGB = (213, 94, 0), (230, 0, 0)
+_MOST_INTERPOLATED = 3
 # A depth that can be divided by; what lies nearer is not drawn.
 _NEAREST = 1e-9
 
 
 @dataclass(frozen=True)
 class ObjectPoses(
-    Artifact, kind="object_poses", units="SfM units, or metres of known poses; px", frame="OpenCV camera from object"
+    Artifact,
+    kind="object_poses",
+    units="SfM units, or metres of known poses; px",
+    frame="OpenCV camera from object",
+    may_be_nan=("link_share",),
 ):
     """Poses of all frames, points of the object's surface, and the one camera that saw them.
 
-    Frames that were not `registered` have interpolated poses. `radial` is COLMAP's k of r_d = r (1 + k r^2), 0 for a
-    pinhole.
+    Frames that were not `registered` have interpolated poses, which mean nothing where they are not `posed`. `radial`
+    is COLMAP's k of r_d = r (1 + k r^2), 0 for a pinhole.
     """
 
     intrinsics: Float[np.ndarray, "3 3"]
@@ -47,6 +54,21 @@ class ObjectPoses(
     """What found them; `known` for those of a data set."""
     median_features: int | None = None
     """Features on the object in the frame in the middle of their ranking."""
+    link_share: Float[np.ndarray, " frames"] | None = None
+    """Of the seam behind each frame (`seams`), NaN where there is none; None of poses that were not judged."""
+    cuts: tuple[Tear, ...] | None = None
+    """Where the sequence fell apart; None of poses that were not judged."""
+    focal_guess: str | None = None
+    """What an estimated focal length began from; None of a camera that was given."""
+
+    @property
+    def posed(self) -> Bool[np.ndarray, " frames"]:
+        """Frames whose pose is known: registered, or in a gap of at most 3 frames that have poses on both sides."""
+        rows = np.flatnonzero(self.registered)
+        posed = self.registered.copy()
+        for before, after in pairwise(rows.tolist()):
+            posed[before:after] |= after - before <= _MOST_INTERPOLATED + 1
+        return posed
 
 
 def filled_poses(
@@ -121,18 +143,28 @@ def undistorted_image(image: np.ndarray, intrinsics: Float[np.ndarray, "3 3"], r
 def write_pose_sheet(frames: Frames, poses: ObjectPoses, output: Path) -> None:
     """Write a contact sheet with all points projected, coloured by depth, and the object's axes.
 
-    A frame whose pose was interpolated has an orange rim. Points that stay put on the object say the poses are right;
-    points of the far side are drawn too.
+    A frame whose pose was interpolated has an orange rim, one without pose a red cross. Frames at a cut are shown, the
+    cut as a red bar before the second. Points that stay put on the object say the poses are right; points of the far
+    side are drawn too.
     """
+    cuts = poses.cuts or ()
+    behind = {cut.after for cut in cuts}
 
     def drawn(number: int, image: Picture) -> Picture:
-        straight = undistorted_image(image, poses.intrinsics, poses.radial)
-        result = with_points(straight, poses.points_object, poses.cam_from_object[number], poses.intrinsics)
-        if not poses.registered[number]:
-            cv2.rectangle(result, (0, 0), (image.shape[1] - 1, image.shape[0] - 1), _INTERPOLATED_RGB, 5)
+        result = undistorted_image(image, poses.intrinsics, poses.radial).copy()
+        bottom, right = image.shape[0] - 1, image.shape[1] - 1
+        if poses.posed[number]:
+            result = with_points(result, poses.points_object, poses.cam_from_object[number], poses.intrinsics)
+            if not poses.registered[number]:
+                cv2.rectangle(result, (0, 0), (right, bottom), _INTERPOLATED_RGB, 5)
+        else:
+            cv2.line(result, (0, 0), (right, bottom), _CUT_RGB, 3)
+            cv2.line(result, (0, bottom), (right, 0), _CUT_RGB, 3)
+        if number in behind:
+            cv2.rectangle(result, (0, 0), (max(right // 30, 4), bottom), _CUT_RGB, -1)
         return result
 
-    write_frames_sheet(frames, drawn, output)
+    write_frames_sheet(frames, drawn, output, [number for cut in cuts for number in (cut.before, cut.after)])
 
 
 def with_points(

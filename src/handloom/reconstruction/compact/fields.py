@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handloom.geometry.voxels import look_up, refined, with_gradient
+from handloom.geometry.voxels import look_up, with_gradient
 from handloom.reconstruction.scene_poses import frame_rows
 from handloom.runtime.config.fields import CompactSettings
 
@@ -31,6 +31,7 @@ class FieldValues(NamedTuple):
 class VoxelField(nn.Module):
     """Distance and features on grids; colour = sigmoid(MLP(features, normal, frame code)).
 
+    Distances are learnt or, with `fixed`, stay as they are given.
     As in the reference, colour sees the normal and no view direction, and a code per frame takes up changing light.
     """
 
@@ -40,9 +41,11 @@ class VoxelField(nn.Module):
         settings: CompactSettings,
         frames: int,
         generator: torch.Generator,
+        *,
+        fixed: bool = False,
     ) -> None:
         super().__init__()
-        self.distance = nn.Parameter(distance_m.clone())
+        self.distance = nn.Parameter(distance_m.clone(), requires_grad=not fixed)
         cells, hidden = settings.feature_cells, settings.hidden
         size = (settings.features, cells, cells, cells)
         self.features = nn.Parameter(_FIRST_FEATURES * torch.randn(size, generator=generator))
@@ -53,10 +56,6 @@ class VoxelField(nn.Module):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(layer.bias)
         self.layers = nn.ModuleList(layers)
-
-    def refine(self, cells: int) -> None:
-        """Go on with a finer grid of distances."""
-        self.distance = nn.Parameter(refined(self.distance.detach(), cells))
 
     def distances(self, radius_m: Tensor | float) -> Float[Tensor, "4 cells cells cells"]:
         """The volume that `at` looks up, made once per step: distance and its gradient in metres per metre."""

@@ -10,6 +10,7 @@ from handloom.reconstruction.compact.training import CompactTraining
 from handloom.reconstruction.object_mesh import ObjectMesh, surface
 from handloom.reconstruction.observations import read_scene
 from handloom.reconstruction.phase_run import PhaseLength, given_files, require_frames, run_phase
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import read_poses
 from handloom.runtime.artifacts import Header, write_weights
 from handloom.runtime.checkpoints import CheckpointFolder, fingerprint
@@ -25,6 +26,7 @@ PREVIEW_STEPS, PREVIEW_WIDTH_PX = 300, 160
 def train_phase(
     build: Path,
     template: Path,
+    shape: Path,
     network: Path,
     poses: Path,
     mesh: Path,
@@ -43,7 +45,7 @@ def train_phase(
     checkpoint_seconds: int = 20,
     code: str = "",
 ) -> None:
-    """Stage: train the fields from the object's visual hull and the hand's template, and the poses with them.
+    """Stage: train the object's colours on its shape, the hand's field from its template, and the poses with them.
 
     Poses start from `first_poses`, an earlier phase's, or, without, from the build folder. A killed run goes on from
     its last checkpoint and ends with the same numbers on a CPU. Raises InputError for a folder that cannot be used,
@@ -53,11 +55,13 @@ def train_phase(
     with computing_on(device, threads):
         scene = read_scene(build, model)
         require_frames(build, scene.names, scene.observations.seen)
-        given = given_files(build, template, first_poses)
+        given = given_files(build, template, shape, first_poses)
         folder = CheckpointFolder(work, fingerprint(settings, length, phase, seed, code, given))
         if first_poses is not None:
             scene = scene._replace(poses=read_poses(first_poses, len(scene.names), model))
-        training = CompactTraining.start(scene, model, HandTemplate.load(template), settings, length, seed, device)
+        training = CompactTraining.start(
+            scene, model, HandTemplate.load(template), ObjectShape.load(shape), settings, length, seed, device
+        )
         long = PhaseLength(phase, length.steps, settings.rays, PREVIEW_STEPS, PREVIEW_WIDTH_PX, checkpoint_seconds)
         run_phase(training, long, folder, previews)
     found = surface(training.scene.object_field.distance)

@@ -1,4 +1,8 @@
-"""Phases 1 and 3: fields and poses trained together on random rays of the whole video, from coarse grids to fine."""
+"""Phases 1 and 3: colours, the hand's field and poses trained together on random rays of the whole video.
+
+The object's distances stay those of its shape (`reconstruction/shape/`): a step's rays hit a node once or not at all,
+and steps along such noisy signs made every good shape worse.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -9,17 +13,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from handloom.geometry.voxels import refined, roughness
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.compact.visual_hull import object_hull, within_points
 from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
 from handloom.reconstruction.field_evaluation import halved, within_memory
 from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch, SceneInput
 from handloom.reconstruction.phase_run import Preview
 from handloom.reconstruction.scene_poses import ScenePoses
+from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
@@ -28,14 +31,12 @@ OBJECT_RAY_SHARE, HAND_RAY_SHARE = 0.45, 0.35
 """Of the rays, those in the boxes of object and hand (HOLD: 0.45 each); the rest is anywhere."""
 FIRST_SEMANTIC_WEIGHT, LAST_SEMANTIC_WEIGHT = 1.1, 0.3
 """Of the classes' squared error, at the first and the last step; HOLD's falls from 1.1 to 0.1 in 30 000 steps."""
-EIKONAL_WEIGHT, ROUGHNESS_WEIGHT, HAND_PRIOR_WEIGHT = 0.05, 0.25, 5.0
-"""The first is off in effect in HOLD; the last is of distances in centimetres."""
+HAND_PRIOR_WEIGHT = 5.0
+"""Of distances in centimetres."""
 HAND_PRIOR_REACH_M = 0.01
 """Distances are compared up to here, as in HOLD's code/src/hold/loss_terms.py."""
 LAST_RATE_SHARE = 0.1
 """Learning rates fall to this share along half a cosine."""
-COARSE_SHARE = 0.67
-"""Of the steps: what the grids before the last one have together."""
 _VIEWED_AT_ONCE = 4096
 """Rays, in one chunk."""
 _MOVE_HANDS_STEPS = 25
@@ -48,14 +49,12 @@ class Losses:
 
     colour: Float[Tensor, ""]
     semantic: Float[Tensor, ""]
-    eikonal: Float[Tensor, ""]
-    roughness: Float[Tensor, ""]
     hand_prior: Float[Tensor, ""]
 
     @property
     def total(self) -> Float[Tensor, ""]:
         """Their sum."""
-        return self.colour + self.semantic + self.eikonal + self.roughness + self.hand_prior
+        return self.colour + self.semantic + self.hand_prior
 
 
 def counted_rays(batch: RayBatch, rendered: Rendered) -> Bool[Tensor, " rays"]:
@@ -68,16 +67,13 @@ def counted_rays(batch: RayBatch, rendered: Rendered) -> Bool[Tensor, " rays"]:
 def losses(
     batch: RayBatch,
     rendered: Rendered,
-    object_distance: Float[Tensor, "1 cells cells cells"],
-    object_radius_m: Float[Tensor, ""],
     hand_distance: Float[Tensor, "1 hand hand hand"],
     hand_template: Float[Tensor, "1 hand hand hand"],
     done: float,
 ) -> Losses:
     """All terms at the share `done` (0 to 1) of the training; means over the counted rays.
 
-    colour: sum over channels of |C - C*|; semantic: squared error of the classes' shares; eikonal: (|grad d| - 1)^2 at
-    the object's samples; roughness: second differences of the object's grid in cells; hand prior: |d - d_template|,
+    colour: sum over channels of |C - C*|; semantic: squared error of the classes' shares; hand prior: |d - d_template|,
     cut at 1 cm as the reference cuts it.
     """
     counted = counted_rays(batch, rendered).float()
@@ -86,15 +82,9 @@ def losses(
     wanted = functional.one_hot(batch.kind, CLASS_COUNT).float()
     semantic = ((rendered.semantics - wanted).square().sum(-1) * counted).sum() / rays
     weight = FIRST_SEMANTIC_WEIGHT + done * (LAST_SEMANTIC_WEIGHT - FIRST_SEMANTIC_WEIGHT)
-    slope = torch.linalg.vector_norm(rendered.object.gradient, dim=-1)
-    eikonal = (slope - 1).square().mean() if slope.numel() else colour.new_zeros(())
-    cell_m = 2 * object_radius_m / (object_distance.shape[-1] - 1)
-    rough = roughness(object_distance / cell_m)
     cut = HAND_PRIOR_REACH_M
     prior = (hand_distance.clamp(-cut, cut) - hand_template.clamp(-cut, cut)).abs().mean() / cut
-    return Losses(
-        colour, weight * semantic, EIKONAL_WEIGHT * eikonal, ROUGHNESS_WEIGHT * rough, HAND_PRIOR_WEIGHT * prior
-    )
+    return Losses(colour, weight * semantic, HAND_PRIOR_WEIGHT * prior)
 
 
 @dataclass
@@ -119,27 +109,25 @@ class CompactTraining:
         given: SceneInput,
         model: HandModel,
         template: HandTemplate,
+        shape: ObjectShape,
         settings: CompactSettings,
         phase: CompactPhaseSettings,
         seed: int,
         device: torch.device | str,
     ) -> "CompactTraining":
-        """A new phase on `device`: the object starts as its visual hull, the hand as its template.
+        """A new phase on `device`: the object is its shape, the hand starts as its template.
 
         Whatever is random or done once is done on the CPU, so that all devices start alike.
         """
-        observations, scene_poses = given.observations, ScenePoses(model, given.poses, given.cube)
+        observations, poses = given.observations, ScenePoses(model, given.poses, given.cube)
         with torch.no_grad():
-            vertices = scene_poses.hand().vertices_m
-        hands = PosedHands(model, vertices)
-        hull = object_hull(observations, scene_poses, hands)
-        if settings.points_reach is not None:
-            hull = within_points(hull, scene_poses, given.points_unit, settings.points_reach)
+            vertices, distance_m = poses.hand().vertices_m, shape.distance_m(float(poses.object_radius_m))
         sizes = settings, len(observations.image_u8), torch_generator(seed, "fields")
-        fields = VoxelField(refined(hull, phase.cells[0]), *sizes), VoxelField(template.distance_m, *sizes)
+        fields = VoxelField(distance_m, *sizes, fixed=True), VoxelField(template.distance_m, *sizes)
         template = template.to(device)
+        poses = ScenePoses(model, given.poses, given.cube, device).requires_grad_(settings.pose_rate > 0)
         scene = CompactScene(
-            ScenePoses(model, given.poses, given.cube, device),
+            poses,
             fields[0].to(device),
             fields[1].to(device),
             template.centre_m,
@@ -166,7 +154,6 @@ class CompactTraining:
         In smaller chunks where memory does not suffice. Raises InputError when the loss is no number any more, or the
         device has no memory for the smallest chunk.
         """
-        self._refine_when_due()
         if self.step % _MOVE_HANDS_STEPS == 0:
             self._move_hands()
         terms = within_memory(self._differentiated, self._take_smaller_chunks)
@@ -200,8 +187,6 @@ class CompactTraining:
             return losses(
                 batch,
                 rendered,
-                scene.object_field.distance,
-                scene.poses.object_radius_m.detach(),
                 scene.hand_field.distance,
                 self.template.distance_m,
                 self.done,
@@ -209,7 +194,7 @@ class CompactTraining:
 
     def _take_smaller_chunks(self) -> None:
         self._forget_derivatives()
-        to_lower = "hold.compact.rays, object_samples, hand_samples or the phases' cells"
+        to_lower = "hold.compact.rays, object_samples or hand_samples"
         device = self.observations.image_u8.device
         self.scene.chunks = halved(self.scene.chunks, self.settings.rays, device, self.step, to_lower)
 
@@ -258,7 +243,6 @@ class CompactTraining:
         self.step, self.history, scene.chunks = state["step"], state["history"], state["chunks"]
         for name, of_node in (("object", scene.object_field), ("hand", scene.hand_field)):
             tensors = {key.removeprefix(f"{name}."): v for key, v in state["fields"].items() if key.startswith(name)}
-            of_node.distance = torch.nn.Parameter(torch.empty_like(tensors["distance"], device=device))
             of_node.load_state_dict(tensors)
         scene.poses.load_state_dict(state["poses"])
         scene.hands = PosedHands(scene.poses.model, state["hands_at"].to(device))
@@ -277,28 +261,20 @@ class CompactTraining:
     def _diverged(self, found: str) -> InputError:
         return InputError(f"{found} at step {self.step}: the training diverged; lower hold.compact.*_rate")
 
-    def _refine_when_due(self) -> None:
-        """The coarser grids of `phase.cells` share the first two thirds of the steps, the last one has the rest."""
-        stages = self.phase.cells
-        share = COARSE_SHARE / max(1, len(stages) - 1)
-        stage = min(int(self.done / share), len(stages) - 1) if len(stages) > 1 else 0
-        if self.scene.object_field.distance.shape[-1] != stages[stage]:
-            self.scene.object_field.refine(stages[stage])
-            self.optimiser = self._new_optimiser()
-
     def _new_optimiser(self) -> torch.optim.Adam:
         scene, s = self.scene, self.settings
         poses = scene.poses
         groups: list[dict[str, Any]] = []
         for each in (scene.object_field, scene.hand_field):
+            learnt = [each.distance] if each.distance.requires_grad else []
             groups += [
-                {"params": [each.distance], "rate": s.distance_rate},
+                {"params": learnt, "rate": s.distance_rate},
                 {"params": [each.features], "rate": s.feature_rate},
                 {"params": [each.codes, *each.layers.parameters()], "rate": s.network_rate},
             ]
         moving = [poses.hand_wrist, poses.hand_fingers, poses.hand_translation_m]
         moving += [poses.object_rotvec, poses.object_place_m]
-        groups.append({"params": moving, "rate": s.pose_rate})
+        groups.append({"params": [each for each in moving if each.requires_grad], "rate": s.pose_rate})
         return torch.optim.Adam([{**group, "lr": group["rate"]} for group in groups], eps=1e-10)
 
     def _set_rates(self) -> None:

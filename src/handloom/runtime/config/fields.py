@@ -1,19 +1,25 @@
 """The models of the scene: sizes and training of the voxel fields and of HOLD-Net."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from handloom.runtime.config.base import Faults, Settings
 
-Nodes = Annotated[int, Field(ge=8, le=1024)]
-
 
 class CompactPhaseSettings(Settings):
     """Length of one training."""
 
-    steps: int = Field(600, ge=1, le=1_000_000, description="Optimiser steps.")
-    cells: tuple[Nodes, ...] = Field((64,), min_length=1, description="Nodes of the distance grids, coarse to fine.")
+    steps: int = Field(100, ge=1, le=1_000_000, description="Optimiser steps.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cells_are_the_shapes(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "cells" in given:
+            words = "is gone: the object's shape is made before the phases, on one grid; set hold.object_cells instead"
+            raise Faults([("cells", words)])
+        return given
 
 
 class CompactSettings(Settings):
@@ -23,7 +29,7 @@ class CompactSettings(Settings):
         None,
         ge=0,
         le=1,
-        description="How far the object's first shape may exceed its SfM points, as a share of half its cube's side; "
+        description="How far the object's hull may exceed its SfM points, as a share of half its cube's side; "
         "null: only masks limit it. For objects with texture all over that are shown from a few sides, as 0.03.",
     )
     hand_cells: int = Field(48, ge=8, le=512, description="Nodes a side of the hand's distance grid.")
@@ -47,12 +53,17 @@ class CompactSettings(Settings):
         description="Blur of surfaces (VolSDF's beta) at the first step: outlines look about twice as far out.",
     )
     last_beta_m: float = Field(0.0003, gt=0, le=0.1, description="And at the last.")
-    distance_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of the distance grids, metres.")
+    distance_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of the hand's distance grid, metres.")
     feature_rate: float = Field(2e-2, gt=0, le=1, description="Learning rate of the colour features.")
     network_rate: float = Field(3e-3, gt=0, le=1, description="Learning rate of the colour networks and codes.")
-    pose_rate: float = Field(1e-4, ge=0, le=1, description="Learning rate of poses, radians and metres.")
-    phase1: CompactPhaseSettings = CompactPhaseSettings(steps=400, cells=(48,))
-    phase3: CompactPhaseSettings = CompactPhaseSettings(steps=1200, cells=(64,))
+    pose_rate: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Learning rate of poses, radians and metres; 0: they stay phase 2's, which colours do not improve.",
+    )
+    phase1: CompactPhaseSettings = CompactPhaseSettings(steps=25)
+    phase3: CompactPhaseSettings = CompactPhaseSettings(steps=100)
 
     @model_validator(mode="after")
     def _blur_falls(self) -> "CompactSettings":

@@ -50,6 +50,12 @@ class HoldSettings(Settings):
     seed: int = Field(1, ge=0, le=MOST_SEED, description="Root of everything random in the reconstruction.")
     sfm: SfmSettings = SfmSettings()
     hand: HandTrackingSettings = HandTrackingSettings()
+    object_cells: int = Field(
+        64,
+        ge=16,
+        le=512,
+        description="Nodes a side of the grid of the object's shape; 96 finds finer detail for twice the time.",
+    )
     field: Literal["compact", "holdnet"] = Field(
         "compact",
         description="What phases 1 and 3 train: compact, the voxel fields, for a CPU; holdnet, the paper's networks, "

@@ -14,19 +14,19 @@ class PairSettings(Settings):
         90,
         ge=2,
         le=100_000,
-        description="Match every pair of a sequence of at most so many frames; longer ones use a window.",
+        description="hloc: match every pair of a sequence of at most so many frames; longer ones use a window.",
     )
     window: int = Field(
         8,
         ge=1,
         le=10_000,
-        description="Long sequences: match each frame with its next so many, then at 2, 4, 8... times that.",
+        description="Match each frame with its next so many, then at 2, 4, 8... times that.",
     )
     loop_stride: int = Field(
         6,
         ge=1,
         le=10_000,
-        description="Long sequences: every so-manieth frame is also matched with all others of the kind.",
+        description="Every so-manieth frame is also matched with all others of the kind.",
     )
 
 
@@ -40,13 +40,22 @@ class HlocSettings(Settings):
 class SfmSettings(Settings):
     """Structure from motion of the masked object."""
 
-    backend: Literal["pycolmap", "hloc", "known"] = Field(
-        "pycolmap", description="pycolmap: SIFT; hloc: optional, user-installed; known: poses of the data set."
+    backend: Literal["pycolmap", "hloc", "known", "colmap_model"] = Field(
+        "pycolmap",
+        description="pycolmap: SIFT and optical flow; hloc: optional, user-installed; known: poses of the data set; "
+        "colmap_model: a model of yours, the sequence's colmap_model.",
     )
     camera_model: Literal["auto", "SIMPLE_PINHOLE", "SIMPLE_RADIAL"] = Field(
         "auto",
         description="Camera where the source knows none: f, or f and a radial distortion, which is removed from the "
         "frames; auto: distortion only where the object comes near the image's edge.",
+    )
+    field_of_view_deg: float = Field(
+        60.0,
+        ge=20,
+        le=130,
+        description="Over the frames' longer side, where the source knows no camera: mapped with, then refined on "
+        "what is known to be right.",
     )
     mapper: Literal["global", "incremental"] = Field(
         "global", description="Mapper tried first; the other is tried when this one registers too few frames."
@@ -61,7 +70,9 @@ class SfmSettings(Settings):
         le=100_000,
         description="Features on the object in the middle frame of their ranking; fewer means no texture.",
     )
-    min_registered: float = Field(0.7, ge=0, le=1, description="Stop when a smaller share of the frames is registered.")
+    min_registered: float = Field(
+        0.3, ge=0, le=1, description="Stop when a smaller share of the frames is in the largest part that is right."
+    )
     time_limit_s: float = Field(3600.0, gt=0, le=1e6, description="Stop a reconstruction that takes longer.")
     pairs: PairSettings = PairSettings()
     hloc: HlocSettings = HlocSettings()

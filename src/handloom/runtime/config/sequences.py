@@ -123,6 +123,11 @@ class PropagationSettings(Settings):
         description="Learn the background from what most frames share, where the camera stands still (that is found "
         "out); false if hand or object rest at one place for most of the video.",
     )
+    corrected: bool = Field(
+        True,
+        description="Correct the masks by the object's poses and the found hands before anything is fitted to them; "
+        "false uses them as they were carried.",
+    )
 
 
 class Sam2Settings(Settings):
@@ -202,7 +207,7 @@ def _folder_name(name: str) -> str:
 EntryName = Annotated[str, AfterValidator(_folder_name)]
 """What a user calls a sequence or a camera pair."""
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
-DemoSequence = Literal["jug1", "carton1", "lamp1"]
+DemoSequence = Literal["jug1", "carton1", "lamp1", "mug1"]
 
 
 class FrameSettings(Settings):
@@ -249,6 +254,11 @@ class SequenceSettings(FrameSettings):
     path: OwnPath = Field(description="The file or folder.")
     models: OwnPath | None = Field(
         None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
+    )
+    colmap_model: OwnPath | None = Field(
+        None,
+        description="With hold.sfm.backend: colmap_model, folder of a COLMAP model (binary or text) whose images are "
+        "named as the original frames, or as the extracted ones.",
     )
     # Not a default that a section given in part would keep: marks alone mean propagation.
     masks: MaskSettings = Field(

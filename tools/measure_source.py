@@ -55,9 +55,8 @@ def render_world(seed: int, frames: int, root: Path) -> World:
         recordings.append(root / f"{plan.name}.npz")
         images = root / "images/ego_images_rectified/val" / plan.name
         render_assembly_sequence(demo, "val", plan.name, images, recordings[-1])
-    for file in files:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-    gather_assembly_split(recordings, *map(Path, (files.data, files.calibration, files.joints)))
+    files.data.parent.mkdir(parents=True)
+    gather_assembly_split(recordings, files.data, files.calibration, files.joints)
     hands = read_annotations(settings, "val")
     hands = hands[hands.joint_valid.sum(1) >= _FEWEST_VALID]
     squares = squares_around(hands.bbox_px)

@@ -1,4 +1,4 @@
-"""Errors of a source network on a rendered world: which hands are in which group, and that both headsets have figures."""
+"""Errors of a source network on a rendered world: which hands are in which group, and figures of both headsets."""
 
 from pathlib import Path
 

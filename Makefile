@@ -1,6 +1,6 @@
 # demo: all tables and figures of S2DHand and HOLD on rendered data, on two cores and without any licensed file
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
-# sources: train the two source networks that the package ships again, and put them and their cards in their place
+# sources: train the two source networks that the package ships further, and put them and their cards in their place
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 VENV ?= .venv
 CORES ?= 2
@@ -9,6 +9,7 @@ PIP_EXTRA ?=
 
 BIN := $(VENV)/bin
 SETTINGS := in cross
+UNSEEN := 41 42 43
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
 
 .PHONY: demo test lint sources clean
@@ -32,6 +33,8 @@ sources: $(VENV)/.installed
 	set -e; for setting in $(SETTINGS); do \
 		cp results/s2d/source/$$setting/detnet.safetensors src/handloom/data/detnet_small_$$setting.safetensors; \
 		cp results/s2d/source/$$setting/card.md src/handloom/data/detnet_small_$$setting.md; \
+		$(BIN)/python tools/measure_source.py src/handloom/data/detnet_small_$$setting.safetensors \
+			--seeds $(UNSEEN) >> src/handloom/data/detnet_small_$$setting.md; \
 	done
 
 clean: # your own data/ stays

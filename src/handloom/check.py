@@ -149,6 +149,9 @@ def missing(settings: RunSettings, folder: Path) -> list[str]:
         if name not in settings.trained_sources and source.checkpoint is not None:
             words = weights_fault(source.checkpoint, folder)
             lines += [f"sources.{name}.checkpoint: {words}; pretrain: true trains one"] if words else []
+        elif name in settings.trained_sources and source.start is not None:
+            words = weights_fault(source.start, folder)
+            lines += [f"sources.{name}.start: {words}; null begins at random"] if words else []
     for name in sorted(settings.read_datasets) if settings.demo is None else ():
         words = unfit(getattr(settings.datasets, name).root, "folder", folder)
         lines += [f"datasets.{name}.root: {words}"] if words else []

@@ -64,6 +64,16 @@ def test_the_square_is_twice_the_larger_extent_around_the_key_points(tmp_path):
     assert hands.hand(0).image_u8[0, 0].tolist() == [10, 20, 30]
 
 
+def test_a_share_of_the_images_shows_people_on_grey(tmp_path):
+    mask = np.zeros((320, 320), np.uint8)
+    mask[40:100, 90:130] = 20
+    settings = write_rhd(tmp_path, {index: labels(0, 21) for index in range(4)}, dict.fromkeys(range(4), mask))
+    hands = RhdHands(settings, masked_share=0.5)
+    masked = [hands.hand(row).image_u8[0, 0].tolist() == [128] * 3 for row in range(4)]
+    assert masked == [False, True, False, True]
+    assert (hands.hand(1).image_u8[mask > 0] == (10, 20, 30)).all()
+
+
 @pytest.mark.parametrize(
     ("annotations", "words"),
     [

@@ -204,7 +204,8 @@ def demo_part(*names):
 def assembly_demo(wildcards):
     """What a split of the demo's AssemblyHands depends on."""
     frames = f"assembly_hands_{wildcards.split}_frames"
-    return demo_part("assembly_hands_train_sequences", frames) if wildcards.split == "train" else demo_part(frames)
+    of_train = ("assembly_hands_train_sequences", "assembly_hands_train_people", "turned_hands")
+    return demo_part(frames, *(of_train if wildcards.split == "train" else ()))
 
 
 def annotations_of(split):
@@ -308,6 +309,12 @@ def training_data(wildcards):
 def mano_pickle(side):
     """An input function: the user's MANO hand of a side."""
     return lambda wildcards: by_hand("mano", [f"{RUN.mano or 'data/mano'}/MANO_{side.upper()}.pkl"])[0]
+
+
+def source_start(wildcards):
+    """The checkpoint that a setting's training begins as; no file where it begins at random."""
+    start = SOURCES[wildcards.setting].start
+    return [] if start is None else network_file(f"sources.{wildcards.setting}.start", start)
 
 
 def configured_checkpoint(wildcards):

@@ -41,7 +41,11 @@ if RUN.demo is not None:
             **needs(mem_mb=3000, runtime=120),
         params:
             **stage(
-                "demo.third_person:render_rhd", demo=lambda wildcards: demo_part(f"rhd_{wildcards.rhd_split}_images")
+                "demo.third_person:render_rhd",
+                demo=lambda wildcards: demo_part(
+                    f"rhd_{wildcards.rhd_split}_images",
+                    *(["turned_hands"] if wildcards.rhd_split == "training" else []),
+                ),
             ),
 
     use rule stage as render_ganerated with:
@@ -54,4 +58,4 @@ if RUN.demo is not None:
         resources:
             **needs(mem_mb=3000, runtime=120),
         params:
-            **stage("demo.third_person:render_ganerated", demo=demo_part("ganerated_images")),
+            **stage("demo.third_person:render_ganerated", demo=demo_part("ganerated_images", "turned_hands")),

@@ -29,6 +29,7 @@ use rule stage as pretrain_source with:
             "results/s2d/training/{dataset}.npz",
             dataset=SOURCES[wildcards.setting].datasets,
         ),
+        start=source_start,
     output:
         network="results/s2d/source/{setting}/detnet.safetensors",
         history="results/s2d/source/{setting}/history.csv",

@@ -30,6 +30,18 @@ class ImageSetSettings(Settings):
     )
 
 
+class RhdSettings(ImageSetSettings):
+    """Rendered Hand Pose Dataset in its original layout."""
+
+    masked_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of its images in which all but people is painted grey by the data set's masks, as HOLD "
+        "hides what is no hand from DetNet.",
+    )
+
+
 class DataSet(NamedTuple):
     """A data set that the user fetches."""
 
@@ -85,6 +97,7 @@ LABELLED = {
             "training the cross-dataset source network",
         ),
         stage="datasets.rhd:prepare_samples",
+        settings=RhdSettings,
         training="RHD_published_v2/training",
         split="RHD training",
         sheets=("rhd_training",),

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from handloom.datasets import ImageSetSettings
+from handloom.datasets import ImageSetSettings, RhdSettings
 from handloom.datasets.labelled_hands import LabelledHand
 from handloom.datasets.training_samples import sample_preparation
 from handloom.hand.joints import SNAP_FROM_RHD
@@ -26,6 +26,7 @@ from handloom.runtime.pickles import load_pickle
 RhdSplit = Literal["training", "evaluation"]
 LEFT_LABELS = (2, 17)
 RIGHT_LABELS = (18, 33)
+_GREY = 128
 """First and last mask label of each hand."""
 
 
@@ -83,11 +84,12 @@ def _stacked(
 
 
 class RhdHands:
-    """The hands of one split of RHD in order of their image index."""
+    """The hands of one split of RHD in order of their image index; a share of the images, evenly spread, is masked."""
 
     channels = 3
 
-    def __init__(self, settings: ImageSetSettings, split: RhdSplit = "training") -> None:
+    def __init__(self, settings: ImageSetSettings, split: RhdSplit = "training", *, masked_share: float = 0.0) -> None:
+        self._masked_share = masked_share
         self._folder = Path(settings.root) / "RHD_published_v2" / split
         self._annotations = read_annotations(self._folder / f"anno_{split}.pickle")
         self.bad_fraction = settings.bad_fraction
@@ -100,8 +102,13 @@ class RhdHands:
         name = f"{int(self._annotations.index[row]):05d}.png"
         keypoints = self._annotations.keypoints_px[row]
         is_left = bool(self._annotations.is_left[row])
-        mask_extent = _mask_extent(read_grey(self._folder / "mask" / name), LEFT_LABELS if is_left else RIGHT_LABELS)
+        mask = read_grey(self._folder / "mask" / name)
+        mask_extent = _mask_extent(mask, LEFT_LABELS if is_left else RIGHT_LABELS)
         image, joints_m = read_rgb(self._folder / "color" / name), self._annotations.joints_cam_m[row]
+        if int((row + 1) * self._masked_share) > int(row * self._masked_share):
+            if mask.shape != image.shape[:2]:
+                raise InputError(f"mask/{name} is {mask.shape}, but its image {image.shape[:2]}; fetch both again")
+            image = np.where((mask > 0)[..., None], image, _GREY).astype(np.uint8)
         return LabelledHand.about_keypoints(image, keypoints, joints_m, is_left=is_left, least_extent_px=mask_extent)
 
 
@@ -111,4 +118,6 @@ def _mask_extent(mask: np.ndarray, labels: tuple[int, int]) -> float:
     return float(max(width - 1, height - 1, 0))
 
 
-prepare_samples = sample_preparation(RhdHands, ImageSetSettings)
+prepare_samples = sample_preparation(
+    lambda settings: RhdHands(settings, masked_share=settings.masked_share), RhdSettings
+)

@@ -53,8 +53,12 @@ class TrainingSamples:
 
     def images(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px 3"]:
         """Some samples' images in colour."""
-        found = self.image_u8[self.row[samples]]
+        found = self.stored(samples)
         return np.broadcast_to(found, (*found.shape[:3], 3))
+
+    def stored(self, samples: np.ndarray) -> UInt8[np.ndarray, "batch px px channels"]:
+        """Some samples' images as they are stored, grey or in colour."""
+        return self.image_u8[self.row[samples]]
 
 
 def crop_side(input_px: int) -> int:

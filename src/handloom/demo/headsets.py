@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from handloom.datasets.assembly_hands import cameras_of
 from handloom.datasets.assembly_hands_files import CALIBRATION_SUFFIX
 from handloom.demo.people import Track, Turns, random_person
 from handloom.demo.pictures import GREY_JPEG, random_monochrome_sensor, single_threaded, write_picture
-from handloom.demo.plan import SequencePlan, Split, assembly_sequences
+from handloom.demo.plan import Split, assembly_sequences
 from handloom.demo.recording import record
 from handloom.demo.renderer import Extrinsics, Matrix, Scene, View, inside_image, pinhole, project_from_world
 from handloom.demo.room import random_environment, random_room
@@ -124,16 +124,49 @@ def render_assembly_sequence(demo: DemoSettings, split: Split, sequence: str, im
         raise InputError(
             f"demo sequence '{sequence}' is not in the {split} split; expected one of {sorted(plans)}; check the rule"
         )
-    stream = numpy_generator(demo.seed, "assembly_hands", split, sequence)
+    plan, turned = plans[sequence], demo.turned_hands if split == "train" else 0.0
+    parts = np.array_split(np.arange(len(plan.frames)), plan.people)
     with single_threaded(), whole_folder(images) as folder:
-        rendered = _rendered(stream, plans[sequence], split, folder)
-    rendered.save(annotations, seed=demo.seed)
+        for name in _camera_folders(plan.headset):
+            (folder / name).mkdir()
+        done: list[_Part] = []
+        for person, part in enumerate(parts):
+            stream = numpy_generator(demo.seed, "assembly_hands", split, sequence, *([person] if person else []))
+            done.append(
+                _rendered(
+                    stream, plan.headset, [plan.frames[index] for index in part], turned, folder, f"render {plan.name}"
+                )
+            )
+    columns = (np.concatenate(column) for column in zip(*done, strict=True))
+    joints, valid, boxes, extrinsics = columns
+    RenderedSequence(
+        sequence=plan.name,
+        split=split,
+        headset=plan.headset,
+        frames=np.array(plan.frames),
+        joints_world_mm=1000 * joints,
+        joint_valid=valid,
+        boxes_px=boxes,
+        intrinsics=HEADSETS[plan.headset].intrinsics,
+        camera_from_world_mm=extrinsics * [1.0, 1.0, 1.0, 1000.0],
+    ).save(annotations, seed=demo.seed)
 
 
-def _rendered(stream: Generator, plan: SequencePlan, split: Split, folder: Path) -> RenderedSequence:
-    rig, folders = HEADSETS[plan.headset], _camera_folders(plan.headset)
+class _Part(NamedTuple):
+    """What is in one person's pictures."""
+
+    joints_m: Float[np.ndarray, "frames 42 3"]
+    joint_valid: Float[np.ndarray, "frames 4 42"]
+    boxes_px: Float[np.ndarray, "frames 4 2 4"]
+    cameras_from_world: Float[np.ndarray, "frames 4 3 4"]
+
+
+def _rendered(
+    stream: Generator, headset: Headset, frames: Sequence[int], turned: float, folder: Path, label: str
+) -> _Part:
+    rig, folders = HEADSETS[headset], _camera_folders(headset)
     person = random_person(stream)
-    recording = record(stream, len(plan.frames), person)
+    recording = record(stream, len(frames), person, turned)
     room = random_room(stream, grey=True)
     environment = random_environment(stream, up=np.array([0.0, 0.0, 1.0]), channels=1)
     sensors = [random_monochrome_sensor(stream) for _ in folders]
@@ -145,11 +178,9 @@ def _rendered(stream: Generator, plan: SequencePlan, split: Split, folder: Path)
         for hand, holds in zip(recording.hands, recording.holds, strict=True)
         for hold in holds
     ]
-    valid = np.zeros((len(plan.frames), 4, 42))
-    boxes = np.full((len(plan.frames), 4, 2, 4), np.nan)
-    for name in folders:
-        (folder / name).mkdir()
-    for index, frame in enumerate(progress(plan.frames, f"render {plan.name}")):
+    valid = np.zeros((len(frames), 4, 42))
+    boxes = np.full((len(frames), 4, 2, 4), np.nan)
+    for index, frame in enumerate(progress(frames, label)):
         meshes = [hand.mesh(index, grey=True) for hand in recording.hands]
         for hold, world_from_object, centre_m in things:
             if hold.held[index]:
@@ -163,17 +194,7 @@ def _rendered(stream: Generator, plan: SequencePlan, split: Split, folder: Path)
             picture = sensors[camera].expose(radiance, stream)[..., 0]
             write_picture(folder / name / f"{frame:06d}.jpg", picture, GREY_JPEG)
             valid[index, camera], boxes[index, camera] = _annotate(joints[index], place, intrinsics, view)
-    return RenderedSequence(
-        sequence=plan.name,
-        split=split,
-        headset=plan.headset,
-        frames=np.array(plan.frames),
-        joints_world_mm=1000 * joints,
-        joint_valid=valid,
-        boxes_px=boxes,
-        intrinsics=rig.intrinsics,
-        camera_from_world_mm=extrinsics * [1.0, 1.0, 1.0, 1000.0],
-    )
+    return _Part(joints, valid, boxes, extrinsics)
 
 
 def _camera_folders(headset: str) -> list[str]:

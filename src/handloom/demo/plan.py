@@ -28,11 +28,12 @@ HELD_OBJECTS: dict[DemoSequence, tuple[int, ObjectKind]] = {
 
 @dataclass(frozen=True)
 class SequencePlan:
-    """One recording: its name, the headset that made it, and its annotated frame numbers."""
+    """One recording: its name, the headset that made it, its annotated frame numbers, how many people share them."""
 
     name: str
     headset: Headset
     frames: tuple[int, ...]
+    people: int = 1
 
 
 def assembly_sequences(settings: DemoSettings, split: Split) -> tuple[SequencePlan, ...]:
@@ -43,8 +44,9 @@ def assembly_sequences(settings: DemoSettings, split: Split) -> tuple[SequencePl
     else:
         count = settings.assembly_hands_train_frames
         names = tuple(_train_name(number) for number in range(settings.assembly_hands_train_sequences))
+    people = settings.assembly_hands_train_people if split == "train" else 1
     frames = tuple(200 + SAMPLED_EVERY * index for index in range(count))
-    return tuple(SequencePlan(name, headset, frames) for name, headset in names)
+    return tuple(SequencePlan(name, headset, frames, people) for name, headset in names)
 
 
 def _train_name(number: int) -> tuple[str, Headset]:

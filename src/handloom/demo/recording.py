@@ -15,6 +15,10 @@ from handloom.hand.pose_prior import smooth_motion
 
 _FRAMES_PER_POSE = 24.0 / SAMPLED_EVERY
 """A free hand takes 0.8 s from one pose to the next."""
+_AT_WORK_RAD = np.array([0.55, -0.15, 0.75])
+"""A hand at work is turned inwards, lifted and pronated so far from lying ahead, its thumb up."""
+_TURNED_RAD = (np.array([-1.0, -1.2, -2.3]), np.array([2.4, 1.0, 1.6]))
+"""The range of a hand that is turned by chance: palm down to palm up and beyond, fingers ahead to fingers back."""
 _WORK_M = np.array([0.0, 0.0, 0.17])
 """What the hands are busy with is there, above the middle of the table."""
 _CLEARANCE_M = 0.024
@@ -40,8 +44,11 @@ class Recording:
     head_position_m: Track
 
 
-def record(generator: Generator, frames: int, person: Person) -> Recording:
-    """A recording of one person's two hands at work, with a new object every few seconds."""
+def record(generator: Generator, frames: int, person: Person, turned: float = 0.0) -> Recording:
+    """A recording of one person's two hands at work, with a new object every few seconds.
+
+    Each hand is turned by chance with probability `turned`.
+    """
     holds = _holds(generator, frames, person)
     centre = _WORK_M + smooth_noise(generator, frames, 3, frames_apart=3.0) * [0.04, 0.04, 0.03]
     tracks = []
@@ -51,7 +58,7 @@ def record(generator: Generator, frames: int, person: Person) -> Recording:
         for hold in holds[side]:
             closing = hold.grasp.closing + 0.03 * smooth_noise(generator, frames, 5)
             finger_pose[hold.held] = closed_fingers(closing)[hold.held]
-        tracks.append(_place(generator, finger_pose, centre, person, is_left))
+        tracks.append(_place(generator, finger_pose, centre, person, is_left, turned))
     return Recording(_apart((tracks[0], tracks[1]), holds), holds, *_head(generator, centre))
 
 
@@ -72,10 +79,14 @@ def _holds(generator: Generator, frames: int, person: Person) -> tuple[list[Hold
     return holds
 
 
-def _place(generator: Generator, finger_pose: FingerPoses, centre: Track, person: Person, is_left: bool) -> HandMotion:
+def _place(
+    generator: Generator, finger_pose: FingerPoses, centre: Track, person: Person, is_left: bool, turned: float
+) -> HandMotion:
     """A hand beside the centre of work, fingers ahead and inwards; the left is computed mirrored, as a right hand."""
     frames = len(finger_pose)
-    angles = smooth_noise(generator, frames, 3) * [0.38, 0.36, 0.65] + [0.55, -0.15, 0.75]
+    by_chance = turned > 0 and generator.random() < turned
+    usual = generator.uniform(*_TURNED_RAD) if by_chance else _AT_WORK_RAD
+    angles = smooth_noise(generator, frames, 3) * [0.38, 0.36, 0.65] + usual
     # Thumb up, palm to the left, fingers ahead; then pronated, pitched and turned inwards.
     base = np.stack([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], axis=1)
     turn = Rotation.from_euler("ZXY", angles * [1.0, 1.0, -1.0])

@@ -53,18 +53,25 @@ class HoldingHand:
 
 
 def holding_hand(
-    generator: Generator, person: Person, *, seed: int, is_left: bool, palm_m: Vector, holds: bool
+    generator: Generator,
+    person: Person,
+    *,
+    seed: int,
+    is_left: bool,
+    palm_m: Vector,
+    holds: bool,
+    turned: float = 0.0,
 ) -> HoldingHand:
     """A hand whose palm lies at `palm_m` (camera frame), turned by chance, free or around an object.
 
-    `seed` is the data set's; it names the bank of poses.
+    `seed` is the data set's; it names the bank of poses. With probability `turned` it is seen from all sides alike.
     """
     # A free hand's pose mixes two of the bank's: between two possible poses all are possible.
     bank = _pose_bank(seed)
     first, second = generator.integers(len(bank), size=2)
     angles = torch.lerp(bank[first], bank[second], 0.5 * float(generator.random()) ** 2)
     fingers = open_hand_anatomy().pose_from_angles(angles[None]).double().numpy()
-    rotation = _camera_from_wrist(generator)
+    rotation = _camera_from_wrist(generator, turned)
     wrist = (palm_m * MIRROR if is_left else palm_m) - rotation @ PALM_M
     bend = Rotation.from_rotvec(generator.normal(0, 0.3, 3)).as_matrix()
     elbow = wrist + 0.3 * (bend @ rotation[:, 0])
@@ -89,13 +96,15 @@ def _pose_bank(seed: int) -> Float[torch.Tensor, "poses 15 3"]:
     return sample_angles(torch_generator(seed, "demo", "pose bank"), _BANK_SIZE)
 
 
-def _camera_from_wrist(generator: Generator) -> Matrix:
+def _camera_from_wrist(generator: Generator, turned: float) -> Matrix:
     """A turn of the hand: any roll, seen from anywhere, but oftener from its owner's side and the thumb's.
 
     The viewing direction is a normal vector moved by one along that side: half lie within 55 degrees of it. People see
-    and photograph hands that way, and all directions alike would take far more pictures to learn.
+    and photograph hands that way, and all directions alike would take far more pictures to learn. With probability
+    `turned` it is not moved: palm and back, fingers and wrist face the camera alike.
     """
-    towards_camera = generator.normal(size=3) + OWNERS_SIDE
+    anywhere = turned > 0 and generator.random() < turned
+    towards_camera = generator.normal(size=3) + (0.0 if anywhere else OWNERS_SIDE)
     roll = Rotation.from_rotvec([0.0, 0.0, generator.uniform(-np.pi, np.pi)])
     to_camera, _ = Rotation.align_vectors(np.array([[0.0, 0.0, -1.0]]), towards_camera[None])
     return np.asarray((roll * to_camera).as_matrix())
@@ -136,7 +145,8 @@ def render_rhd(demo: DemoSettings, rhd_split: RhdSplit, folder: Path, threads: i
     with whole_folder(folder) as target:
         (target / "color").mkdir()
         (target / "mask").mkdir()
-        render = partial(_render_rhd, demo.seed, rhd_split, target)
+        turned = demo.turned_hands if rhd_split == "training" else 0.0
+        render = partial(_render_rhd, demo.seed, rhd_split, target, turned)
         annotations = render_all(render, range(count), threads=threads, label=f"render RHD {rhd_split}")
         content = {
             index: {"uv_vis": uv, "xyz": xyz, "K": camera} for index, (uv, xyz, camera) in enumerate(annotations)
@@ -145,13 +155,13 @@ def render_rhd(demo: DemoSettings, rhd_split: RhdSplit, folder: Path, threads: i
 
 
 def _render_rhd(
-    seed: int, split: RhdSplit, folder: Path, index: int
+    seed: int, split: RhdSplit, folder: Path, turned: float, index: int
 ) -> tuple[Float[np.ndarray, "42 3"], Float[np.ndarray, "42 3"], Matrix]:
     """One picture and its mask; returns uv_vis, xyz and the intrinsics."""
     generator = numpy_generator(seed, "rhd", split, index)
     focal = generator.uniform(250, 330)
     intrinsics = pinhole(focal, focal, RHD_PX / 2, RHD_PX / 2)
-    left, right = _both_hands(generator, seed, intrinsics)
+    left, right = _both_hands(generator, seed, intrinsics, turned)
     picture, view = photograph_hands(generator, [left, right], intrinsics, RHD_PX)
     mask = np.zeros((RHD_PX, RHD_PX), np.uint8)
     mask[view.rows, view.columns] = view.label
@@ -164,7 +174,7 @@ def _render_rhd(
     return np.concatenate([pixels, visible[:, None]], axis=1), xyz, intrinsics
 
 
-def _both_hands(generator: Generator, seed: int, intrinsics: Matrix) -> tuple[HoldingHand, HoldingHand]:
+def _both_hands(generator: Generator, seed: int, intrinsics: Matrix, turned: float) -> tuple[HoldingHand, HoldingHand]:
     """A main hand in view and the other somewhere beside it, moved away until they do not touch."""
     person = random_person(generator)
     main_is_left = bool(generator.random() < 0.5)
@@ -172,7 +182,13 @@ def _both_hands(generator: Generator, seed: int, intrinsics: Matrix) -> tuple[Ho
     pixel = np.array([*generator.uniform(0.28, 0.72, 2) * RHD_PX, 1.0])
     palm = depth * (np.linalg.inv(intrinsics) @ pixel)
     main = holding_hand(
-        generator, person, seed=seed, is_left=main_is_left, palm_m=palm, holds=bool(generator.random() < 0.3)
+        generator,
+        person,
+        seed=seed,
+        is_left=main_is_left,
+        palm_m=palm,
+        holds=bool(generator.random() < 0.3),
+        turned=turned,
     )
     side = np.array([1.0 if main_is_left else -1.0, *generator.normal(0, 0.5, 2)])
     side /= np.linalg.norm(side)
@@ -200,7 +216,7 @@ def render_ganerated(demo: DemoSettings, folder: Path, threads: int = 1) -> None
     with whole_folder(folder) as target:
         for number in range(demo.ganerated_images):
             _picture_stem(target, number).parent.mkdir(parents=True, exist_ok=True)
-        render = partial(_render_ganerated, demo.seed, target)
+        render = partial(_render_ganerated, demo.seed, target, demo.turned_hands)
         render_all(render, range(demo.ganerated_images), threads=threads, label="render GANerated")
 
 
@@ -210,14 +226,15 @@ def _picture_stem(folder: Path, number: int) -> Path:
     return folder / kind / f"{place + 1:04d}" / f"{within + 1:04d}"
 
 
-def _render_ganerated(seed: int, folder: Path, number: int) -> None:
+def _render_ganerated(seed: int, folder: Path, turned: float, number: int) -> None:
     generator = numpy_generator(seed, "ganerated", number)
     stem = _picture_stem(folder, number)
     person = random_person(generator)
     depth = generator.uniform(0.35, 0.7)
     pixel = np.array([generator.uniform(220, 420), generator.uniform(170, 310), 1.0])
     palm = depth * (np.linalg.inv(GANERATED_INTRINSICS) @ pixel)
-    hand = holding_hand(generator, person, seed=seed, is_left=True, palm_m=palm, holds=bool(number % 2))
+    holds = bool(number % 2)
+    hand = holding_hand(generator, person, seed=seed, is_left=True, palm_m=palm, holds=holds, turned=turned)
     joints = hand.track.keypoints_m[0]
     full, _ = project_from_world(joints, CAMERA_FROM_WORLD, GANERATED_INTRINSICS)
     extent = (full.max(0) - full.min(0)).max() * generator.uniform(1.8, 2.8)

@@ -141,3 +141,27 @@ def test_blur_keeps_the_mean_and_softens_edges():
     torch.testing.assert_close(sharp.mean(), soft.mean(), atol=1e-4, rtol=0)
     assert soft[0, 0, 32, 31] > 0.05
     assert (soft[0, 0, 32, :30] == 0).all()
+
+
+def test_noise_is_as_strong_as_drawn_and_grey_on_colour():
+    count = 4
+    crops = torch.full((count, CROP_PX, CROP_PX, 3), 128, dtype=torch.uint8)
+    deviations = torch.tensor([0.0, 0.02, 0.05, 0.08])
+    seed = torch.tensor([7])
+    noisy = no_augmentation(count)._replace(noise=deviations, noise_seed=seed)
+    images = sample_images(crops, noisy, field_px=FIELD_PX, input_px=INPUT_PX)
+    torch.testing.assert_close(images[:, 0].flatten(1).std(1), deviations, rtol=0.05, atol=1e-4)
+    torch.testing.assert_close(images[:, 0], images[:, 2])
+    assert draw(9, torch_generator(1)).noise.max() == 0
+    assert 0 < draw(99, torch_generator(1), largest_noise=0.1).noise.max() <= 0.1
+
+
+def test_a_grey_crop_is_seen_as_its_copies_in_colour():
+    generator = torch_generator(6)
+    grey = (255 * torch.rand(5, CROP_PX, CROP_PX, 1, generator=generator)).to(torch.uint8)
+    augmentation = draw(5, generator, grey_probability=0.5, largest_noise=0.05)
+    one, three = (
+        sample_images(crops, augmentation, field_px=FIELD_PX, input_px=INPUT_PX)
+        for crops in (grey, grey.expand(-1, -1, -1, 3))
+    )
+    torch.testing.assert_close(one, three, rtol=0, atol=1e-4)

@@ -10,6 +10,7 @@ from handloom.estimators.detnet.checkpoint import convert_checkpoint, load_check
 from handloom.estimators.detnet.network import DetNet, initialise
 from handloom.runtime.artifacts import Header, read_weights, write_weights
 from handloom.runtime.assets import checkpoint_path
+from handloom.runtime.config.load import read_yaml, settings_from
 from handloom.runtime.config.sources import DetNetSettings
 from handloom.runtime.errors import InputError
 from handloom.runtime.seeds import torch_generator
@@ -125,5 +126,5 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: object, told: s
 @pytest.mark.parametrize(("name", "root"), [("in", 0), ("cross", 9)])
 def test_the_shipped_networks_are_what_the_demo_configures(name: str, root: int) -> None:
     loaded = load_checkpoint(checkpoint_path(f"package:detnet_small_{name}.safetensors"))
-    demo = DetNetSettings(input_px=64, map_cells=8, width=16, blocks=(1, 2, 2), head_width=64)
+    demo = settings_from(read_yaml(Path(__file__).parents[3] / "config.yaml")).detnet
     assert (loaded.settings, loaded.root_joint) == (demo, root)

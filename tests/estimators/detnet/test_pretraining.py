@@ -63,11 +63,13 @@ class Trained(NamedTuple):
     history: Path
 
 
-def run(folder: Path, samples: list[Path], settings: PretrainingSettings = SETTINGS) -> Trained:
+def run(
+    folder: Path, samples: list[Path], settings: PretrainingSettings = SETTINGS, start: Path | None = None
+) -> Trained:
     """Train, with a checkpoint after every step."""
     outputs = Trained(folder / "detnet.safetensors", folder / "history.csv")
     places = {"root_joint": 9, "work": folder / "work", "checkpoint_seconds": 0, "code": "test"}
-    pretrain(samples, *outputs, detnet=NETWORK, pretraining=settings, **places)
+    pretrain(samples, *outputs, detnet=NETWORK, pretraining=settings, start=start, **places)
     return outputs
 
 
@@ -103,6 +105,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, samples, mo
     assert resumed.network.read_bytes() == whole.network.read_bytes()
     assert resumed.history.read_bytes() == whole.history.read_bytes()
     assert not any((tmp_path / "killed" / "work").glob("*"))
+
+
+def test_the_average_of_the_weights_is_written_and_resumed(tmp_path, samples, monkeypatch):
+    last = run(tmp_path / "last", samples)
+    averaged = SETTINGS.model_copy(update={"weight_average": 0.9, "noise": 0.1, "warm_up_steps": 3})
+    whole = run(tmp_path / "whole", samples, averaged)
+    DyingForward(monkeypatch, 9)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", samples, averaged)
+    resumed = run(tmp_path / "killed", samples, averaged)
+    assert resumed.network.read_bytes() == whole.network.read_bytes() != last.network.read_bytes()
+
+
+def test_a_training_begins_as_its_start(tmp_path, samples):
+    first = run(tmp_path / "first", samples, SETTINGS.model_copy(update={"epochs": 8}))
+    still = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-12})
+    begun, at_random = run(tmp_path / "begun", samples, still, start=first.network), run(tmp_path / "x", samples, still)
+    last, same, other = (pd.read_csv(each.history)["train_total"].iloc[-1] for each in (first, begun, at_random))
+    assert same < 1.03 * last < other
 
 
 def test_other_settings_do_not_go_on_from_a_killed_run(tmp_path, samples, monkeypatch, capsys):

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +22,6 @@ SHIFT = 0.1
 """Largest shift of the centre, in sides of the square."""
 SCALE_DEVIATION = 0.1
 LARGEST_ANGLE_RAD = math.pi / 2
-LARGEST_BLUR_PX = 0.5
 BRIGHTNESS = CONTRAST = SATURATION = 0.5
 HUE = 0.15
 """Largest turn of the hue, in full circles."""
@@ -45,47 +44,74 @@ class Augmentation(NamedTuple):
     saturation: Float[Tensor, " batch"]
     """0 where the image turns grey."""
     hue_rad: Float[Tensor, " batch"]
+    noise: Float[Tensor, " batch"]
+    """Standard deviation of a sensor's noise; white minus black is 1."""
+    noise_seed: Int64[Tensor, "1"]
 
 
-def draw(count: int, generator: torch.Generator, grey_probability: float = 0.0) -> Augmentation:
-    """Draw for `count` images; the same generator state gives the same draws on every device."""
+def draw(
+    count: int,
+    generator: torch.Generator,
+    grey_probability: float = 0.0,
+    *,
+    largest_angle_rad: float = LARGEST_ANGLE_RAD,
+    largest_blur_px: float = 0.5,
+    largest_noise: float = 0.0,
+) -> Augmentation:
+    """Draw for `count` images; the same generator state gives the same draws on every device.
+
+    Half of the images' noise is below a quarter of the largest.
+    """
     uniform = torch.rand(count, 9, generator=generator)
     normal = torch.randn(count, generator=generator)
     shift, (angle, blur, brightness, contrast, saturation, hue, grey) = uniform[:, :2], uniform[:, 2:].unbind(1)
     return Augmentation(
         shift=SHIFT * (2 * shift - 1),
         scale=(1 + SCALE_DEVIATION * normal).clamp(1 - SCALE_DEVIATION, 1 + SCALE_DEVIATION),
-        angle_rad=LARGEST_ANGLE_RAD * (2 * angle - 1),
-        blur_px=LARGEST_BLUR_PX * blur,
+        angle_rad=largest_angle_rad * (2 * angle - 1),
+        blur_px=largest_blur_px * blur,
         brightness=1 + BRIGHTNESS * (2 * brightness - 1),
         contrast=1 + CONTRAST * (2 * contrast - 1),
         saturation=(1 + SATURATION * (2 * saturation - 1)) * (grey >= grey_probability),
         hue_rad=2 * math.pi * HUE * (2 * hue - 1),
+        noise=largest_noise * torch.rand(count, generator=generator).square(),
+        noise_seed=torch.randint(2**62, (1,), generator=generator),
     )
 
 
 def no_augmentation(count: int) -> Augmentation:
     """The draw that changes nothing: the middle of the stored crop as it is."""
     zero, one = torch.zeros(count), torch.ones(count)
-    return Augmentation(torch.zeros(count, 2), one, zero, zero, one, one, one, zero)
+    return Augmentation(
+        torch.zeros(count, 2), one, zero, zero, one, one, one, zero, zero, torch.zeros(1, dtype=torch.int64)
+    )
 
 
 def sample_images(
-    crops_u8: UInt8[Tensor, "batch crop_px crop_px 3"], augmentation: Augmentation, *, field_px: float, input_px: int
+    crops_u8: UInt8[Tensor, "batch crop_px crop_px channels"],
+    augmentation: Augmentation,
+    *,
+    field_px: float,
+    input_px: int,
 ) -> Float[Tensor, "batch 3 {input_px} {input_px}"]:
-    """What the network sees: squares of about `field_px` around the middle of the crops, in [-0.5, 0.5]."""
-    crop_px = crops_u8.shape[1]
-    crops = crops_u8.permute(0, 3, 1, 2).to(torch.float32) / 255
+    """What the network sees: squares of about `field_px` around the middle of grey or RGB crops, in [-0.5, 0.5]."""
+    crop_px, channels = crops_u8.shape[1], crops_u8.shape[3]
+    crops = crops_u8.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     zoom = augmentation.scale * (field_px / crop_px)
     cos, sin = augmentation.angle_rad.cos() * zoom, augmentation.angle_rad.sin() * zoom
     shift_x, shift_y = (2 * field_px / crop_px * augmentation.shift).unbind(1)
     # From the network's pixels back to the crop's: the inverse turn.
     rows = [torch.stack([cos, sin, shift_x], 1), torch.stack([-sin, cos, shift_y], 1)]
     grid = functional.affine_grid(
-        torch.stack(rows, 1).to(crops), [len(crops), 3, input_px, input_px], align_corners=False
+        torch.stack(rows, 1).to(crops), [len(crops), channels, input_px, input_px], align_corners=False
     )
-    images = functional.grid_sample(crops, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return _recoloured(_blurred(images, augmentation.blur_px), augmentation) - 0.5
+    images = functional.grid_sample(crops, grid, mode="bilinear", padding_mode="zeros", align_corners=False) / 255
+    images = _recoloured(_blurred(images, augmentation.blur_px), augmentation)
+    if augmentation.noise.any():
+        generator = torch.Generator().manual_seed(int(augmentation.noise_seed))
+        noise = torch.randn((len(images), 1, input_px, input_px), generator=generator).to(images)
+        images = (images + augmentation.noise.to(images)[:, None, None, None] * noise).clamp(0, 1)
+    return images.expand(-1, 3, -1, -1) - 0.5
 
 
 def sample_keypoints(
@@ -109,8 +135,8 @@ def turn_joints(joints: Float[Tensor, "batch 21 3"], augmentation: Augmentation)
 
 
 def _blurred(
-    images: Float[Tensor, "batch 3 px px"], deviation_px: Float[Tensor, " batch"]
-) -> Float[Tensor, "batch 3 px px"]:
+    images: Float[Tensor, "batch channels px px"], deviation_px: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch channels px px"]:
     """Gaussian blur with three taps a direction, enough for deviations up to half a pixel."""
     ratio = torch.exp(-0.5 / deviation_px.clamp(min=1e-3).square())
     side = (ratio / (1 + 2 * ratio)).to(images)[:, None, None, None]
@@ -121,18 +147,23 @@ def _blurred(
     return images
 
 
-def _recoloured(images: Float[Tensor, "batch 3 px px"], augmentation: Augmentation) -> Float[Tensor, "batch 3 px px"]:
+def _recoloured(
+    images: Float[Tensor, "batch channels px px"], augmentation: Augmentation
+) -> Float[Tensor, "batch channels px px"]:
     """Hue, saturation, contrast and brightness as one affine map of RGB, clipped to [0, 1].
 
-    Contrast is about the image's mean grey, which hue and saturation keep.
+    Contrast is about the image's mean grey, which hue and saturation keep: a grey image has no more than that.
     """
     brightness, contrast, saturation, hue_rad = (
         value.to(images)
         for value in (augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue_rad)
     )
-    mean_grey = images.mean(dim=(2, 3)) @ images.new_tensor(LUMA)
-    matrix = (brightness * contrast)[:, None, None] * _chroma_map(saturation, hue_rad)
+    gain, means = brightness * contrast, images.mean(dim=(2, 3))
+    mean_grey = means[:, 0] if means.shape[1] == 1 else means @ images.new_tensor(LUMA)
     offset = (brightness * (1 - contrast) * mean_grey)[:, None, None]
+    if images.shape[1] == 1:
+        return (gain[:, None, None, None] * images + offset[..., None]).clamp(0, 1)
+    matrix = gain[:, None, None] * _chroma_map(saturation, hue_rad)
     return torch.baddbmm(offset, matrix, images.flatten(2)).clamp(0, 1).view_as(images)
 
 

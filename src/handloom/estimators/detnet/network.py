@@ -42,8 +42,8 @@ class Backbone(nn.Module):
     def __init__(self, settings: DetNetSettings) -> None:
         super().__init__()
         width, (count1, count2, count3) = settings.width, settings.blocks
-        halving = settings.input_px // settings.map_cells // 4
-        self.conv1 = convolution(3, width, 7, stride=2)
+        stem, halving = settings.strides
+        self.conv1 = convolution(3, width, 4 * stem - 1, stride=stem)
         self.bn1 = nn.BatchNorm2d(width)
         self.block1 = block(width, width, count1)
         self.pool = nn.Sequential(_bottleneck(4 * width, width, stride=2, shortcut=nn.MaxPool2d(2)))

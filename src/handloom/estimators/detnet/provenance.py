@@ -6,6 +6,7 @@ Plain Python, so that workflow rules can pass it on.
 from typing import Literal, NamedTuple
 
 from handloom.datasets import LABELLED
+from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.root import RunSettings
 
 _SHIPPED = (
@@ -20,6 +21,10 @@ class Provenance(NamedTuple):
     data: list[str]
     command: str
     licence: str
+    people: str = ""
+    """Who and what is in rendered data; nothing of other data."""
+    start: str = ""
+    """What the training began as; nothing where it began at random."""
 
 
 def source_provenance(run: RunSettings, setting: Literal["in", "cross"]) -> Provenance:
@@ -32,7 +37,26 @@ def source_provenance(run: RunSettings, setting: Literal["in", "cross"]) -> Prov
         licence="MIT, like handloom; trained on renders of a CC0 hand"
         if run.demo is not None
         else "handloom is MIT; whether these weights may be passed on depends on the licences of the data above",
+        people=_people(run, setting),
+        start=_start(run, setting),
     )
+
+
+def _people(run: RunSettings, setting: Literal["in", "cross"]) -> str:
+    if run.demo is None:
+        return ""
+    turned = f"{100 * run.demo.turned_hands:g} % of the hands turned by chance"
+    if setting == "cross":
+        return f"a person, an object, a light and a camera of its own in every picture; {turned}"
+    people = run.demo.assembly_hands_train_sequences * run.demo.assembly_hands_train_people
+    return f"{people:,} people, each with objects, a room, a light and cameras' sensors of their own; {turned}"
+
+
+def _start(run: RunSettings, setting: Literal["in", "cross"]) -> str:
+    start = {"in": run.sources.in_, "cross": run.sources.cross}[setting].start
+    if start is None or not start.startswith(PACKAGE_PREFIX):
+        return start or ""
+    return f"{start} (sha256 {shipped_digest(start.removeprefix(PACKAGE_PREFIX))[:16]})"
 
 
 def _data(run: RunSettings, name: str) -> str:

@@ -56,10 +56,14 @@ def write_source_card(
         f"{parameters:,} parameters",
         f"- root joint: {header.extra['root_joint']}; output in units of the bone from joint 0 to joint 9",
         *(f"- data: {line}; {len(of):,} hand crops" for line, of in zip(provenance.data, sets, strict=True)),
+        *([f"- in the data: {provenance.people}"] if provenance.people else []),
+        *([f"- begun as: {provenance.start}"] if provenance.start else []),
         f"- samples: {len(pool.trained):,} trained on, {len(pool.held_out):,} held out",
         f"- made by: `{provenance.command}` (code {header.code}, seed {header.seed})",
         f"- training: {len(table)} epochs, batch {pretraining.batch_size}, Adam {pretraining.learning_rate} "
-        f"({schedule}), {pretraining.precision}, grey probability {pretraining.grey_probability}",
+        f"({schedule}), {pretraining.precision}, grey probability {pretraining.grey_probability}, "
+        f"turns up to {pretraining.turn_deg:g} degrees, blur up to {pretraining.blur_px:g} px, "
+        f"noise up to {pretraining.noise:g}, weights averaged with momentum {pretraining.weight_average:g}",
         f"- held out: {_held_out(table.iloc[-1], pretraining.held_out_fraction)}",
         f"- training loss of the last epoch: {table['train_total'].iloc[-1]:.2f}",
         f"- licence: {provenance.licence}",

@@ -44,6 +44,7 @@ class SamplePool:
                 f"training samples have crops of {sorted(sides)} px; expected one size; prepare them again"
             )
         self.crop_px: int = sides.pop()
+        self._channels = max(samples.image_u8.shape[3] for samples in sets)
         self._sets = sets
         self._first = np.cumsum([0, *(len(samples) for samples in sets)])
         trained, held_out = [], []
@@ -66,14 +67,14 @@ class SamplePool:
         self, samples: np.ndarray, augmentation: Augmentation, network: DetNetSettings, root_joint: int, device: str
     ) -> TrainingBatch:
         """Augmented images of some samples with their targets, on `device`."""
-        crops = np.empty((len(samples), self.crop_px, self.crop_px, 3), np.uint8)
+        crops = np.empty((len(samples), self.crop_px, self.crop_px, self._channels), np.uint8)
         keypoints, joints = np.empty((len(samples), 21, 2)), np.empty((len(samples), 21, 3))
         valid = np.empty((len(samples), 21))
         of_set = np.searchsorted(self._first, samples, side="right") - 1
         for index, source in enumerate(self._sets):
             here = np.flatnonzero(of_set == index)
             rows = samples[here] - self._first[index]
-            crops[here] = source.images(rows)
+            crops[here] = source.stored(rows)
             keypoints[here], joints[here] = source.keypoints_px[rows], source.joints_m[rows]
             valid[here] = source.joint_valid[rows]
         field_px = self.crop_px / FIELD_MARGIN

@@ -57,7 +57,7 @@ class RunSettings(Settings):
     mano: str | None = Field(
         None, description="Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl; null uses the embedded hand."
     )
-    detnet: DetNetSettings = DetNetSettings(input_px=64, map_cells=8, width=16, blocks=(1, 2, 2), head_width=64)
+    detnet: DetNetSettings = DetNetSettings(input_px=96, map_cells=8, width=16, blocks=(1, 2, 4), head_width=64)
     sources: SourcesSettings
     pretraining: PretrainingSettings = PretrainingSettings(
         epochs=70, batch_size=64, learning_rate=2e-3, schedule="cosine", grey_probability=0.5, precision="auto"

@@ -34,6 +34,13 @@ class DemoSettings(Settings):
     assembly_hands_train_sequences: int = Field(
         4, ge=2, le=1000, description="Train sequences, alternating between the headsets."
     )
+    assembly_hands_train_people: int = Field(
+        1,
+        ge=1,
+        le=100_000,
+        description="People per train sequence: each has an equal part of its frames, in a room, a light and with "
+        "cameras of their own.",
+    )
     assembly_hands_train_frames: int = Field(200, ge=1, le=100_000, description="Frames per train sequence.")
     assembly_hands_val_frames: int = Field(
         200, ge=1, le=100_000, description="Frames per val sequence; there is one per headset."
@@ -41,9 +48,27 @@ class DemoSettings(Settings):
     rhd_training_images: int = Field(3000, ge=1, le=1_000_000, description="Images of RHD's training split.")
     rhd_evaluation_images: int = Field(200, ge=1, le=1_000_000, description="Images of RHD's evaluation split.")
     ganerated_images: int = Field(3000, ge=1, le=1_000_000, description="Images of GANerated Hands.")
+    turned_hands: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the hands in all data that networks are trained on that are turned by chance, so that "
+        "palms face the camera and fingers point down as often as not; the others are held as at work.",
+    )
+
+    @model_validator(mode="after")
+    def _people_have_frames(self) -> "DemoSettings":
+        people, frames = self.assembly_hands_train_people, self.assembly_hands_train_frames
+        if people > frames:
+            raise Faults([("assembly_hands_train_people", f"is {people}, but there are only {frames} train frames")])
+        return self
 
 
 Bottlenecks = Annotated[int, Field(ge=1, le=64)]
+
+
+_STRIDES = {4: (2, 1), 8: (2, 2), 12: (3, 2), 16: (4, 2)}
+"""By the pixels of a cell: strides of the stem and of block2."""
 
 
 class DetNetSettings(Settings):
@@ -51,7 +76,11 @@ class DetNetSettings(Settings):
 
     input_px: int = Field(128, ge=32, le=1024, description="Side of the square input image, in pixels.")
     map_cells: int = Field(
-        32, ge=8, le=256, description="Side of the output maps, in cells: input_px / 4 or input_px / 8."
+        32,
+        ge=8,
+        le=256,
+        description="Side of the output maps, in cells: input_px / 4 or / 8 as published, or / 12 or / 16, whose stem "
+        "strides by 3 or 4 pixels: a larger input at the cost of a smaller one.",
     )
     width: int = Field(
         64,
@@ -66,10 +95,16 @@ class DetNetSettings(Settings):
 
     @model_validator(mode="after")
     def _stride_is_possible(self) -> "DetNetSettings":
-        if self.input_px not in (4 * self.map_cells, 8 * self.map_cells):
-            allowed = f"{self.input_px // 4} or {self.input_px // 8}"
+        if self.input_px not in [cell_px * self.map_cells for cell_px in _STRIDES]:
+            fitting = [self.input_px // cell_px for cell_px in _STRIDES if self.input_px % cell_px == 0]
+            allowed = " or ".join(str(cells) for cells in fitting if cells >= 8) or "no map; take a multiple of 4"
             raise Faults([("map_cells", f"is {self.map_cells}, but input_px {self.input_px} allows only {allowed}")])
         return self
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Strides of the stem and of block2; between them the map is halved once."""
+        return _STRIDES[self.input_px // self.map_cells]
 
 
 class PretrainingSettings(Settings):
@@ -90,6 +125,26 @@ class PretrainingSettings(Settings):
     grey_probability: float = Field(
         0.0, ge=0, le=1, description="Share of training images turned grey; the published code has none."
     )
+    turn_deg: float = Field(
+        90.0, ge=0, le=180, description="Largest turn of training images about the optical axis, either way."
+    )
+    blur_px: float = Field(
+        0.5, ge=0, le=1, description="Largest blur of training images, in pixels of the network's input."
+    )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Largest sensor noise on training images; white minus black is 1. None as published.",
+    )
+    warm_up_steps: int = Field(0, ge=0, le=1_000_000, description="Steps over which the learning rate rises from zero.")
+    weight_average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Momentum of an exponential average of the weights over the steps, which is what is scored and "
+        "written; 0: the last weights, as published.",
+    )
     precision: Precision = Field(
         "float32",
         description="bfloat16: convolutions in half precision, almost twice as fast on CPUs and GPUs that have it, "
@@ -109,6 +164,11 @@ class SourceSettings(Settings):
     )
     checkpoint: str | None = Field(
         None, description="A checkpoint file; `package:NAME` is one that handloom ships; null trains one."
+    )
+    start: str | None = Field(
+        None,
+        description="A DetNet checkpoint that a training here begins as: one of the same width and maps, with as many "
+        "bottlenecks or fewer, at any input; `package:NAME` is one that handloom ships. null: random weights.",
     )
     ray_share: float = Field(
         0.0,

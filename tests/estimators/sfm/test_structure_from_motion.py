@@ -16,13 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from handloom.estimators.sfm import BACKENDS, structure_from_motion
 from handloom.estimators.sfm.object_poses import ObjectPoses
-from handloom.estimators.sfm.structure_from_motion import (
-    SparseModel,
-    camera_model,
-    estimate_object_poses,
-    frame_pairs,
-    from_reconstruction,
-)
+from handloom.estimators.sfm.sparse_model import SparseModel, from_reconstruction
+from handloom.estimators.sfm.structure_from_motion import camera_model, estimate_object_poses, frame_pairs
 from handloom.runtime.config.hold_stages import PairSettings, SfmSettings
 from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError

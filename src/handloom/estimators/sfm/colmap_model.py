@@ -12,7 +12,8 @@ from handloom.datasets.frames import Frames, read_frames
 from handloom.datasets.numbered_pictures import numbers_of, stem_of
 from handloom.estimators.sfm import colmap_model_fault
 from handloom.estimators.sfm.object_poses import ObjectPoses, filled_poses, trimmed_points, write_pose_sheet
-from handloom.estimators.sfm.structure_from_motion import COLMAP_PIXEL_OFFSET, run_apart
+from handloom.estimators.sfm.sparse_model import COLMAP_PIXEL_OFFSET
+from handloom.estimators.sfm.structure_from_motion import run_apart
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.errors import InputError, listed
 

@@ -17,13 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from handloom.estimators.sfm.structure_from_motion import (
-    MIN_MODEL_FRAMES,
-    SfmJob,
-    SparseModel,
-    empty_model,
-    from_reconstruction,
-)
+from handloom.estimators.sfm.sparse_model import SparseModel, empty_model, from_reconstruction
+from handloom.estimators.sfm.structure_from_motion import MIN_MODEL_FRAMES, SfmJob
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 

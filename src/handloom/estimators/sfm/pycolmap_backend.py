@@ -24,16 +24,14 @@ from jaxtyping import Float, Int, UInt8
 
 from handloom.estimators.sfm.matches import Matches, joined
 from handloom.estimators.sfm.optical_tracks import enlargement
-from handloom.estimators.sfm.structure_from_motion import (
+from handloom.estimators.sfm.sparse_model import (
     COLMAP_PIXEL_OFFSET,
-    MIN_MODEL_FRAMES,
-    SfmJob,
     SparseModel,
     empty_model,
     from_reconstruction,
-    judged,
     observations_of,
 )
+from handloom.estimators.sfm.structure_from_motion import MIN_MODEL_FRAMES, SfmJob, judged
 from handloom.runtime.images import read_grey
 
 # SIFT features per frame, the largest first: mapping costs what they cost, and more make no pose better.

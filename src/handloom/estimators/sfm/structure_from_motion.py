@@ -1,5 +1,5 @@
-"""The object's poses by structure from motion: what a backend is given, the process it runs in, the model it hands
-back, and the gates which that has to pass.
+"""The object's poses by structure from motion: what a backend is given, the process it runs in, and the gates that the
+model which it hands back has to pass.
 
 pycolmap can end its process (it aborts where other libraries raise) and prints to the terminal from C++; apart from
 that, its wheel brings a zlib that breaks others loaded later. A child process keeps all three away: this module, run by
@@ -13,13 +13,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import FiniteFloat
 
 from handloom.datasets.frames import Frames, read_frames
 from handloom.datasets.masks import OBJECT, LabelSequence, read_masks
@@ -27,7 +26,6 @@ from handloom.estimators.sfm.matches import Matches
 from handloom.estimators.sfm.object_poses import ObjectPoses, filled_poses, trimmed_points, write_pose_sheet
 from handloom.estimators.sfm.seams import (
     SURE_LINK_SHARE,
-    Tear,
     advice_for,
     cuts_of,
     in_words,
@@ -35,8 +33,8 @@ from handloom.estimators.sfm.seams import (
     parts_of,
     without_weak_ends,
 )
+from handloom.estimators.sfm.sparse_model import COLMAP_PIXEL_OFFSET, SparseModel, empty_model, larger
 from handloom.estimators.sfm.views import Views, views_of
-from handloom.runtime.artifacts import Artifact
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.hold_stages import PairSettings, SfmSettings
 from handloom.runtime.config.sequences import FrameSettings
@@ -45,8 +43,6 @@ from handloom.runtime.files import read_json, write_json
 from handloom.runtime.images import read_grey
 from handloom.runtime.seeds import derived_seed
 
-# COLMAP puts the centre of the first pixel at (0.5, 0.5), handloom at (0, 0).
-COLMAP_PIXEL_OFFSET = 0.5
 # First guess of f over the longer image side, where hloc estimates the camera: COLMAP's own.
 _FOCAL_FACTOR = 1.2
 # Fields of view over the longer side of cameras that people film hands with; and how far off a told one may be.
@@ -139,37 +135,6 @@ class SfmJob(Settings):
             pairs = frame_pairs(len(self.names), settings)
         path.write_text("".join(f"{self.names[i]} {self.names[j]}\n" for i, j in pairs), encoding="utf-8")
         return path
-
-
-@dataclass(frozen=True)
-class SparseModel(
-    Artifact,
-    kind="sparse_model",
-    units="SfM",
-    frame="camera from object, OpenCV",
-    may_be_nan=("cam_from_object", "link_share"),
-):
-    """The largest right part of a model, frames in the order of its names; rows of frames without pose are NaN.
-
-    Poses map SfM units to OpenCV camera axes: COLMAP's camera-from-world is camera-from-object. `radial` is COLMAP's k
-    of r_d = r (1 + k r^2), 0 for a pinhole. `features` and `observed` count, per frame, the features on the object and
-    those that became points. `link_share` is that of the seam to the next registered frame (`seams`), NaN where none
-    was looked at.
-    """
-
-    intrinsics: Float[np.ndarray, "3 3"]
-    radial: FiniteFloat
-    cam_from_object: Float[np.ndarray, "frames 4 4"]
-    registered: Bool[np.ndarray, " frames"]
-    points_object: Float[np.ndarray, "points 3"]
-    reprojection_px: FiniteFloat
-    features: Int[np.ndarray, " frames"]
-    observed: Int[np.ndarray, " frames"]
-    observations: Int[np.ndarray, "observations 2"]
-    """Rows of a frame and of a point that it sees."""
-    link_share: Float[np.ndarray, " frames"]
-    mapper: str
-    cuts: tuple[Tear, ...] = ()
 
 
 def estimate_object_poses(
@@ -345,69 +310,6 @@ def run_apart(
         raise InputError(f"{what} {ending}; its log ends\n" + "\n".join(last_lines))
 
 
-def empty_model(features: Int[np.ndarray, " frames"], mapper: str = "none") -> SparseModel:
-    """The model of a sequence in which nothing was registered."""
-    count = len(features)
-    return SparseModel(
-        intrinsics=np.eye(3),
-        radial=0.0,
-        cam_from_object=np.full((count, 4, 4), np.nan),
-        registered=np.zeros(count, bool),
-        points_object=np.zeros((0, 3)),
-        reprojection_px=0.0,
-        features=features,
-        observed=np.zeros(count, int),
-        observations=np.zeros((0, 2), int),
-        link_share=np.full(count, np.nan),
-        mapper=mapper,
-    )
-
-
-def from_reconstruction(
-    reconstruction: Any, names: Sequence[str], features: Int[np.ndarray, " frames"], mapper: str
-) -> SparseModel:
-    """A `pycolmap.Reconstruction` with frames found by NAME: COLMAP's ids follow no order that may be relied on.
-
-    Principal point and focal length are those of COLMAP's one camera, moved to handloom's pixel centres. HOLD takes
-    COLMAP's id - 1 for a frame's number (format_poses of generator/src/colmap/colmap_utils.py).
-    """
-    row_of = {name: row for row, name in enumerate(names)}
-    count = len(names)
-    poses, observed = np.full((count, 4, 4), np.nan), np.zeros(count, int)
-    camera = None
-    for image_id in reconstruction.reg_image_ids():
-        image = reconstruction.images[image_id]
-        row = row_of[image.name]
-        poses[row] = np.eye(4)
-        poses[row, :3] = image.cam_from_world().matrix()
-        observed[row] = image.num_points3D
-        camera = reconstruction.cameras[image.camera_id]
-    points = np.array([point.xyz for point in reconstruction.points3D.values()]).reshape(-1, 3)
-    if camera is None or len(points) == 0:
-        return empty_model(features, mapper)
-    intrinsics = np.array(camera.calibration_matrix(), float)
-    intrinsics[:2, 2] -= COLMAP_PIXEL_OFFSET
-    return replace(
-        empty_model(features, mapper),
-        intrinsics=intrinsics,
-        radial=float(camera.params[-1]) if camera.model.name == "SIMPLE_RADIAL" else 0.0,
-        cam_from_object=poses,
-        registered=np.isfinite(poses[:, 0, 0]),
-        points_object=points,
-        reprojection_px=float(reconstruction.compute_mean_reprojection_error()),
-        observed=observed,
-    )
-
-
-def observations_of(reconstruction: Any, names: Sequence[str]) -> Int[np.ndarray, "observations 2"]:
-    """Rows (frame, point) of who sees which point of a `pycolmap.Reconstruction`, points in its own order."""
-    row_of = {name: row for row, name in enumerate(names)}
-    frame_of = {image_id: row_of[reconstruction.images[image_id].name] for image_id in reconstruction.reg_image_ids()}
-    tracks = enumerate(point.track.elements for point in reconstruction.points3D.values())
-    seen = [(frame_of[each.image_id], row) for row, elements in tracks for each in elements]
-    return np.array(seen, int).reshape(-1, 2)
-
-
 def judged(model: SparseModel, matches: Matches, job: SfmJob) -> SparseModel:
     """The model with its largest right part registered alone, counted in the sequence's own frames, and its cuts."""
     poses, registered = model.cam_from_object, model.registered
@@ -422,11 +324,6 @@ def judged(model: SparseModel, matches: Matches, job: SfmJob) -> SparseModel:
     areas = np.array([np.count_nonzero(read_grey(job.mask_of(name))) for name in job.names]) if several else part
     cuts = cuts_of(links, part, model.points_object, model.features, areas)
     return replace(model, registered=kept, link_share=link_share, cuts=cuts)
-
-
-def larger(first: SparseModel, second: SparseModel) -> SparseModel:
-    """The model with more registered frames; of two equal ones that with more points."""
-    return max((first, second), key=lambda model: (int(model.registered.sum()), len(model.points_object)))
 
 
 def _require_texture(model: SparseModel, settings: SfmSettings, frames: Frames) -> None:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from handloom.datasets.frames import median_picture
 from handloom.datasets.masks import MASK_LABELS
 from handloom.geometry.camera import pixel_rays
 from handloom.hand.mano import HandModel
@@ -134,14 +135,9 @@ def background_plate(
     image_u8: UInt8[Tensor, "frames rows columns 3"], class_u8: UInt8[Tensor, "frames rows columns"]
 ) -> UInt8[Tensor, "rows columns 3"]:
     """The empty scene: per pixel the median of the frames that show background, painted in where none does."""
-    hidden = class_u8.numpy()[..., None] != BACKGROUND
-    # Hidden values sort behind all others; numpy's masked median takes many times as long.
-    ordered = np.where(hidden, np.int16(256), image_u8.numpy()).transpose(1, 2, 3, 0).copy()
-    ordered.sort(-1)
-    count = (~hidden).sum(0)[..., None]
-    middle = [np.take_along_axis(ordered, (count - 1 + more).clip(min=0) // 2, -1)[..., 0] for more in (0, 1)]
-    plate = np.where(count[..., 0] > 0, (middle[0] + middle[1]) // 2, 0).astype(np.uint8)
-    never = hidden.all(0)[..., 0].astype(np.uint8)
+    shown = class_u8.numpy() == BACKGROUND
+    plate = median_picture(image_u8.numpy(), shown)
+    never = (~shown.any(0)).astype(np.uint8)
     return torch.from_numpy(cv2.inpaint(plate, never, 3, cv2.INPAINT_TELEA) if never.any() else plate)
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from handloom.datasets.frames import read_frames
+from handloom.datasets.frames import median_picture, read_frames
 from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, Labels, LabelSequence, read_masks
 from handloom.estimators.hands.found import FoundHands
 from handloom.estimators.masks.appearance import (
@@ -81,14 +81,13 @@ def correct(
     features = PixelFeatures.of(video)
     # Without colours a shadow looks like a darker thing.
     still = still_camera and features.coloured and still_background(video) is not None
-    reach = [hand_reach(hands, frame, *labels.shape[1:]) for frame in range(len(labels))]
     given = labels
     for _ in range(_ROUNDS):
         shape = VotedShape.of(labels, poses)
         if shape is None:
             print("masks: the object's masks and its poses do not fit; the masks are left as they are", file=sys.stderr)
             return given
-        labels = _Evidence.of(video, labels, shape, reach, features, LABEL_OF[hands.side], still=still).classified()
+        labels = _Evidence.of(video, labels, shape, hands, features, still=still).classified()
     return labels
 
 
@@ -113,12 +112,16 @@ class _Evidence:
     video: Video
     labels: LabelSequence
     shape: VotedShape
-    reach: list[Float[np.ndarray, "height width"] | None]
+    hands: FoundHands
     features: PixelFeatures
     models: tuple[AppearanceModel, AppearanceModel, AppearanceModel]
     """Of background, object and hand."""
     background: StillBackground | None
-    hand_label: int
+
+    @property
+    def hand_label(self) -> int:
+        """Of the followed hand."""
+        return LABEL_OF[self.hands.side]
 
     @classmethod
     def of(
@@ -126,9 +129,8 @@ class _Evidence:
         video: Video,
         labels: LabelSequence,
         shape: VotedShape,
-        reach: list[Float[np.ndarray, "height width"] | None],
+        hands: FoundHands,
         features: PixelFeatures,
-        hand_label: int,
         *,
         still: bool,
     ) -> "_Evidence":
@@ -139,16 +141,17 @@ class _Evidence:
         background = _uncovered(video[chosen], ~covered) if still else None
         models = (AppearanceModel(), AppearanceModel(), AppearanceModel())
         for frame, near in zip(chosen, covered, strict=True):
-            image, label, hand = video[frame], labels[frame], reach[frame]
+            image, label = video[frame], labels[frame]
+            hand = hand_reach(hands, frame, *label.shape)
             moves = np.ones(label.shape, bool) if background is None else ~background.shows(image)
             sure_object = (label == OBJECT) & moves
             if shape.poses.posed[frame]:
                 sure_object &= shares[frame] >= AGREED_SHARE
-            sure_hand = (label == hand_label) & moves & (hand > 0.5 if hand is not None else False)
+            sure_hand = (label == LABEL_OF[hands.side]) & moves & (hand > 0.5 if hand is not None else False)
             pixels = features(image)
             for model, where in zip(models, (~near & (label == BACKGROUND), sure_object, sure_hand), strict=True):
                 model.learn(pixels, _core(where), marked=True)
-        return cls(video, labels, shape, reach, features, models, background, hand_label)
+        return cls(video, labels, shape, hands, features, models, background)
 
     def classified(self) -> LabelSequence:
         """Each frame's classes of largest smoothed posterior."""
@@ -188,7 +191,8 @@ class _Evidence:
         self, number: int, shares: Float[np.ndarray, "height width"] | None
     ) -> Float[np.ndarray, "height width 3"]:
         """Of background, object and hand, by votes and key points; by the masks alone where there are none."""
-        label, hand = self.labels[number], self.reach[number]
+        label = self.labels[number]
+        hand = hand_reach(self.hands, number, *label.shape)
         was_hand = cv2.GaussianBlur((label == self.hand_label).astype(np.float32), (0, 0), 3)
         hand_prior = was_hand if hand is None else (0.7 * was_hand + 0.3 * (hand > 0.5)) * np.clip(2 * hand, 0, 1)
         if shares is None:
@@ -218,16 +222,8 @@ def _covered(label: Labels, shares: Float[np.ndarray, "height width"]) -> Bool[n
 
 def _uncovered(frames: Video, free: Bool[np.ndarray, "frames height width"]) -> StillBackground:
     """Each pixel's median colour over the frames in which nothing stands before it; no trust where those are few."""
-    count = free.sum(0)
-    middle = np.maximum(count - 1, 0) // 2
-    channels = []
-    for channel in range(3):
-        # Covered frames sort behind all others.
-        values = np.where(free, frames[..., channel].astype(np.int16), 256)
-        values.sort(0)
-        channels.append(np.take_along_axis(values, middle[None], 0)[0])
-    known = count >= _FEWEST_SEEN
-    return StillBackground(np.stack(channels, -1).astype(np.float32), known.astype(np.float32))
+    known = free.sum(0) >= _FEWEST_SEEN
+    return StillBackground(median_picture(frames, free).astype(np.float32), known.astype(np.float32))
 
 
 def _parts_with(

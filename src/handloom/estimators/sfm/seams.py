@@ -163,7 +163,11 @@ def _pair_shares(
     intrinsics: Float[np.ndarray, "3 3"],
     position: Float[np.ndarray, " frames"],
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
-    """Pairs of registered frames with matches enough, and each one's share of matches on their epipolar lines."""
+    """Pairs of registered frames with matches enough, and each one's share of matches on their epipolar lines.
+
+    d = |y^T E x| / sqrt((E x)_1^2 + (E x)_2^2 + (E^T y)_1^2 + (E^T y)_2^2), with rays x, y of z = 1, times the focal
+    length: Sampson's distance (Hartley and Zisserman, Multiple View Geometry, 11.9).
+    """
     frames = matches.frame[matches.pairs]
     used = registered[frames].all(1) & (position[frames[:, 1]] - position[frames[:, 0]] <= _REACH)
     frames, spots = frames[used], matches.pairs[used]
@@ -177,7 +181,7 @@ def _pair_shares(
     ones = np.ones((len(matches.pixel), 1))
     rays = np.hstack([matches.pixel, ones]) @ np.linalg.inv(intrinsics).T
     start, end = rays[spots[:, 0]], rays[spots[:, 1]]
-    line, back = (np.einsum("mij,mj->mi", matrix, ray) for matrix, ray in _both_ways(essential, start, end))
+    line, back = np.einsum("mij,mj->mi", essential, start), np.einsum("mji,mj->mi", essential, end)
     residual = (end * line).sum(1)
     slope = np.sqrt((line[:, :2] ** 2).sum(1) + (back[:, :2] ** 2).sum(1))
     sampson_px = np.abs(residual) / np.maximum(slope, 1e-12) * (intrinsics[0, 0] + intrinsics[1, 1]) / 2
@@ -185,10 +189,6 @@ def _pair_shares(
     share = np.bincount(pair, sampson_px < _ON_LINE_PX, len(pairs)) / np.maximum(count, 1)
     enough = count >= _LEAST_MATCHES
     return pairs[enough, 0], pairs[enough, 1], share[enough]
-
-
-def _both_ways(essential: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(essential, start), (essential.swapaxes(1, 2), end)]
 
 
 def _shared_points(

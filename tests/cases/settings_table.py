@@ -115,12 +115,15 @@ SETTINGS = (
         pair("left: film.mp4, right: frames, left_camera: [90, 90, 960, 32]"),
         "rig.left_camera: has its centre at 960, 32",
     ),
-    Setting("size_in_millimetres", own(f"{FILM}, object_size_m: 146, {MASKS}"), "own.object_size_m: expected at most 2"),
-    Setting("size_of_0", own(f"{FILM}, object_size_m: 0, {MASKS}"), "own.object_size_m: expected at least 0.01"),
+    Setting(
+        "size_in_millimetres",
+        own(f"{FILM}, object_size_m: 146, {MASKS}"),
+        "own.object_size_m: expected at most 2",
+    ),
     # Settings that do not fit each other
     Setting(
         "size_given_twice",
-        f"hold: {{hand: {{alignment: {{object_scale: 1}}}}, sequences: {{own: {{{FILM}, object_size_m: 0.1, {MASKS}}}}}}}",
+        own(f"{FILM}, object_size_m: 0.1, {MASKS}", hand="{alignment: {object_scale: 1}}"),
         "own.object_size_m: is set, but hold.hand.alignment.object_scale fixes the size as well",
     ),
     Setting("typo", "adaptation: {learning_rat: 1}", "adaptation.learning_rat: no such setting"),

@@ -13,11 +13,12 @@ from handloom.reconstruction.object_size import (
 
 
 def test_masks_count_as_much_as_key_points_are_unsure() -> None:
-    sure, half, unsure = (weighed_distance(0.8, confidence) for confidence in (1.0, 0.8, 0.0))
-    assert 0.97 < sure.factor < 1.0
-    assert half.factor == pytest.approx(0.8**0.5)  # at 1 - 0.12 / 0.6 both are equally unsure
-    assert 0.8 < unsure.factor < 0.83
-    assert sure.deviation < half.deviation < MASKS_DEVIATION
+    sure, half, unsure = (weighed_distance(0.8, confidence).factor for confidence in (1.0, 0.9, 0.0))
+    assert 0.9 < sure < 0.93
+    assert half == pytest.approx(0.8**0.5)  # at 1 - 0.06 / 0.6 both are equally unsure
+    assert 0.8 < unsure < 0.81
+    agreed = [weighed_distance(1.0, confidence).deviation for confidence in (1.0, 0.9, 0.0)]
+    assert agreed[0] < agreed[1] < agreed[2] < MASKS_DEVIATION
 
 
 def test_what_disagrees_is_less_sure() -> None:

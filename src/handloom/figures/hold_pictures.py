@@ -37,7 +37,8 @@ def draw_hold_overlay(
 ) -> None:
     """Stage: draw frames spread evenly over the sequence, one a row; files as `read_hold_sequence` takes them.
 
-    The title tells the object's largest extent, and how unsure it is if the alignment tells that. The last column turns the object, in the colours of the photographs, once around over the rows.
+    The title tells the object's largest extent, and how unsure it is if the alignment tells that. The last column turns
+    the object, in the colours of the photographs, once around over the rows.
     """
     found = read_hold_sequence(predictions, frames, frames_json)
     shown = [found.usable[place] for place in evenly_spread(len(found.usable), rows)]

@@ -19,7 +19,7 @@ POINTS_DEVIATION = 0.06
 """Of the largest distance between points of structure from motion about the object's own."""
 KEYPOINTS_DEVIATION, LEAST_KEYPOINTS_DEVIATION = 0.6, 0.05
 """Of the key points' spread in the image where a network has no confidence, and where it has all."""
-MASKS_DEVIATION = 0.12
+MASKS_DEVIATION = 0.06
 """Of how large the hand looks in its masks, which sleeves, leaks and misplaced fingers change."""
 
 

@@ -265,7 +265,7 @@ class SequenceSettings(FrameSettings):
         ge=0.01,
         le=2,
         description="Largest distance between two points of the object, metres (of a box its space diagonal), as a "
-        "tape measure tells; null estimates it from the hand, which is 10 to 20 % unsure.",
+        "tape measure tells; null estimates it from the hand, which is some 10 to 15 % unsure.",
     )
     # Not a default that a section given in part would keep: marks alone mean propagation.
     masks: MaskSettings = Field(

@@ -3,7 +3,6 @@
 from handloom.datasets.views import OWN_PAIR
 
 FOOTAGE = RUN.footage
-FOOTAGE_NETWORK = HOLD.hand.estimation.of(FOOTAGE.backend)
 OF_RIG = "results/footage/{rig}"
 OF_VIEW = f"{OF_RIG}/{{view}}"
 VIEWS = ["left", "right"]
@@ -67,6 +66,33 @@ def view_boxes(wildcards):
     return ancient(boxes) if boxes else []
 
 
+def view_hands(wildcards):
+    """The user's files of a view's hands, if they are not looked for."""
+    ready_pair(wildcards, "hand_estimates")
+    files = rig_of(wildcards).hands(wildcards.view)
+    return ancient(files) if files else []
+
+
+def view_network(wildcards):
+    """The settings of what a view's hands come of: the network, or files."""
+    return plain(HOLD.hand.estimation.of("files" if view_hands(wildcards) else FOOTAGE.backend))
+
+
+def view_hands_stage(wildcards):
+    """The stage that finds the hands of a view, or takes them from files."""
+    return f"estimators.{FOOTAGE.backend}.{'file_hands' if view_hands(wildcards) else 'hands'}:find_hands"
+
+
+def view_mano(wildcards):
+    """MANO's hand, which parameters from files pose."""
+    return MANO_HAND if view_hands(wildcards) else []
+
+
+def view_weights(wildcards):
+    """The network's weights, where it looks for a view's hands."""
+    return [] if view_hands(wildcards) else footage_weights(wildcards)
+
+
 def view_calibration(wildcards):
     """The file of a view's calibration, if the user gives one."""
     ready_pair(wildcards, "frames")
@@ -89,5 +115,5 @@ def footage_weights(wildcards):
 
 def footage_detector(wildcards):
     """The file of what finds hands in whole pictures; none where boxes tell where they are."""
-    alone = NETWORKS[FOOTAGE.backend].detector is not None and not view_boxes(wildcards)
+    alone = NETWORKS[FOOTAGE.backend].detector is not None and not (view_boxes(wildcards) or view_hands(wildcards))
     return own_file(FOOTAGE.backend, "detector") if alone else []

@@ -260,6 +260,11 @@ class SequenceSettings(FrameSettings):
         description="With hold.sfm.backend: colmap_model, folder of a COLMAP model (binary or text) whose images are "
         "named as the original frames, or as the extracted ones.",
     )
+    hands: OwnPath | None = Field(
+        None,
+        description="With hold.hand.estimation.backend: files, what another tool found: a folder, zip archive or file "
+        "(docs/your_own_video.md).",
+    )
     # Not a default that a section given in part would keep: marks alone mean propagation.
     masks: MaskSettings = Field(
         default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."

@@ -138,8 +138,8 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         hands = pair.hands(view)
         if hands is not None and f"{setting}_hands" not in stopped and pair.side != "auto":
             seen = pair.frames(view) if setting not in stopped else None
-            wrong = hands_fault(run, folder / hands, pair.side, seen, path)
-            found += [Obstacle(f"{setting}_hands", wrong, "hand_estimates")] if wrong else ()
+            fault = hands_fault(run, folder / hands, pair.side, seen, path)
+            found += [Obstacle(f"{setting}_hands", fault, "hand_estimates")] if fault else ()
     advice = "give it, or choose the other backend"
     return found + network_obstacles(run, "footage", footage.backend, footage.checkpoint, advice, folder)
 
@@ -163,13 +163,12 @@ def _hands(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path
         words = f"is files, but the sequence names none: set hold.sequences.{name}.hands to what the tool wrote"
         yield Obstacle("hold.hand.estimation.backend", words, "hand_estimates")
         return
-    words = unfit(sequence.hands, "either", folder)
-    if words is None:
-        seen = sequence if own and _there(sequence, folder) else None
-        side = run.hold.hand.estimation.side
-        words = hands_fault(run, folder / sequence.hands, side, seen, folder / sequence.path)
-    if words is not None:
-        yield Obstacle(f"hold.sequences.{name}.hands", words, "hand_estimates")
+    seen = sequence if own and _there(sequence, folder) else None
+    fault = unfit(sequence.hands, "either", folder) or hands_fault(
+        run, folder / sequence.hands, run.hold.hand.estimation.side, seen, folder / sequence.path
+    )
+    if fault is not None:
+        yield Obstacle(f"hold.sequences.{name}.hands", fault, "hand_estimates")
 
 
 def hands_fault(run: RunSettings, given: Path, side: Side, seen: FrameSettings | None, path: Path) -> str | None:

@@ -166,22 +166,22 @@ def masks_of(wildcards):
 
 def hand_files(wildcards):
     """The user's files of hands, where they are not looked for."""
+    if ESTIMATION.backend != "files":
+        return []
     ready(wildcards, "hand_estimates")
-    files = sequence_of(wildcards).hands if ESTIMATION.backend == "files" else None
-    return of_sequence(wildcards, files) if files else []
+    return of_sequence(wildcards, sequence_of(wildcards).hands)
 
 
 def hand_state(wildcards):
     """The state of what hands come of: the network's weights, or the user's files."""
-    files = hand_files(wildcards)
-    return state_in(files) if files else contents_of(hand_weights)(wildcards)
+    return state_in(hand_files(wildcards)) if ESTIMATION.backend == "files" else contents_of(hand_weights)(wildcards)
 
 
 def hand_weights(wildcards):
     """The weights of the configured hand network, if there is one."""
-    ready(wildcards, "hand_estimates")
     if ESTIMATION.backend == "files":
         return []
+    ready(wildcards, "hand_estimates")
     if ESTIMATION.checkpoint is None:
         return own_file(ESTIMATION.backend, "weights")
     return network_file("hold.hand.estimation.checkpoint", ESTIMATION.checkpoint)

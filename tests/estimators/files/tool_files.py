@@ -93,12 +93,14 @@ def shown_hands(count: int = COUNT, seed: int = 0) -> Shown:
 
     _, joints_cam, vertices_cam = posed(true_turn)
     rotations, joints, vertices = posed(turns.swapaxes(1, 2) @ true_turn)
-    scale, size, shift = random.uniform(6, 9, (count, 1)), random.uniform(150, 250, count), np.zeros((count, 2))
-    for _ in range(5):  # the square is about the hand
-        place = joints + np.hstack([shift, 2 * 5000 / (256 * scale)])[:, None]
-        in_crop = 5000 / 256 * place[..., :2] / place[..., 2:]  # shares of its side, from its middle
-        shift -= (in_crop.min(1) + in_crop.max(1)) / scale
-    pred_cam = np.hstack([scale, shift])
+    scale, size = random.uniform(6, 9, (count, 1)), random.uniform(150, 250, count)
+    pred_cam = np.hstack([scale, np.zeros((count, 2))])
+    for _ in range(9):  # the square is about the hand
+        shown = Shown(joints_cam, vertices_cam, joints, rotations, shape, joints, vertices, pred_cam, centre, size)
+        seen = shown.keypoints_full_px
+        pred_cam[:, 1:] -= ((seen.min(1) + seen.max(1)) / 2 - centre) / (size[:, None] * scale / 2)
+    place = joints + np.hstack([pred_cam[:, 1:], 2 * 5000 / (256 * scale)])[:, None]
+    in_crop = 5000 / 256 * place[..., :2] / place[..., 2:]  # shares of its side, from its middle
     keypoints = centre[:, None] + size[:, None, None] * in_crop
     wrist = joints_cam[:, :1]
     return Shown(

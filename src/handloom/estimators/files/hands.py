@@ -20,7 +20,7 @@ from handloom.estimators.files.plausible_hands import (
     require_size,
     share_on_mask,
 )
-from handloom.estimators.files.tool_hands import PosedHands, ToolHands
+from handloom.estimators.files.tool_hands import ToolHands, ToolJoints
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, FoundHands, certain
 from handloom.estimators.hands.search import nominal_camera
@@ -148,7 +148,7 @@ def require_planned_hands(given: Path, side: Side, match: Match, planned: Frames
         require_size(told.where, told.vertices_m)
 
 
-def _in_frames(posed: PosedHands, told: ToolHands, frames: Frames, where: str, *, masked: bool) -> PosedHands:
+def _in_frames(posed: ToolJoints, told: ToolHands, frames: Frames, where: str, *, masked: bool) -> ToolJoints:
     """The hands with key points in the frames' pixels."""
     if told.size_px is None and not masked:
         raise InputError(

@@ -34,7 +34,7 @@ class ToolCamera(NamedTuple):
         return self.focal_px[:, None, None] * points[..., :2] / points[..., 2:] + self.centre_px[:, None]
 
 
-class PosedHands(NamedTuple):
+class ToolJoints(NamedTuple):
     """Hands of one side along the axes of cameras that look at their crops, in the tool's pixels."""
 
     keypoints_px: Float64[np.ndarray, "hands 21 2"]
@@ -103,7 +103,7 @@ class ToolHands:
             f"({MANO_HOME}), or save the tool's 21 joints, too (pred_keypoints_3d)"
         )
 
-    def of_model(self, hand_model: HandModel) -> PosedHands:
+    def of_model(self, hand_model: HandModel) -> ToolJoints:
         """Joints and key points, of MANO's hand as posed, else as the tool wrote them, else of the mesh that it wrote.
 
         All hands are `given`. Raises InputError where none is to be had, since the model is not MANO's, and for joints
@@ -123,7 +123,7 @@ class ToolHands:
         if keypoints is None:
             assert self.camera is not None
             keypoints = self.camera.project(joints)
-        return PosedHands(keypoints, joints, vertices)
+        return ToolJoints(keypoints, joints, vertices)
 
 
 def _of_mesh(
@@ -133,8 +133,8 @@ def _of_mesh(
     apart = np.linalg.norm(joints_m - of_mesh_m, axis=-1).mean(1) / bone_lengths(of_mesh_m)
     if np.median(apart) > _OF_MESH:
         raise InputError(
-            f"{where}: its joints are not those of its meshes, but {np.median(apart):.2g} palms away on average; give both "
-            "of the same hands, and joints in the order of HOLD's files, MANO's"
+            f"{where}: its joints are not those of its meshes, but {np.median(apart):.2g} palms away on average; give "
+            "both of the same hands, and joints in the order of HOLD's files, MANO's"
         )
     return joints_m
 

@@ -236,6 +236,18 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         r"000000\.npz: cannot be read as arrays of hands \(hand_pose holds object, but plain numbers",
     ),
     "a pickle that runs": (lambda path: _hostile(path), r"v3d\.npy: cannot be read as .* asks for builtins\.eval"),
+    "METRO's rows of other pictures": (
+        lambda path: hold_folder(path, "metro", names=NAMES[:7]),
+        r"v3d\.npy: has 7 rows without pictures' names, but there are 8 frames; use the pictures that HOLD used",
+    ),
+    "METRO's boxes as objects": (
+        lambda path: _objects(hold_folder(path, "metro"), "boxes.npy"),
+        r"boxes\.npy: cannot be read as METRO's boxes .*it holds object, but plain numbers",
+    ),
+    "joints of other meshes": (
+        lambda path: _edited_hamer(path, lambda v3d: v3d.update({"j3d.right": v3d["j3d.right"].flip(0)})),
+        r"v3d\.npy: its joints are not those of its meshes",
+    ),
     "an empty folder": (lambda path: (path.mkdir(), path)[1], r"given: holds no files but nothing; expected HOLD's"),
     "cut short": (lambda path: _cut_short(path), r"000000\.npz: cannot be read as arrays of hands"),
     "a zip that leads outside": (lambda path: _outside(path), r"given\.zip: cannot be .*leads out of the archive"),
@@ -276,6 +288,11 @@ class _Runs:
 
 def _hostile(path: Path) -> Path:
     return _edited_hamer(path, lambda v3d: v3d.update(K=_Runs()))
+
+
+def _objects(folder: Path, name: str) -> Path:
+    np.save(folder / name, np.array([None] * COUNT, dtype=object), allow_pickle=True)
+    return folder
 
 
 def _cut_short(path: Path) -> Path:

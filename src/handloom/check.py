@@ -236,6 +236,8 @@ def unused(settings: RunSettings) -> list[str]:
         read |= {"files" for pair in settings.footage.chosen.values() if pair.left_hands or pair.right_hands}
         if name not in read and _set(estimation, name):
             found.append(f"hold.hand.estimation.{name} (the backend is {estimation.backend})")
+    if hold.hand.estimation.backend == "files" and hold.hand.estimation.checkpoint is not None:
+        found.append("hold.hand.estimation.checkpoint (the backend is files)")
     reads = {"propagation": ("prompts", "propagation"), "sam2": ("prompts", "sam2"), "files": ("files",), "dataset": ()}
     for name, sequence in hold.chosen.items():
         place, masks = f"hold.sequences.{name}", sequence.masks

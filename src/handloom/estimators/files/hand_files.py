@@ -81,6 +81,8 @@ def _unpack(given: Path, folder: Path) -> None:
                 f"{len(entries)} files of {unpacked / MEGABYTE:.0f} MB; at most {_MOST_FILES} of "
                 f"{_MOST_BYTES / MEGABYTE:.0f} MB are unpacked"
             )
+        if len({entry.filename for entry in entries}) < len(entries):
+            raise ValueError("a file stands there twice")
         for entry in entries:
             name = PurePosixPath(entry.filename.replace("\\", "/"))
             if name.is_absolute() or ".." in name.parts or ":" in entry.filename:

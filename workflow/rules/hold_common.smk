@@ -164,8 +164,23 @@ def masks_of(wildcards):
     return f"{OF_SEQUENCE}/{'corrected_masks' if corrects_masks(sequence_of(wildcards)) else 'masks'}"
 
 
+def hand_files(wildcards):
+    """The user's files of hands, where they are not looked for."""
+    if ESTIMATION.backend != "files":
+        return []
+    ready(wildcards, "hand_estimates")
+    return of_sequence(wildcards, sequence_of(wildcards).hands)
+
+
+def hand_state(wildcards):
+    """The state of what hands come of: the network's weights, or the user's files."""
+    return state_in(hand_files(wildcards)) if ESTIMATION.backend == "files" else contents_of(hand_weights)(wildcards)
+
+
 def hand_weights(wildcards):
-    """The weights of the configured hand network."""
+    """The weights of the configured hand network, if there is one."""
+    if ESTIMATION.backend == "files":
+        return []
     ready(wildcards, "hand_estimates")
     if ESTIMATION.checkpoint is None:
         return own_file(ESTIMATION.backend, "weights")

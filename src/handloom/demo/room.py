@@ -12,6 +12,8 @@ from handloom.demo.textures import cluttered, photograph_patch, surface_texture
 from handloom.geometry.surfaces import sphere_directions
 
 _TABLE = 6
+_SOFTBOX_OF, _SOFTBOX_COSINE, _SOFTBOX_LIGHT = 400, 0.94, 0.7
+"""Directions on the sphere, the cosine of the lamp's half width (20 degrees), and a white surface's light from it."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,16 @@ def with_photographs(generator: Generator, room: Room) -> Room:
     return replace(room, radiance=radiance)
 
 
-def random_environment(generator: Generator, *, up: Vector, channels: int) -> Environment:
-    """A soft sky of twelve directions and one or two lamps of three close directions each.
+def random_environment(generator: Generator, *, up: Vector, channels: int, sky_lights: int = 12) -> Environment:
+    """A soft sky of some directions and one or two lamps of three close directions each.
 
     `up` is where the sky is brighter; radiance is scaled so that a white surface facing the light is about 1.
     """
-    directions = sphere_directions(12)
+    directions = sphere_directions(sky_lights)
     height = directions @ up
-    sky = (0.06 + 0.06 * height) * generator.uniform(0.5, 1.5, len(directions))
+    sky = 12 / sky_lights * (0.06 + 0.06 * height) * generator.uniform(0.5, 1.5, len(directions))
     tint = 1 + generator.uniform(-0.12, 0.12, (2, channels)) if channels > 1 else np.ones((2, 1))
-    parts, radiance = [directions], [np.clip(sky, 0.01, None)[:, None] * tint[0]]
+    parts, radiance = [directions], [np.clip(sky, 0.12 / sky_lights, None)[:, None] * tint[0]]
     for _ in range(int(generator.integers(1, 3))):
         lamp = generator.normal(size=3) + 1.2 * up
         lamp /= np.linalg.norm(lamp)
@@ -116,3 +118,11 @@ def random_environment(generator: Generator, *, up: Vector, channels: int) -> En
         parts.append(spread / np.linalg.norm(spread, axis=1, keepdims=True))
         radiance.append(np.full((3, channels), generator.uniform(0.08, 0.3)) * tint[1])
     return Environment(np.concatenate(parts), np.concatenate(radiance))
+
+
+def with_softbox(environment: Environment, towards: Vector) -> Environment:
+    """The same and a large soft lamp in one direction: who films a hollow thing lights it from the camera's side."""
+    around = sphere_directions(_SOFTBOX_OF)
+    near = around[around @ (towards / np.linalg.norm(towards)) > _SOFTBOX_COSINE]
+    radiance = np.full((len(near), environment.radiance.shape[1]), _SOFTBOX_LIGHT / len(near))
+    return Environment(np.concatenate([environment.directions, near]), np.concatenate([environment.radiance, radiance]))

@@ -157,13 +157,13 @@ def _lamp(points: Tensor) -> Tensor:
 
 
 def _mug(points: Tensor) -> Tensor:
-    """An open mug without a handle, 9 cm high and 6 cm wide: a deep hollow between walls of 5.5 mm."""
-    hollow = _rounded_cylinder(points - points.new_tensor([0.0, 0.0, 0.057]), 0.0255, 0.094, 0.004)
+    """An open mug without a handle, 8.2 cm high and 7 cm wide: a hollow of 7.4 cm between walls of 5.5 mm."""
+    hollow = _rounded_cylinder(points - points.new_tensor([0.0, 0.0, 0.061]), 0.0295, 0.094, 0.004)
     return torch.maximum(_mug_outside(points), -hollow)
 
 
 def _mug_outside(points: Tensor) -> Tensor:
-    return _rounded_cylinder(points, 0.031, 0.045, 0.003)
+    return _rounded_cylinder(points, 0.035, 0.041, 0.003)
 
 
 _DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp, "mug": _mug}

@@ -112,7 +112,7 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
     "mug1": HoldPerformance(
         start="sphere",
         palm_axes=_ON_FINGERTIPS,
-        centre_m=np.array([-0.108, -0.080, 0.002]),
+        centre_m=np.array([-0.108, -0.076, 0.002]),
         palm=False,
         camera_from_hand=_PALM_UP,
         turn_deg=(-118.0, 122.0),

@@ -12,8 +12,10 @@ from handloom.demo.textures import cluttered, photograph_patch, surface_texture
 from handloom.geometry.surfaces import sphere_directions
 
 _TABLE = 6
-_SOFTBOX_OF, _SOFTBOX_COSINE, _SOFTBOX_LIGHT = 400, 0.94, 0.7
-"""Directions on the sphere, the cosine of the lamp's half width (20 degrees), and a white surface's light from it."""
+_SKY_LIGHTS, _SKY_LIGHT = 240, 0.65
+"""Directions of a studio's sky, and a white surface's light from all of it; few would be edges within a hollow."""
+_SOFTBOX_COSINE, _SOFTBOX_LIGHT = 0.88, 0.4
+"""The cosine of the lamp's half width (28 degrees), and a white surface's light from it."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,16 @@ def with_photographs(generator: Generator, room: Room) -> Room:
     return replace(room, radiance=radiance)
 
 
-def random_environment(generator: Generator, *, up: Vector, channels: int, sky_lights: int = 12) -> Environment:
-    """A soft sky of some directions and one or two lamps of three close directions each.
+def random_environment(generator: Generator, *, up: Vector, channels: int) -> Environment:
+    """A soft sky of twelve directions and one or two lamps of three close directions each.
 
     `up` is where the sky is brighter; radiance is scaled so that a white surface facing the light is about 1.
     """
-    directions = sphere_directions(sky_lights)
+    directions = sphere_directions(12)
     height = directions @ up
-    sky = 12 / sky_lights * (0.06 + 0.06 * height) * generator.uniform(0.5, 1.5, len(directions))
+    sky = (0.06 + 0.06 * height) * generator.uniform(0.5, 1.5, len(directions))
     tint = 1 + generator.uniform(-0.12, 0.12, (2, channels)) if channels > 1 else np.ones((2, 1))
-    parts, radiance = [directions], [np.clip(sky, 0.12 / sky_lights, None)[:, None] * tint[0]]
+    parts, radiance = [directions], [np.clip(sky, 0.01, None)[:, None] * tint[0]]
     for _ in range(int(generator.integers(1, 3))):
         lamp = generator.normal(size=3) + 1.2 * up
         lamp /= np.linalg.norm(lamp)
@@ -120,9 +122,11 @@ def random_environment(generator: Generator, *, up: Vector, channels: int, sky_l
     return Environment(np.concatenate(parts), np.concatenate(radiance))
 
 
-def with_softbox(environment: Environment, towards: Vector) -> Environment:
-    """The same and a large soft lamp in one direction: who films a hollow thing lights it from the camera's side."""
-    around = sphere_directions(_SOFTBOX_OF)
-    near = around[around @ (towards / np.linalg.norm(towards)) > _SOFTBOX_COSINE]
-    radiance = np.full((len(near), environment.radiance.shape[1]), _SOFTBOX_LIGHT / len(near))
-    return Environment(np.concatenate([environment.directions, near]), np.concatenate([environment.radiance, radiance]))
+def studio_environment(*, up: Vector, softbox: Vector, channels: int) -> Environment:
+    """Light as a photographer sets it up for a hollow thing: a smooth sky and a large soft lamp in one direction."""
+    directions = sphere_directions(_SKY_LIGHTS)
+    sky = 1 + directions @ up
+    lamp = (directions @ (softbox / np.linalg.norm(softbox)) > _SOFTBOX_COSINE).astype(float)
+    # Half of a sphere's directions light a surface, at a mean cosine of 1/2.
+    radiance = 4 * _SKY_LIGHT * sky / sky.sum() + _SOFTBOX_LIGHT * lamp / lamp.sum()
+    return Environment(directions, np.tile(radiance[:, None], (1, channels)))

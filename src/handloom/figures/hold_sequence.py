@@ -127,13 +127,11 @@ def _between_pixels(image: UInt8[np.ndarray, "height width 3"], place: Float[np.
     return np.stack([map_coordinates(image[..., c].astype(float), at, order=1, mode="nearest") for c in range(3)], 1)
 
 
-def read_hold_sequence(
-    predictions: Path, frames: Path, frames_json: Path, masks: Path | None = None
-) -> HoldSequence:
+def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks: Path | None = None) -> HoldSequence:
     """Put the files of a sequence together.
 
-    `frames` is the folder of `%04d.png` that `frames_json` lists, `masks` that of its label images. Raises InputError when a predicted frame has no
-    picture, no frame is usable, or the predictions hold no finite camera.
+    `frames` is the folder of `%04d.png` that `frames_json` lists, `masks` that of its label images. Raises InputError
+    when a predicted frame has no picture, no frame is usable, or the predictions hold no finite camera.
     """
     found = HoldPredictions.load(predictions)
     taken = read_frames(frames, frames_json)

@@ -93,13 +93,14 @@ use rule stage as object_poses with:
 
 
 use rule stage as hand_estimates with:
-    """The hand of every frame, by a network."""
+    """The hand of every frame, by a network or from files."""
     input:
         on_device(f"{OF_SEQUENCE}/hand_estimates.npz"),
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
         weights=hand_weights,
+        given=hand_files,
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         hand=MANO_HAND,
     output:
@@ -116,7 +117,7 @@ use rule stage as hand_estimates with:
             side=ESTIMATION.side,
             where=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
             device=RUN.device,
-            watched=contents_of(hand_weights),
+            watched=hand_state,
         ),
 
 
@@ -174,7 +175,12 @@ use rule stage as align_hand_object with:
     pathvars:
         job="align_hand_object/{sequence}",
     params:
-        **stage("reconstruction.alignment:align_hand_object", alignment=HOLD.hand.alignment, seed=HOLD.seed),
+        **stage(
+            "reconstruction.alignment:align_hand_object",
+            alignment=HOLD.hand.alignment,
+            object_size_m=lambda wildcards: sequence_of(wildcards).object_size_m,
+            seed=HOLD.seed,
+        ),
 
 
 use rule stage as build_sequence with:
@@ -240,7 +246,7 @@ use rule stage as refine_poses with:
     params:
         **stage(
             "reconstruction.refinement:refine_poses",
-            refinement=HOLD.refinement,
+            refinement=refinement_of,
             device=RUN.device,
             watched=sequence_state(BUILD_IN),
         ),

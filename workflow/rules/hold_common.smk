@@ -164,8 +164,23 @@ def masks_of(wildcards):
     return f"{OF_SEQUENCE}/{'corrected_masks' if corrects_masks(sequence_of(wildcards)) else 'masks'}"
 
 
+def hand_files(wildcards):
+    """The user's files of hands, where they are not looked for."""
+    if ESTIMATION.backend != "files":
+        return []
+    ready(wildcards, "hand_estimates")
+    return of_sequence(wildcards, sequence_of(wildcards).hands)
+
+
+def hand_state(wildcards):
+    """The state of what hands come of: the network's weights, or the user's files."""
+    return state_in(hand_files(wildcards)) if ESTIMATION.backend == "files" else contents_of(hand_weights)(wildcards)
+
+
 def hand_weights(wildcards):
-    """The weights of the configured hand network."""
+    """The weights of the configured hand network, if there is one."""
+    if ESTIMATION.backend == "files":
+        return []
     ready(wildcards, "hand_estimates")
     if ESTIMATION.checkpoint is None:
         return own_file(ESTIMATION.backend, "weights")
@@ -194,10 +209,21 @@ def quality_tables(wildcards):
     return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
 
 
+def refinement_of(wildcards):
+    """The settings of phase 2; a size that is known stays."""
+    known = sequence_of(wildcards).object_size_m is not None
+    return {**plain(HOLD.refinement), **({"scale_rate": 0.0} if known else {})}
+
+
 def build_of(wildcards):
     """HOLD's build folder: the user's own, or the one made from the sequence."""
     built = sequence_of(wildcards).kind != "build"
     return f"results/hold/{wildcards.sequence}/build" if built else sequence_source(wildcards)
+
+
+def aligned_of(wildcards):
+    """The aligned poses, which tell how sure the object's size is; none of a build folder."""
+    return [] if sequence_of(wildcards).kind == "build" else f"{OF_SEQUENCE}/aligned.npz"
 
 
 def interchange_file(wildcards):

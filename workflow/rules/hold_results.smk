@@ -154,6 +154,7 @@ use rule stage as hold_overlay with:
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=masks_of,
+        aligned=aligned_of,
     output:
         picture=shown(
             "results/figures/hold/{sequence}.png",

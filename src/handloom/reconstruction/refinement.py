@@ -39,9 +39,9 @@ OBJECT_MASK_WEIGHT = 20.0
 CONTACT_REACH_M = 0.06
 """Places of the hand farther from the object than this are not pulled."""
 STAY_TURN_RAD, STAY_SHIFT_M = 0.15, 0.015
-"""Deviations that the prior allows from the first rotations and translations."""
-OBJECT_STAY_TURN_RAD = 0.005
-"""That of the object's rotations, which matched points have fixed: outlines tell them far worse."""
+"""Deviations that the prior allows from the hand's first rotations and translations."""
+OBJECT_STAY_TURN_RAD, OBJECT_STAY_SHIFT_M = 0.002, 0.0004
+"""The same of the object's: structure from motion is as sure. What a wrong hand pulls at must not turn the object."""
 JITTER_TURN_RAD, JITTER_SHIFT_M = 0.04, 0.004
 """Second differences over time that it allows."""
 PRIOR_WEIGHT = 0.02
@@ -236,7 +236,7 @@ class Refinement:
             ("hand_fingers", STAY_TURN_RAD, JITTER_TURN_RAD),
             ("hand_translation_m", STAY_SHIFT_M, JITTER_SHIFT_M),
             ("object_rotvec", OBJECT_STAY_TURN_RAD, JITTER_TURN_RAD),
-            ("object_place_m", STAY_SHIFT_M, JITTER_SHIFT_M),
+            ("object_place_m", OBJECT_STAY_SHIFT_M, JITTER_SHIFT_M),
         ):
             moved = getattr(poses, name) - self.start[name]
             squares.append((moved / stay).square().mean())

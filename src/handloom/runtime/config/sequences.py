@@ -282,7 +282,9 @@ class DemoSequencesSettings(Settings):
     """The rendered HOLD sequences in HO3D-v3's layout."""
 
     seed: int = Field(2024, ge=0, le=MOST_SEED, description="Root of everything random in the sequences.")
-    sequences: tuple[DemoSequence, ...] = Field(("jug1", "carton1"), min_length=1, description="Sequences to render.")
+    sequences: tuple[DemoSequence, ...] = Field(
+        ("jug1", "carton1", "mug1"), min_length=1, description="Sequences to render."
+    )
     frames: int = Field(60, ge=2, le=400, description="Frames per sequence.")
     width_px: int = Field(480, ge=64, le=4096, description="Width of a frame.")
     height_px: int = Field(360, ge=48, le=4096, description="Height of a frame.")

@@ -71,20 +71,22 @@ def cut_prompts(
                 masks[entity] = sure[entity] & ~np.any([masks[other] for other in masks if other != entity], axis=0)
                 continue
             others = {other: masks.get(other, sure[other]) for other in trimaps if other != entity}
-            before = [mask for other, mask in others.items() if other in front and entity not in front]
-            trimap = np.where(np.any([np.zeros_like(trimap), *before], axis=0), cv2.GC_BGD, trimap).astype(np.uint8)
-            doubted = [mask for other, mask in others.items() if other in front or entity not in front]
-            taken = np.any([np.zeros_like(trimap), *doubted], axis=0) & ~sure[entity]
+            none = [np.zeros(trimap.shape, bool)]
+            before = np.any(none + [mask for other, mask in others.items() if other in front - {entity}], axis=0)
+            before &= entity not in front
+            doubted = none + [mask for other, mask in others.items() if other in front or entity not in front]
+            taken = np.any(doubted, axis=0) & ~sure[entity]
             if not np.isin(trimap, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
                 raise InputError(
                     f"masks.prompts.{entity}: {_shown(prompts[entity])} covers the whole frame of {width}x{height} "
                     "pixels, but GrabCut learns the background from outside of it; leave a margin, or give an outline"
                 )
+            trimap = np.where(before, cv2.GC_BGD, trimap).astype(np.uint8)
             mask = _cut(image, _doubting(trimap, taken), _PROMPT_ITERATIONS)
             if not mask.any():
                 with_middle = np.where(_middle(trimap), cv2.GC_FGD, trimap).astype(np.uint8)
                 mask = _cut(image, _doubting(with_middle, taken), _PROMPT_ITERATIONS)
-            masks[entity] = part_of_prompt(cleaned(mask, 0.0), prompts[entity], 1.0)
+            masks[entity] = part_of_prompt(cleaned(mask, 0.0), prompts[entity], 1.0) & ~before
     for entity, mask in masks.items():
         if not mask.any():
             raise InputError(

@@ -41,6 +41,8 @@ from handloom.runtime.images import read_rgb
 
 # Of a class at a pixel that the flow does not carry it to: smoothing may still bring it there.
 _PRIOR_FLOOR = 1e-3
+# A thing that was lost is looked for about the others, so far away, of the longer side, and is so likely there.
+_REGAINED_SHARE, _REGAINED_PRIOR = 0.05, 0.05
 # Pixels nearer to an edge than this teach no colours.
 _CORE_PX = 2
 _SETTLING_ROUNDS = 3  # of learning colours from a mask and cutting it by them
@@ -275,6 +277,10 @@ def _carried_prior(classes: Classes, motion: Float[np.ndarray, "height width 2"]
         one_hot, column + motion[..., 0], row + motion[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     soft = cv2.GaussianBlur(moved.reshape(height, width, -1), (0, 0), BAND_PX / 2).reshape(height, width, -1)
+    for lost in set(range(1, count)) - set(np.unique(classes).tolist()):
+        # Hand and object touch: what was hidden comes back beside the other.
+        near = cv2.dilate((classes > 0).astype(np.uint8), disc(round(_REGAINED_SHARE * max(height, width))))
+        soft[..., lost] = _REGAINED_PRIOR * near
     soft = np.maximum(soft, _PRIOR_FLOOR)
     return np.asarray(soft / soft.sum(-1, keepdims=True))
 

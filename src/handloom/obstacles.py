@@ -229,13 +229,12 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
 
 def _pictures(frames: FrameSettings, setting: str, path: str, folder: Path) -> Iterator[Obstacle]:
     """Why a folder's pictures cannot be frames, or fewer than two of them are used."""
-    stop = None if frames.most is None else frames.first + frames.most * frames.every
-    if words := pictures_fault(folder / path, (frames.first, stop, frames.every)):
+    if words := pictures_fault(folder / path, (frames.chosen.start, frames.chosen.stop, frames.chosen.step)):
         yield Obstacle(setting, words, "frames")
         return
     count = len(numbered_pictures(folder / path))
-    if frames.first + frames.every >= count:
-        step = f", and every {frames.every}" if frames.every > 1 else ""
+    if len(range(count)[frames.chosen]) < 2:
+        step = f", and every {frames.every}" if frames.skips else ""
         words = f"is {frames.first}{step}, but {path} holds {count} pictures; at least two are needed"
         yield Obstacle("first", words, "frames")
 
@@ -310,7 +309,12 @@ def _mask_files(sequence: SequenceSettings, files: MaskFilesSettings, folder: Pa
     from handloom.estimators.masks.mask_files import require_planned
 
     try:
-        require_planned(root, files, lambda most: planned_frames(folder / sequence.path, sequence, size, most))
+        require_planned(
+            root,
+            files,
+            lambda most: planned_frames(folder / sequence.path, sequence, size, most),
+            sure=1 if sequence.every == "auto" else 2,
+        )
     except InputError as error:
         yield Obstacle("masks.files", str(error), "masks")
 
@@ -340,14 +344,15 @@ def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
 
 def _most_frames(sequence: SequenceSettings, folder: Path) -> int | float:
     """How many frames are used at most: a folder's pictures are counted, a video's are not known before it is read."""
-    most = math.inf if sequence.most is None else sequence.most
+    stop = sequence.chosen.stop
+    most = math.inf if stop is None else len(range(stop)[sequence.chosen])
     if sequence.kind != "frames" or not _there(sequence, folder):
         return most
     try:
         count = len(numbered_pictures(folder / sequence.path))
     except InputError:  # told as what stops the frames
         return most
-    return min(most, max(0, math.ceil((count - sequence.first) / sequence.every)))
+    return len(range(count)[sequence.chosen])
 
 
 def _there(sequence: SequenceSettings, folder: Path) -> bool:

@@ -40,6 +40,7 @@ use rule stage as extract_frames with:
         **stage(
             "datasets.video:extract_frames",
             settings=frame_settings,
+            marked=marked_pictures,
             watched=sequence_state(PICTURES_IN),
         ),
 

@@ -81,7 +81,7 @@ def source_of_poses(wildcards):
     model = sequence_of(wildcards).colmap_model
     if HOLD.sfm.backend == "colmap_model" and model is not None:
         return of_sequence(wildcards, model)
-    more = SFM.skipped and sequence_of(wildcards).every > 1
+    more = SFM.skipped and sequence_of(wildcards).skips
     return sequence_source(wildcards) if more or not SFM.of_masks else []
 
 
@@ -104,6 +104,12 @@ def annotated_source(wildcards):
 def frame_settings(wildcards):
     """Which frames of a sequence are used, and how."""
     return part(sequence_of(wildcards), *FrameSettings.model_fields)
+
+
+def marked_pictures(wildcards):
+    """The marked pictures of a video, which become frames though motion chooses these."""
+    sequence = sequence_of(wildcards)
+    return [marks.frame for marks in sequence.masks.marks] if sequence.every == "auto" else []
 
 
 def sequence_state(files):

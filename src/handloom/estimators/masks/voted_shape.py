@@ -26,6 +26,8 @@ _FEWEST_POINTS = 30
 _NEAREST = 1e-6
 _ROUGH = np.ones((5, 5), np.uint8)
 """What edges may be off by: two pixels."""
+_NEAR_SHARE = 0.03
+"""Of the square root of the object's area: votes leave out what poses that are slightly off blur, and thin parts."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def strayed_shares(labels: LabelSequence, poses: ObjectPoses) -> tuple[Float[np.
         agreed, possible = share >= AGREED_SHARE, share >= LEAST_SHARE
         area = max(int(agreed.sum()), 1)
         inner = cv2.erode(agreed.astype(np.uint8), _ROUGH).astype(bool)
-        near = cv2.dilate(possible.astype(np.uint8), _ROUGH).astype(bool)
+        near_px = max(round(_NEAR_SHARE * float(np.sqrt(area))), 2)
+        near = cv2.dilate(possible.astype(np.uint8), np.ones((2 * near_px + 1,) * 2, np.uint8)).astype(bool)
         leaked[frame] = ((labels[frame] == OBJECT) & ~near).sum() / area
         cut[frame] = (inner & (labels[frame] == BACKGROUND)).sum() / area
     return leaked, cut

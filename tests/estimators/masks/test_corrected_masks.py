@@ -95,7 +95,7 @@ def test_leaks_and_cuts_are_told(
 def test_ends_whose_poses_drift_off_are_left_out(
     scene: tuple[np.ndarray, LabelSequence, LabelSequence, ObjectPoses, FoundHands],
 ) -> None:
-    """Protects from wrong poses at an end: the masks contradict the one that is 64 degrees off; 32 may pass on a cube."""
+    """Protects from wrong poses at an end: masks contradict the one 64 degrees off; 32 may pass on a cube."""
     _, true, _, right, _ = scene
     assert without_contradicted_ends(true, right).all()
     drifted = right.cam_from_object.copy()

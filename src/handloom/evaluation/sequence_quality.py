@@ -186,11 +186,6 @@ LIMITS = (
         "turn the object so that all sides show, and change which part the hand hides",
         blind="a surface seen from far aside",
     ),
-    Limits(
-        *("shape", "surface seen but not measured", "%", 12, 25),
-        "a hollow may be too shallow: look into it from several sides, 5 to 15 degrees apart, close by and well lit",
-        blind="depths that are wrong together, a floor that the rim hides",
-    ),
 )
 """Every measure, in the order of the stages."""
 
@@ -411,12 +406,10 @@ def _of_size(placed: SequencePoses, sequence: str) -> _Found:
 
 
 def _of_shape(shape: ObjectShape) -> dict[str, _Found]:
-    unmeasured = float("nan") if shape.unmeasured_share is None else 100 * shape.unmeasured_share
     return {
         "object's pixels with a confirmed depth": _Found(100 * shape.confirmed_share),
         "hull seen as hand and as object": _Found(100 * shape.carved_share),
         "surface never seen": _Found(100 * shape.unseen_share),
-        "surface seen but not measured": _Found(unmeasured),
     }
 
 

@@ -9,13 +9,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.geometry.voxels import look_up
 from handloom.hand.models import configured_hand
 from handloom.reconstruction.object_mesh import ObjectMesh, surface
 from handloom.reconstruction.observations import OBJECT, SceneInput, read_scene
 from handloom.reconstruction.phase_run import require_frames
 from handloom.reconstruction.shape.cube_views import CubeViews
-from handloom.reconstruction.shape.depth_fusion import Evidence, evidence_of, fused
+from handloom.reconstruction.shape.depth_fusion import evidence_of, fused
 from handloom.reconstruction.shape.stereo import COARSE, FINE, swept
 from handloom.reconstruction.shape.visual_hull import Rule, object_hull
 from handloom.runtime.artifacts import Artifact
@@ -24,9 +23,6 @@ from handloom.runtime.errors import InputError
 
 _SEEN_EVERY, _SEEN_PX, _SEEN_CELLS = 3, 110, 1.5
 """Every third frame, its size, and how far behind the surface in sight a vertex still is in sight."""
-
-_MEASURED_WEIGHT = 0.05
-"""Of the depths at a vertex, of which one that is seen straight on and correlates fully weighs 1."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,6 @@ class ObjectShape(Artifact, kind="object_shape", units="cells of the object's cu
     """Of the object's pixels in the frames of the last sweep, those with a depth that another frame confirms."""
     unseen_share: float
     """Of the mesh's vertices, those that no frame shows as object."""
-    unmeasured_share: float | None
-    """Of the vertices that are shown, those near which no confirmed depth ends: hull and smoothness alone made them.
-
-    None in files of before 2026-12.
-    """
 
     def distance_m(self, radius_m: float) -> Float[Tensor, "1 cells cells cells"]:
         """In metres, on a cube with half of that side."""
@@ -100,8 +91,7 @@ def object_shape(
 
     hull = object_hull(views, scene.points_unit * half, None if points_reach is None else points_reach * half)
     tell(f"{hull.rule} hull: {100 * hull.carved_share:.1f} % carved away")
-    evidence: Evidence | None = None
-    distance, confirmed = fused(hull.distance, None), 0.0
+    evidence, distance, confirmed = None, fused(hull.distance, None), 0.0
     for sweep in (COARSE, FINE):
         small = views.smaller(sweep.object_px)
         maps, confirmed = swept(small, distance[None], sweep)
@@ -111,17 +101,9 @@ def object_shape(
         tell(f"stereo: {100 * confirmed:.0f} % of the object's pixels confirmed in {len(maps)} frames")
     found = distance[None].cpu()
     vertices = torch.from_numpy(surface(found).vertices) * half
-    seen = seen_points(views, distance[None], vertices.to(distance)).cpu()
-    unseen = 1 - float(seen.float().mean())
-    unmeasured = 1 - float(measured_points(evidence, vertices[seen]).float().mean()) if bool(seen.any()) else 1.0
-    tell(f"{100 * unseen:.0f} % of the surface is never seen, {100 * unmeasured:.0f} % of the rest not measured")
-    return ObjectShape(found, hull.rule, hull.carved_share, confirmed, unseen, unmeasured), hull.distance[None].cpu()
-
-
-def measured_points(evidence: Evidence, points: Float[Tensor, "points 3"]) -> Bool[Tensor, " points"]:
-    """Points of the surface (in cells) near which confirmed depths end."""
-    half = (evidence.weight.shape[-1] - 1) / 2
-    return look_up(evidence.weight[None].cpu(), points / half)[:, 0] > _MEASURED_WEIGHT
+    unseen = 1 - float(seen_points(views, distance[None], vertices.to(distance)).float().mean())
+    tell(f"{100 * unseen:.0f} % of the surface is never seen")
+    return ObjectShape(found, hull.rule, hull.carved_share, confirmed, unseen), hull.distance[None].cpu()
 
 
 def seen_points(

@@ -161,7 +161,7 @@ def overlaid(found: HoldSequence, height_px: int = _OVERLAY_HEIGHT_PX) -> Iterat
     side_camera = framed_camera(turned_about(points, centre, _SIDE_RAD), height, width)
     for frame in range(len(found.names)):
         if frame not in usable:
-            image = _smaller(found.picture(frame), height, width)
+            image = cv2.resize(found.picture(frame), (width, height), interpolation=cv2.INTER_AREA)
             blank = np.full_like(image, 255)
             cv2.putText(blank, "no reconstruction", (8, height // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1)
             yield np.concatenate([image, image, blank], axis=1)
@@ -171,18 +171,14 @@ def overlaid(found: HoldSequence, height_px: int = _OVERLAY_HEIGHT_PX) -> Iterat
         yield np.concatenate([*_over_photograph(found, frame, height, width), beside], axis=1)
 
 
-def _over_photograph(found: HoldSequence, frame: int, height: int, width: int) -> tuple[Picture, Picture]:
+def _over_photograph(found: HoldSequence, frame: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """A frame at another size, and the reconstruction over it."""
     image = found.picture(frame)
     x, y = width / image.shape[1], height / image.shape[0]
     # The camera of the resized picture: pixel centres have whole coordinates.
     intrinsics = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ found.intrinsics
-    small = _smaller(image, height, width)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return small, laid_over(small, take_picture(found.meshes(frame), intrinsics, height, width))
-
-
-def _smaller(image: Picture, height: int, width: int) -> Picture:
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _extent(meshes: list[PaintedMesh]) -> tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "3"]]:

@@ -144,9 +144,9 @@ def adapted(
     outputs = Adapted(
         *(rig.folder / f"{name}{suffix}" for suffix in (".safetensors", ".predictions.npz", ".history.csv"))
     )
-    choices = {"pair": "1-2", "variant": "s2dhand", "seed": 1, "work": rig.folder / "work", "fidelity": "fixed"}
+    choices = {"pair": "1-2", "variant": "s2dhand", "seeds": [1], "work": rig.folder / "work", "fidelity": "fixed"}
     choices |= {"ray_share": 0.0, "labels": rig.labels, **changes}
-    adapt(rig.crops, rig.source, rig.rotations, *outputs, adaptation=settings, **choices)
+    adapt(rig.crops, rig.source, rig.rotations, *([path] for path in outputs), adaptation=settings, **choices)
     return outputs
 
 

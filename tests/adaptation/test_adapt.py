@@ -94,7 +94,13 @@ def test_a_killed_job_ends_bit_equal(
 
 @pytest.mark.parametrize(
     "other",
-    [{"settings": changed(learning_rate=2e-2)}, {"seed": 2}, {"code": "other"}, {"ray_share": 0.5}, {"variant": "x"}],
+    [
+        {"settings": changed(learning_rate=2e-2)},
+        {"seeds": [2]},
+        {"code": "other"},
+        {"ray_share": 0.5},
+        {"variant": "x"},
+    ],
 )
 def test_another_job_does_not_go_on_from_a_killed_one(rig: Rig, epochs: Epochs, other: dict[str, Any]) -> None:
     epochs.kill_before = 2

@@ -34,8 +34,9 @@ SETTINGS = list(SOURCES)
 DEMO_SHEETS = ["assembly_hands_val"] + [
     sheet for name in TRAINED for dataset in SOURCES[name].datasets for sheet in LABELLED[dataset].sheets
 ]
-# S2DHand starts from a pair's own rotation, or from those that agree over all pairs of a headset.
-VARIANTS = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
+VARIANTS = ("s2dhand", "s2dhand_plus")
+# What S2DHand+ is set to, by the settings of the paper that have it.
+PLUS = {name: plus for name in SETTINGS if (plus := RUN.plus_of(name)) is not None}
 ENVIRONMENT = "../../envs/handloom.yaml"
 if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own path for wildcards
     ENVIRONMENT = str(SOURCE.parent / "envs/handloom.yaml").replace("{", "{{").replace("}", "}}")
@@ -272,16 +273,25 @@ def of_headsets(setting, name):
 
 
 def of_adaptations(settings, suffix, headsets=RUN.headsets, variants=VARIANTS, seeds=RUN.seeds):
-    """One file of every adaptation, of all pairs."""
-    return collect(
-        "results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.{suffix}",
-        setting=settings,
-        headset=headsets,
-        pair=RUN.pairs,
-        variant=variants,
-        seed=seeds,
-        suffix=suffix,
-    )
+    """One file of every adaptation, of all pairs; S2DHand+ where it is set."""
+    return [
+        path
+        for setting in settings
+        for path in collect(
+            "results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.{suffix}",
+            setting=setting,
+            headset=headsets,
+            pair=RUN.pairs,
+            variant=[name for name in variants if name == "s2dhand" or setting in PLUS],
+            seed=seeds,
+            suffix=suffix,
+        )
+    ]
+
+
+def of_seeds(path):
+    """A file of every seed, all of which one job makes: most of a job's time would be its start."""
+    return [path.replace("{seed}", str(seed)) for seed in RUN.seeds]
 
 
 def drawn_crops(wildcards, kind):

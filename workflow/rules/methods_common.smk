@@ -3,6 +3,7 @@
 from handloom.runtime.config.methods import METHODS as METHODS_OF
 
 METHODS = RUN.methods
+METHOD_PLACE = "results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}"
 METHOD_BUDGETS = [
     *((name, "standard") for name in METHODS.names),
     *((name, "long") for name in METHODS.long_names),
@@ -31,9 +32,15 @@ def benchmarks_of_adapted(wildcards):
     """The predictions of every adaptation in the table, the methods' and S2DHand's own, and where its cost is told."""
     found = {}
     for pair in METHODS.pairs:
-        for seed in RUN.seeds:
-            jobs = [("adapt_method", f"methods/{method}/{budget}") for method, budget in METHOD_BUDGETS]
-            for rule, which in [*jobs, ("adapt", "s2dhand")]:
-                place = f"cross/{wildcards.headset}/{pair}/{which}/seed{seed}"
-                found[f"results/s2d/{place}.predictions.npz"] = f"benchmarks/{rule}/{place}.tsv"
+        of_pair = f"cross/{wildcards.headset}/{pair}"
+        jobs = {
+            f"methods/{method}/{budget}": f"adapt_method/{of_pair}/{method}/{budget}"
+            for method, budget in METHOD_BUDGETS
+        }
+        jobs["s2dhand"] = f"adapt/{of_pair}"
+        if "cross" in PLUS:
+            jobs["s2dhand_plus"] = f"adapt_plus/{of_pair}"
+        for which, job in jobs.items():
+            for path in of_seeds(f"results/s2d/{of_pair}/{which}/seed{{seed}}.predictions.npz"):
+                found[path] = f"benchmarks/{job}.tsv"
     return found

@@ -116,14 +116,15 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
     ) -> None:
         """Stage: run a source network over the crops of all cameras of a headset; `turned_poses` as in `PairCrops`."""
         learner = make_learner(AdaptationSettings(), "fixed")
-        found, cameras = [], []
+        found, cameras, turns = [], [], []
         with computing_on(device, threads):
             network = learner.load(source).to(device)
             for number, path in enumerate(crops):
                 view = HandCrops.load(path)
                 axes = torch.from_numpy(view.picture_axes_from_crop)
+                turns.append(turns_to_rays(torch.from_numpy(view.rays), ray_share))
                 if turned_poses:
-                    axes = turns_to_rays(torch.from_numpy(view.rays), ray_share) @ axes
+                    axes = turns[-1] @ axes
                 found.append(learner.poses(network, torch.from_numpy(view.image_u8), axes, device))
                 cameras.append(np.full(len(view), number))
         SourcePredictions(
@@ -132,6 +133,7 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
             confidence=torch.cat([each.confidence for each in found]).numpy(),
             root_joint=learner.root_joint,
             turned=turned_poses,
+            ray_turns=torch.cat(turns).numpy(),
         ).save(predictions, code=code)
 
     return predict_source

@@ -166,11 +166,10 @@ _BARS = {
     "published": ("first estimate as published", GREY),
     "single": ("first estimate, with viewing rays", SKY),
     "s2dhand": ("... after adaptation", BLUE),
-    "synchronised": ("first estimate, synchronised", "#F3CF80"),  # orange, paler
-    "s2dhand_sync": ("... after adaptation", ORANGE),
+    "s2dhand_plus": ("S2DHand+", ORANGE),
 }
 """Kinds of bars, in order, with label and colour."""
-_STARTS, _ADAPTED = ("published", "single", "synchronised"), ("s2dhand", "s2dhand_sync")
+_STARTS, _ADAPTED = ("published", "single"), ("s2dhand", "s2dhand_plus")
 
 
 def draw_rotation_errors(rotations: Sequence[Path], scores: Sequence[Path], picture: Path) -> None:

@@ -1,6 +1,6 @@
 """S2DHand's hyper-parameters, and how the frames of two videos are paired for it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -90,6 +90,31 @@ class AdaptationSettings(Settings):
         le=1_000_000,
         description="Pairs on which both networks are scored after every epoch, for the curves only.",
     )
+
+
+class PlusSettings(Settings):
+    """S2DHand+: what is known beyond the paper, without labels as well; it shares pairs, batches and precision."""
+
+    draws: int = Field(
+        8,
+        ge=0,
+        le=64,
+        description="Turned and zoomed draws of each crop that the source network answers beside the crop itself; "
+        "labels are made of its mean answers.",
+    )
+    labels: Literal["merged", "triangulated"] = Field(
+        "merged",
+        description="merged: both views' poses by confidence; triangulated: also by both views' rays to the joints, "
+        "which needs heat maps that find them well.",
+    )
+    epochs: int = Field(8, ge=0, le=100_000, description="Passes over the adaptation pairs.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, falling to zero as a cosine.")
+
+    @property
+    def adaptation(self) -> dict[str, Any]:
+        """How S2DHand's own settings differ for it: pairs are spread, since what is learned must hold for all."""
+        schedule = {"epochs": self.epochs, "learning_rate": self.learning_rate, "learning_rate_decay": "cosine"}
+        return {**schedule, "spread_pairs": True}
 
 
 class FootagePairingSettings(Settings):

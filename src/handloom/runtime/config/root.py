@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from handloom.datasets import LABELLED
 from handloom.estimators.hands.registry import NETWORKS
-from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.adaptation import AdaptationSettings, PlusSettings
 from handloom.runtime.config.base import MOST_SEED, Faults, Settings
 from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.config.hold import HoldSettings
@@ -116,6 +116,14 @@ class RunSettings(Settings):
             for name, source in sources.items()
             if source.network == "detnet" and (self.pretrain or source.checkpoint is None)
         ]
+
+    def plus_of(self, setting: str) -> PlusSettings | None:
+        """What S2DHand+ is set to in a setting of the paper, `in` or `cross`; None where it has no row.
+
+        It is DetNet's, and no part of the released code.
+        """
+        source = {"in": self.sources.in_, "cross": self.sources.cross}[setting]
+        return source.plus if self.fidelity == "fixed" and source.network == "detnet" else None
 
     @property
     def read_datasets(self) -> set[str]:

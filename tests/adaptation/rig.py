@@ -93,6 +93,7 @@ def make_view(camera: str, rotation: np.ndarray, seed: int) -> tuple[HandCrops, 
         picture_axes_from_crop=np.eye(3) * np.where(is_left[:, None, None], [-1.0, 1, 1], 1.0),
         rays=np.tile([0.0, 0, 1], (PAIRS, 1)),
         network="detnet",
+        side_slope=np.full(PAIRS, 0.5),
     )
     labels = HandLabels(
         **named,

@@ -11,6 +11,7 @@ from handloom.estimators.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.obstacles import weights_fault
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
+from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.files import files_state, require_writable, write_text
@@ -43,7 +44,7 @@ if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own 
 FIGURES = [
     *(
         f"results/figures/s2d_{name}.png"
-        for name in ("qualitative", "qualitative_in", "adaptation_curves", "rotation_error")
+        for name in ("qualitative", "qualitative_in", "adaptation_curves", "rotation_error", "view_analysis")
     ),
     *(["results/figures/s2d_pretraining_curves.png"] if TRAINED else []),
     *(f"results/figures/demo/{name}.png" for name in DEMO_SHEETS if RUN.demo is not None),
@@ -168,6 +169,11 @@ def headset_crops(wildcards):
 def headset_labels(wildcards):
     """Their labels."""
     return crops_of(wildcards.setting, wildcards.headset, all_cameras(wildcards.headset), "labels.npz")
+
+
+def plus_setting(wildcards):
+    """What S2DHand+ is set to; its defaults where no table has it."""
+    return PLUS.get(wildcards.setting, PlusSettings())
 
 
 def pair_crops(wildcards):

@@ -104,7 +104,7 @@ use rule stage as predict_draws with:
         **stage(
             "adaptation.drawn_answers:predict_draws",
             ray_share=source_setting("ray_share"),
-            draws=lambda wildcards: PLUS[wildcards.setting].draws,
+            draws=lambda wildcards: plus_setting(wildcards).draws,
             device=RUN.device,
             watched=contents_of(source_network),
         ),
@@ -164,8 +164,8 @@ use rule adapt as adapt_plus with:
             variant="s2dhand_plus",
             seeds=list(RUN.seeds),
             adaptation=lambda wildcards: part(RUN.adaptation, "pairs", "batch_size", "precision", "diagnostic_pairs")
-            | PLUS[wildcards.setting].adaptation,
-            options=lambda wildcards: plain(PLUS[wildcards.setting]),
+            | plus_setting(wildcards).adaptation,
+            options=lambda wildcards: plain(plus_setting(wildcards)),
             fidelity=RUN.fidelity,
             ray_share=source_setting("ray_share"),
             turned_poses=True,

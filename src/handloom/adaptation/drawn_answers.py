@@ -115,7 +115,7 @@ def predict_draws(
     Raises InputError for crops that do not tell their side.
     """
     with computing_on(device, threads):
-        network = load_checkpoint(source).to(device, memory_format=torch.channels_last)
+        network = load_checkpoint(source).to(device)
         found = [_of_camera(network, path, ray_share, draws, device) for path in crops]
     joints, slopes, confidence = (np.concatenate(values) for values in zip(*found, strict=True))
     cameras = np.concatenate([np.full(len(each), number) for number, (each, *_) in enumerate(found)])

@@ -138,8 +138,8 @@ def score_headset(
     `labels` are those of cameras 1, 2, ...; without labels, what needs a truth is empty, and `unlabelled` says why. The
     source network is scored with its published first rotation (`source`), with the one that adaptation starts from
     (`source_rays`), and with that one and its poses turned by their viewing rays (`source_turned`); an adapted network
-    with the rotation saved with its predictions, on which only Dual-M depends. Raises InputError for files that do not belong together or poses that are
-    not finite.
+    with the rotation saved with its predictions. Only Dual-M depends on the rotation. Raises InputError for files that
+    do not belong together or poses that are not finite.
     """
     samples = [HandLabels.load(path) for path in labels]
     rows: list[dict[str, Any]] = []

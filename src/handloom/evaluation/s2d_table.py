@@ -183,9 +183,8 @@ def _needs(headset: str, pair: str, pairs: Sequence[str], present: Sequence[str]
     absent = ", ".join(name for name in pairs if name not in present)
     partial = f"add {absent} to pairs: mean over {len(present)} of {len(pairs)} pairs"
     found = [partial] if pair == OVERALL and absent else []
-    found += ["adapt with variant s2dhand"] if not cells["s2dhand_per_seed"] else []
-    # What a configuration leaves out is none of the paper's rows.
-    return "; ".join(found)
+    found += [] if cells["s2dhand_per_seed"] else ["adapt with variant s2dhand"]
+    return "; ".join(found)  # S2DHand+ is none of the paper's rows, and a configuration may leave it out
 
 
 def _block(headset: str, metric: Column, frame: pd.DataFrame) -> Block:
@@ -227,10 +226,10 @@ def _rotations_share(frame: pd.DataFrame) -> str:
     """What the first rotation alone does to the baseline's overall Dual-M, and what is left for both methods."""
     rows = frame[(frame["pair"] == OVERALL) & (frame["metric"] == "dual_m") & frame["baseline_rays_mm"].notna()]
     told = [
-        f"{headset_name(row.headset)} {number(row.baseline_mm, 2)} to {number(row.baseline_rays_mm, 2)} mm, from which "
-        f"S2DHand reduces by {number(row.s2dhand_of_rays_pct, 1, ' %')}, "
-        f"S2DHand+ by {number(row.s2dhand_plus_of_rays_pct, 1, ' %')}"
-        for row in rows.itertuples()
+        f"{headset_name(row['headset'])} {number(row['baseline_mm'], 2)} to {number(row['baseline_rays_mm'], 2)} mm, "
+        f"from which S2DHand reduces by {number(row['s2dhand_of_rays_pct'], 1, ' %')}, "
+        f"S2DHand+ by {number(row['s2dhand_plus_of_rays_pct'], 1, ' %')}"
+        for row in rows.to_dict("records")
     ]
     return f"The rotation's share, overall Dual-M of the baseline merged by R with viewing rays: {'; '.join(told)}."
 
@@ -262,7 +261,7 @@ def _seeds(frame: pd.DataFrame) -> list[str]:
     """The overall of every seed, one line per headset and metric; none for a single seed."""
     rows = frame[(frame["pair"] == OVERALL) & (frame["seeds"] > 1)]
     return [
-        f"{row.headset}, overall {_METRIC_OF[str(row.metric)].name} per seed (mm): S2DHand {row.s2dhand_per_seed}"
-        + (f"; S2DHand+ {row.s2dhand_plus_per_seed}" if row.s2dhand_plus_per_seed else "")
-        for row in rows.itertuples()
+        f"{row['headset']}, overall {_METRIC_OF[row['metric']].name} per seed (mm): S2DHand {row['s2dhand_per_seed']}"
+        + (f"; S2DHand+ {row['s2dhand_plus_per_seed']}" if row["s2dhand_plus_per_seed"] else "")
+        for row in rows.to_dict("records")
     ]

@@ -114,8 +114,10 @@ class S2DHandPlus(Method):
 def _taught(network: DetNet) -> list[torch.nn.Parameter]:
     """The parameters above block2, which take gradients from now on."""
     body = network.resnet50
-    parts = (body.block3, body.squeeze, network.hmap_0, network.dmap_0, network.lmap_0)
-    return [parameter.requires_grad_(True) for part in parts for parameter in part.parameters()]
+    taught = []
+    for part in (body.block3, body.squeeze, network.hmap_0, network.dmap_0, network.lmap_0):
+        taught += list(part.requires_grad_(True).parameters())
+    return taught
 
 
 def with_unit_bones(drawn: DrawnPairs, root_joint: int) -> DrawnPairs:

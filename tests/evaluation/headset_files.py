@@ -100,7 +100,6 @@ def write_headset(folder: Path, *, hands: int = 4, seeds: tuple[int, ...] = (1, 
         confidence=np.ones((4 * hands, 21)),
         root_joint=0,
         turned=False,
-        ray_turns=np.tile(np.eye(3), (4 * hands, 1, 1)),
     ).save(folder / "source.npz")
     exact = {pair: rotations[int(pair[0]) - 1] @ rotations[int(pair[2]) - 1].T for pair in PAIRS}
     errors = {"published_error_deg": 13.0, "single_error_deg": 9.0, "synchronised_error_deg": 4.0}

@@ -87,7 +87,7 @@ def test_the_baselines_with_viewing_rays_have_their_own_columns() -> None:
 
 
 def test_print_tells_the_rotations_share_of_the_gain_in_one_line_where_there_is_one() -> None:
-    words = "headset 1 64.00 to 60.00 mm, from which S2DHand reduces by 6.7 %, S2DHand+ by 11.7 %"
+    words = "Headset 1 64.00 to 60.00 mm, from which S2DHand reduces by 6.7 %, S2DHand+ by 11.7 %"
     for output in (Table.markdown, Table.html):
         assert words in output(table_of(scores()))
         same = scores()
@@ -169,7 +169,7 @@ def test_markdown_marks_the_best_of_every_column_and_fits_a_screen() -> None:
     assert not any("**" in line for line in lines if line.startswith("| Baseline"))
     assert any("32.00 ± 1.00" in line for line in lines if line.startswith("| S2DHand |"))
     assert "| *paper: reduces by* |" in text
-    assert "## headset 1, Dual-M" in text
+    assert "## Headset 1, Dual-M" in text
     assert "| mm | Cam 1,2 | Cam 1,3 |" in text
     assert max(map(len, lines)) < 140
     assert "`demo`" in text

@@ -96,7 +96,7 @@ class PlusSettings(Settings):
     """S2DHand+: what is known beyond the paper, without labels as well; it shares pairs, batches and precision."""
 
     draws: int = Field(
-        8,
+        4,
         ge=0,
         le=64,
         description="Turned and zoomed draws of each crop that the source network answers beside the crop itself; "
@@ -108,7 +108,7 @@ class PlusSettings(Settings):
         "which needs heat maps that find them well.",
     )
     epochs: int = Field(8, ge=0, le=100_000, description="Passes over the adaptation pairs.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, falling to zero as a cosine.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Of Adam, falling to zero as a cosine.")
 
     @property
     def adaptation(self) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def written_rig(folder: Path) -> Rig:
         view[0].save(crops[-1])
         view[1].save(labels[-1])
     first = roma.rotvec_to_rotmat(torch.tensor([0.0, -0.3, -0.15], dtype=torch.float64))
-    estimate = {"single": first.tolist(), "synchronised": first.tolist()}
+    estimate = {"single": first.tolist()}
     write_json(folder / "rotations.json", {"estimates": {"1-2": estimate}})
     return Rig(
         folder, (crops[0], crops[1]), (labels[0], labels[1]), folder / "source.safetensors", folder / "rotations.json"

@@ -66,7 +66,7 @@ use rule stage as predict_source with:
 
 
 use rule stage as start_rotations with:
-    """R(0) of all camera pairs of a headset: as published, with viewing rays, and synchronised over the camera graph."""
+    """R(0) of all camera pairs of a headset: as published, and with viewing rays."""
     input:
         crops=headset_crops,
         labels=headset_labels,

@@ -2,20 +2,20 @@
 
 
 use rule stage as adapt_method with:
-    """One method on one camera pair, with every seed; a killed adaptation goes on from its last checkpoint."""
+    """One method on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
-        on_device(of_seeds(f"{METHOD_PLACE}.safetensors")[0]),
+        on_device(f"{METHOD_PLACE}.safetensors"),
         crops=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-")),
         labels=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-"), "labels.npz"),
         source="results/s2d/source/cross/detnet.safetensors",
         rotations="results/s2d/cross/{headset}/rotations.json",
         samples=source_samples,
     output:
-        networks=of_seeds(f"{METHOD_PLACE}.safetensors"),
-        predictions=of_seeds(f"{METHOD_PLACE}.predictions.npz"),
-        histories=of_seeds(f"{METHOD_PLACE}.history.csv"),
+        networks=[f"{METHOD_PLACE}.safetensors"],
+        predictions=[f"{METHOD_PLACE}.predictions.npz"],
+        histories=[f"{METHOD_PLACE}.history.csv"],
     pathvars:
-        job="adapt_method/cross/{headset}/{pair}/{method}/{budget}",
+        job="adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}",
     resources:
         **needs(mem_mb=3000, runtime=720, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 1440}),
         checkpoint_seconds=RUN.checkpoint_seconds,
@@ -23,7 +23,7 @@ use rule stage as adapt_method with:
         **stage(
             lambda wildcards: f"adaptation.methods.{METHODS_OF[wildcards.method].stage}",
             variant=lambda wildcards: f"{wildcards.method}/{wildcards.budget}",
-            seeds=list(RUN.seeds),
+            seeds=lambda wildcards: [int(wildcards.seed)],
             adaptation=method_adaptation,
             options=lambda wildcards: plain(METHODS.of(wildcards.method)),
             fidelity=RUN.fidelity,

@@ -33,14 +33,12 @@ def benchmarks_of_adapted(wildcards):
     found = {}
     for pair in METHODS.pairs:
         of_pair = f"cross/{wildcards.headset}/{pair}"
-        jobs = {
-            f"methods/{method}/{budget}": f"adapt_method/{of_pair}/{method}/{budget}"
-            for method, budget in METHOD_BUDGETS
-        }
-        jobs["s2dhand"] = f"adapt/{of_pair}"
-        if "cross" in PLUS:
-            jobs["s2dhand_plus"] = f"adapt_plus/{of_pair}"
-        for which, job in jobs.items():
-            for path in of_seeds(f"results/s2d/{of_pair}/{which}/seed{{seed}}.predictions.npz"):
-                found[path] = f"benchmarks/{job}.tsv"
+        for seed in RUN.seeds:
+            for method, budget in METHOD_BUDGETS:
+                place = f"{of_pair}/methods/{method}/{budget}/seed{seed}"
+                found[f"results/s2d/{place}.predictions.npz"] = f"benchmarks/adapt_method/{place}.tsv"
+            found[f"results/s2d/{of_pair}/s2dhand/seed{seed}.predictions.npz"] = f"benchmarks/adapt/{of_pair}.tsv"
+            if "cross" in PLUS:
+                of_plus = f"results/s2d/{of_pair}/s2dhand_plus/seed{seed}.predictions.npz"
+                found[of_plus] = f"benchmarks/adapt_plus/{of_pair}.tsv"
     return found

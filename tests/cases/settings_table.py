@@ -115,7 +115,17 @@ SETTINGS = (
         pair("left: film.mp4, right: frames, left_camera: [90, 90, 960, 32]"),
         "rig.left_camera: has its centre at 960, 32",
     ),
+    Setting(
+        "size_in_millimetres",
+        own(f"{FILM}, object_size_m: 146, {MASKS}"),
+        "own.object_size_m: expected at most 2",
+    ),
     # Settings that do not fit each other
+    Setting(
+        "size_given_twice",
+        own(f"{FILM}, object_size_m: 0.1, {MASKS}", hand="{alignment: {object_scale: 1}}"),
+        "own.object_size_m: is set, but hold.hand.alignment.object_scale fixes the size as well",
+    ),
     Setting("typo", "adaptation: {learning_rat: 1}", "adaptation.learning_rat: no such setting"),
     Setting("typo_below", own(f"{FILM}, masks: {{promts: 3}}"), "own.masks.promts: no such setting (found 3); did you"),
     Setting("no_typo", "footage: {side: left}", "footage.side: no such setting (found 'left'); here are pairs,"),

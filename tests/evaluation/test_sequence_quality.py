@@ -61,7 +61,8 @@ def files(tmp_path: Path) -> Files:
     hands.save(paths["hand_estimates"])
     contact = posed.vertices_m[:1, 100].repeat(FRAMES, 1)
     thing = ObjectTrack(torch.eye(3).repeat(FRAMES, 1, 1), contact, torch.ones(()))
-    SequencePoses.of(hand, thing, "right").save(paths["aligned"])
+    aligned = SequencePoses.of(hand, thing, "right")
+    replace(aligned, size_deviation=0.125, object_extent_m=0.146).save(paths["aligned"])
     ObjectShape(torch.zeros(1, 8, 8, 8), "labelled", 0.01, 0.75, 0.3).save(paths["shape"])
     return {"frames_json": tmp_path / "frames.json", "frames": pixels, "masks": masks, **paths}
 
@@ -107,6 +108,7 @@ def test_measures_are_what_the_files_say(files: Files) -> None:
         "frames that show the named side": 100,
         "model's key points off the network's": 0,
         "hand's distance to the object": 0,
+        "object's size, how unsure": 12.5,
         "object's pixels with a confirmed depth": 75,
         "hull seen as hand and as object": 1,
         "surface never seen": 30,
@@ -117,6 +119,9 @@ def test_measures_are_what_the_files_say(files: Files) -> None:
     assert table.loc["frames registered", "frames"] == "shot_3"
     assert table.loc["frames with a hand", "frames"] == "shot_2"
     assert table.loc["frames with the object cut off", "frames"] == "shot_2"
+    advice = table.loc["object's size, how unsure", "advice"]
+    assert advice.startswith("146 mm across, +- 12 %")
+    assert "hold.sequences.mug.object_size_m" in advice
     assert list(table.index) == [limits.measure for limits in LIMITS]
 
 

@@ -1,10 +1,12 @@
 """Contact sheet and videos show what was reconstructed, in the photographs' colours, and which frames failed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from handloom.figures.hold_pictures import (
@@ -12,11 +14,13 @@ from handloom.figures.hold_pictures import (
     cells,
     draw_hold_overlay,
     overlaid,
+    size_in_words,
     turning,
     write_hold_videos,
 )
 from handloom.figures.hold_sequence import read_hold_sequence
 from handloom.figures.video_file import read_video
+from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.errors import InputError
 
@@ -41,6 +45,17 @@ def test_contact_sheet_is_drawn_headless_and_reproducibly(files: HoldFiles, tmp_
     with Image.open(tmp_path / "a.png") as image:
         assert image.width > 1000
         assert np.asarray(image.convert("RGB")).std() > 20
+
+
+def test_the_size_is_told_with_how_sure_it_is(tmp_path: Path) -> None:
+    ends = np.array([[0.0, 0, 0], [0.03, 0.04, 0.12]])
+    hand = HandTrack(torch.zeros(1, 16, 3), torch.zeros(10), torch.ones(1, 3))
+    thing = ObjectTrack(torch.eye(3)[None], torch.ones(1, 3), torch.ones(()))
+    poses = SequencePoses.of(hand, thing, "right")
+    replace(poses, size_deviation=0.12).save(tmp_path / "sure.npz")
+    poses.save(tmp_path / "unsaid.npz")
+    assert size_in_words(ends, tmp_path / "sure.npz") == "130 mm across (\N{PLUS-MINUS SIGN} 12 %)"
+    assert size_in_words(ends, tmp_path / "unsaid.npz") == size_in_words(ends, None) == "130 mm across"
 
 
 def test_overlay_lies_where_the_photograph_shows_the_hand_and_the_object(files: HoldFiles) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from handloom.reconstruction.alignment import align_hand_object
 from handloom.reconstruction.gradient_alignment import Schedule, align_by_gradient
+from handloom.reconstruction.object_size import HAND_DEVIATION, POINTS_DEVIATION, largest_extent
 from handloom.reconstruction.registration import register_hands
 from handloom.reconstruction.tracks import HandPoses, SequencePoses
 from handloom.runtime.config.hold_stages import AlignmentSettings, HandRegistrationSettings
@@ -37,8 +38,8 @@ def _prepared(folder: Path, scene: HeldHand, *, laid: bool = False, **changes: n
     return paths | {"masks": folder / "masks", "history": folder / "history.csv"}
 
 
-def _aligned(paths: dict[str, Path], **settings: Any) -> SequencePoses:
-    align_hand_object(**paths, alignment=AlignmentSettings(**settings), seed=0)
+def _aligned(paths: dict[str, Path], object_size_m: float | None = None, **settings: Any) -> SequencePoses:
+    align_hand_object(**paths, alignment=AlignmentSettings(**settings), object_size_m=object_size_m, seed=0)
     return SequencePoses.load(paths["aligned"])
 
 
@@ -50,6 +51,7 @@ def test_scale_and_grasp_come_out_right(tmp_path: Path, drift_rad: float) -> Non
     found = _aligned(paths, iterations=60)
     assert found.grasp == "held"
     assert float(found.object_scale) == pytest.approx(METRES_PER_UNIT, rel=0.06)
+    assert HAND_DEVIATION < (found.size_deviation or 0) < 0.2
     before = HandPoses.load(paths["hand_poses"])
     joints, registered = (
         track.to(torch.float32).skinned(scene.model).keypoints_m.double() for track in (found.hand, before)
@@ -67,6 +69,20 @@ def test_scale_and_grasp_come_out_right(tmp_path: Path, drift_rad: float) -> Non
 def test_a_known_scale_is_kept(tmp_path: Path) -> None:
     found = _aligned(_prepared(tmp_path, held_hand(frames=15)), iterations=10, object_scale=0.2)
     assert float(found.object_scale) == pytest.approx(0.2)
+
+
+def test_a_known_size_fixes_the_scale(tmp_path: Path) -> None:
+    scene = held_hand(frames=15)
+    found = _aligned(_prepared(tmp_path, scene), object_size_m=0.25, iterations=10)
+    assert float(found.object_scale) * largest_extent(scene.object_poses.points_object) == pytest.approx(0.25)
+    assert found.object_extent_m == pytest.approx(0.25)
+    assert found.size_deviation == POINTS_DEVIATION
+
+
+def test_no_size_of_points_at_one_place(tmp_path: Path) -> None:
+    paths = _prepared(tmp_path, held_hand(frames=6), points_object=np.ones((40, 3)))
+    with pytest.raises(InputError, match=r"object_poses\.npz: all 40 object points are at one place"):
+        _aligned(paths, object_size_m=0.25)
 
 
 def test_a_free_hand_is_not_forced_onto_one_grasp(tmp_path: Path) -> None:

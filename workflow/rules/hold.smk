@@ -174,7 +174,12 @@ use rule stage as align_hand_object with:
     pathvars:
         job="align_hand_object/{sequence}",
     params:
-        **stage("reconstruction.alignment:align_hand_object", alignment=HOLD.hand.alignment, seed=HOLD.seed),
+        **stage(
+            "reconstruction.alignment:align_hand_object",
+            alignment=HOLD.hand.alignment,
+            object_size_m=lambda wildcards: sequence_of(wildcards).object_size_m,
+            seed=HOLD.seed,
+        ),
 
 
 use rule stage as build_sequence with:
@@ -240,7 +245,7 @@ use rule stage as refine_poses with:
     params:
         **stage(
             "reconstruction.refinement:refine_poses",
-            refinement=HOLD.refinement,
+            refinement=refinement_of,
             device=RUN.device,
             watched=sequence_state(BUILD_IN),
         ),

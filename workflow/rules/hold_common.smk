@@ -194,10 +194,21 @@ def quality_tables(wildcards):
     return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
 
 
+def refinement_of(wildcards):
+    """The settings of phase 2; a size that is known stays."""
+    known = sequence_of(wildcards).object_size_m is not None
+    return {**plain(HOLD.refinement), **({"scale_rate": 0.0} if known else {})}
+
+
 def build_of(wildcards):
     """HOLD's build folder: the user's own, or the one made from the sequence."""
     built = sequence_of(wildcards).kind != "build"
     return f"results/hold/{wildcards.sequence}/build" if built else sequence_source(wildcards)
+
+
+def aligned_of(wildcards):
+    """The aligned poses, which tell how sure the object's size is; none of a build folder."""
+    return [] if sequence_of(wildcards).kind == "build" else f"{OF_SEQUENCE}/aligned.npz"
 
 
 def interchange_file(wildcards):

@@ -153,6 +153,7 @@ use rule stage as hold_overlay with:
         predictions=f"{OF_SEQUENCE}/phase3/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
+        aligned=aligned_of,
     output:
         picture=shown(
             "results/figures/hold/{sequence}.png",

@@ -167,6 +167,11 @@ LIMITS = (
         blind="a wrong size, and a hand inside the object",
     ),
     Limits(
+        *("alignment", "object's size, how unsure", "%", 6.5, 15),
+        "measure the largest distance between two points of the object and set hold.sequences.NAME.object_size_m",
+        blind="a mistake in the length that was told",
+    ),
+    Limits(
         *("shape", "object's pixels with a confirmed depth", "%", 60, 30),
         "an object with more texture, less gloss, turned more slowly; without, the shape is the masks' hull",
         blind="poses that are wrong together",
@@ -229,6 +234,7 @@ def write_sequence_quality(
         **_of_object_poses(poses, names),
         **_of_hands(hands),
         **_of_alignment(placed, poses, hands, labels, configured_hand(hand)),
+        "object's size, how unsure": _of_size(placed, sequence),
         **_of_shape(ObjectShape.load(shape)),
     }
     rows = pd.DataFrame([_row(sequence, limits, found[limits.measure], names) for limits in LIMITS])
@@ -384,6 +390,19 @@ def _of_alignment(
         "object's points inside the masks": _Found(100 * _inside(on_image, labels)),
         "hand's distance to the object": _Found(1000 * _median(_nearest_m(hand.vertices_m.numpy(), points))),
     }
+
+
+def _of_size(placed: SequencePoses, sequence: str) -> _Found:
+    """The standard deviation of the object's scale in percent; NaN where the alignment tells none."""
+    if placed.size_deviation is None or placed.object_extent_m is None:
+        return _Found(float("nan"))
+    sure = 100 * placed.size_deviation
+    return _Found(
+        sure,
+        advice=f"{1000 * placed.object_extent_m:.0f} mm across, +- {sure:.0f} % (one standard deviation), by a mean "
+        "hand: measure the largest distance between two points of the object and set "
+        f"hold.sequences.{sequence}.object_size_m",
+    )
 
 
 def _of_shape(shape: ObjectShape) -> dict[str, _Found]:

@@ -13,6 +13,8 @@ from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
 from handloom.figures.mesh_picture import PaintedMesh, framed_camera, laid_over, take_picture, turned_about
 from handloom.figures.style import drawn, heading, hide_frame
 from handloom.figures.video_file import median_rate, write_video
+from handloom.reconstruction.object_size import largest_extent
+from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.images import evenly_spread
 
 COLUMNS = ("input", "overlay", "from the side", "from behind", "object alone")
@@ -24,11 +26,19 @@ _TURNTABLE_PX, _OVERLAY_HEIGHT_PX = 240, 240
 
 
 def draw_hold_overlay(
-    predictions: Path, frames: Path, frames_json: Path, picture: Path, *, sequence: str, rows: int = _SHEET_ROWS
+    predictions: Path,
+    frames: Path,
+    frames_json: Path,
+    picture: Path,
+    aligned: Path | None = None,
+    *,
+    sequence: str,
+    rows: int = _SHEET_ROWS,
 ) -> None:
     """Stage: draw frames spread evenly over the sequence, one a row; files as `read_hold_sequence` takes them.
 
-    The last column turns the object, in the colours of the photographs, once around over the rows.
+    The title tells the object's largest extent, and how unsure it is if the alignment tells that. The last column turns
+    the object, in the colours of the photographs, once around over the rows.
     """
     found = read_hold_sequence(predictions, frames, frames_json)
     shown = [found.usable[place] for place in evenly_spread(len(found.usable), rows)]
@@ -46,7 +56,15 @@ def draw_hold_overlay(
                     axes.set_title(COLUMNS[column], pad=3)
                 if column == 0:
                     axes.set_ylabel(found.names[frame], fontsize=7.5)
-        heading(figure, f"HOLD, {sequence}: {len(found.usable)} of {len(found.names)} frames reconstructed")
+        counts = f"{len(found.usable)} of {len(found.names)} frames reconstructed"
+        heading(figure, f"HOLD, {sequence}: {counts}, object {size_in_words(found.object_vertices_m, aligned)}")
+
+
+def size_in_words(vertices_m: Float[np.ndarray, "vertices 3"], aligned: Path | None) -> str:
+    """The largest distance between two vertices, and the alignment's standard deviation of it where it is told."""
+    size = f"{1000 * largest_extent(vertices_m):.0f} mm across"
+    deviation = None if aligned is None else SequencePoses.load(aligned).size_deviation
+    return size if deviation is None else f"{size} (\N{PLUS-MINUS SIGN} {100 * deviation:.0f} %)"
 
 
 def cells(found: HoldSequence, frame: int, turn_rad: float) -> list[Picture]:

@@ -43,7 +43,7 @@ def rotation_between(
 
 def nearest_orthogonal(matrix: Rotations, *, proper: bool = True) -> Rotations:
     """The orthogonal matrix (with `proper`: the rotation) nearest to `matrix` in the Frobenius norm."""
-    nearest: Tensor = roma.procrustes(matrix, force_rotation=proper, method="svd")
+    nearest: Tensor = roma.procrustes(matrix, force_rotation=proper)
     return nearest
 
 

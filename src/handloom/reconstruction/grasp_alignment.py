@@ -10,7 +10,7 @@ the object, only slow motion is asked for.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -43,6 +43,7 @@ from handloom.reconstruction.hand_energy import (
     turn_acceleration_energy,
     turned,
 )
+from handloom.reconstruction.object_size import size_deviation, weighed_distance
 from handloom.reconstruction.pose_space import PoseSpace
 from handloom.reconstruction.registration import HandFit
 from handloom.reconstruction.tracks import Grasp, HandPoses, HandTrack, ObjectTrack
@@ -75,10 +76,17 @@ _FEWEST_FRAMES = 5
 _FREE_PACE = 4.0
 """How much faster a hand that is not held to the object may move on it."""
 _PLACING_ITERATIONS = 40
-_CALIBRATIONS, _SAME_SIZE = 2, 0.015
-"""How often the hands' size is compared with their masks, and what difference is none."""
+_SAME_SIZE = 0.015
+"""A difference of distances that is none."""
 _MOST_POINTS = 600
 """Of the object, evenly left out beyond; finger tips are compared with all of them in every step."""
+
+
+class Holding(NamedTuple):
+    """What the alignment took the grasp for, and the deviation of the logarithm of the object's scale."""
+
+    grasp: Grasp
+    size_deviation: float
 
 
 @dataclass(frozen=True)
@@ -103,24 +111,31 @@ class GraspAlignment:
         low, high = torch.quantile(self.points, self.points.new_tensor([0.02, 0.98]), dim=0)
         return (low + high) / 2.0
 
-    def solve(self, start: HandFit) -> tuple[HandFit, Float[Tensor, ""], bool]:
-        """From registered hands to hands on the object: the hands, metres per SfM unit, and whether the hand is held.
+    def solve(self, start: HandFit) -> tuple[HandFit, Float[Tensor, ""], Holding]:
+        """From registered hands to hands on the object: the hands, metres per SfM unit, and what is known of both.
 
-        `h` places the hands by their key points, `o` finds the object's scale for these hands, `ho` moves both. Where
-        the masks say that the hands on their common grasp are too far away or too near, their key points are spread
-        accordingly, and both steps are repeated.
+        `h` places the hands by their key points, `o` finds the object's scale for these hands, `ho` moves both. How far
+        the masks say that the hands on their common grasp are, counts as much as the key points are unsure
+        (`weighed_distance`); the key points are spread accordingly, and both steps are repeated.
         """
         alignment = self
         hand, scale, held = self._grasped(self._placed(start))
-        for _ in range(_CALIBRATIONS):
-            factor = None if self.distance_factor is None else self.distance_factor(hand)
-            if factor is None or abs(factor - 1.0) < _SAME_SIZE:
-                break
+        of_masks = None if self.distance_factor is None else self.distance_factor(hand)
+        distance = weighed_distance(of_masks, self._confidence)
+        if abs(distance.factor - 1.0) >= _SAME_SIZE:
             wrist = hand.keypoints_cam_m(self.space)[:, WRIST]
-            farther = hand._replace(translation_m=hand.translation_m + (factor - 1.0) * wrist)
-            alignment = replace(alignment, seen=alignment.seen.spread_by(1.0 / factor))
+            farther = hand._replace(translation_m=hand.translation_m + (distance.factor - 1.0) * wrist)
+            alignment = replace(alignment, seen=alignment.seen.spread_by(1.0 / distance.factor))
             hand, scale, held = alignment._grasped(farther)
-        return alignment._together(hand, scale, held)
+        hand, scale = alignment._together(hand, scale, held)
+        deviation = 0.0 if self.settings.object_scale is not None else size_deviation(distance.deviation, held)
+        return hand, scale, Holding("held" if held else "free", deviation)
+
+    @property
+    def _confidence(self) -> float:
+        """The network's, over all key points that were seen."""
+        seen = self.seen.weight[self.seen.weight > 0]
+        return float(seen.mean()) if len(seen) else 0.0
 
     def _grasped(self, hand: HandFit) -> tuple[HandFit, Float[Tensor, ""], bool]:
         """Step o, and of step ho what all frames share if the hand is held: the hands, the scale, whether it is."""
@@ -245,7 +260,7 @@ class GraspAlignment:
 
         return self._moved(terms, parameters, step, current)
 
-    def _together(self, hand: HandFit, scale: Float[Tensor, ""], held: bool) -> tuple[HandFit, Float[Tensor, ""], bool]:
+    def _together(self, hand: HandFit, scale: Float[Tensor, ""], held: bool) -> tuple[HandFit, Float[Tensor, ""]]:
         """Every frame's hand and the scale; a held hand stays close to where it is on the object now."""
         rotation = self.thing.rotation
         frames, pace = len(rotation), 1.0 if held else _FREE_PACE
@@ -291,7 +306,7 @@ class GraspAlignment:
             meeting = self._meeting(keypoints, now)
             return {"keypoints": data, "pose": prior, "shape": size, "motion": motion} | meeting
 
-        return *self._moved(terms, parameters, step, current), held
+        return self._moved(terms, parameters, step, current)
 
     def _moved(
         self,
@@ -330,8 +345,8 @@ def align_grasp(
     seen: FoundHands,
     rows: list[dict[str, Any]],
     masks: Sequence[Path] = (),
-) -> tuple[HandTrack, ObjectTrack, Grasp]:
-    """The alignment of a video's files, and the kind of grasp; losses go into `rows`.
+) -> tuple[HandTrack, ObjectTrack, Holding]:
+    """The alignment of a video's files, the kind of grasp, how sure the size is; losses go into `rows`.
 
     Frames that registration refilled have no key points of their own.
     """
@@ -355,5 +370,5 @@ def align_grasp(
 
     look = factor if masks else None
     alignment = GraspAlignment(settings, observed, track, registered, points, space, rows, look)
-    found, scale, held = alignment.solve(HandFit.of(hand, space))
-    return found.track(space), track.at_scale(scale), "held" if held else "free"
+    found, scale, holding = alignment.solve(HandFit.of(hand, space))
+    return found.track(space), track.at_scale(scale), holding

@@ -27,8 +27,9 @@ ROBUST_DEVIATIONS = 1.5
 """Residuals above so many standard deviations lose their influence."""
 POSE_PRIOR, SHAPE_PRIOR = 0.3, 3.0
 """Weights of squared deviations from everyday poses, and of squared shape coefficients."""
-SIZE_DEVIATION = 0.02
-"""Of the hand's size about the model's mean: one camera cannot see it."""
+SIZE_DEVIATION = 0.005
+"""Of the hand's size about the model's mean, which one camera cannot see: narrow, lest key points that an unsure
+network drew together make the hand small. How far people's hands differ is counted at the end (`object_size`)."""
 LIMIT_RAD = 0.05
 """Softness of the joint limits."""
 TURN_SMOOTHNESS_RAD, PATH_SMOOTHNESS = 0.04, 0.01

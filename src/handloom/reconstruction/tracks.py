@@ -13,6 +13,7 @@ import numpy as np
 import roma
 import torch
 from jaxtyping import Bool, Float
+from pydantic import FiniteFloat
 from torch import Tensor
 
 from handloom.hand.joints import Side
@@ -93,12 +94,16 @@ class SequencePoses(Artifact, kind="sequence_poses", units="m, rad", frame="came
     side: Side
     grasp: Grasp | None = None
     """What the alignment took the grasp for, if it asked."""
+    size_deviation: FiniteFloat | None = None
+    """Standard deviation of the logarithm of `object_scale`; None where nothing told it."""
+    object_extent_m: FiniteFloat | None = None
+    """The largest distance between two of the object's points at that scale; None as above."""
 
     @classmethod
-    def of(cls, hand: HandTrack, thing: ObjectTrack, side: Side, grasp: Grasp | None = None) -> "SequencePoses":
+    def of(cls, hand: HandTrack, thing: ObjectTrack, side: Side) -> "SequencePoses":
         """The poses of two tracks."""
         rotvec = roma.rotmat_to_rotvec(thing.rotation)
-        return cls(hand.rotvec, hand.shape, hand.translation_m, rotvec, thing.translation_m, thing.scale, side, grasp)
+        return cls(hand.rotvec, hand.shape, hand.translation_m, rotvec, thing.translation_m, thing.scale, side)
 
     def of_frames(self, frames: Sequence[int]) -> "SequencePoses":
         """The poses of some of the frames."""

@@ -95,6 +95,9 @@ class HoldSettings(Settings):
                     f"is set, but hold.field is {self.field}, which would not read it; set hold.field to holdnet, or "
                     "remove it",
                 )
+        for name, sequence in self.chosen.items():
+            if sequence.object_size_m is not None and (why := self._size_not_taken(sequence)):
+                yield f"sequences.{name}.object_size_m", f"is set, but {why}"
         for method, name in self.others:
             if name not in self.chosen:
                 yield f"interchange.{method}.{name}", f"no such sequence; {known}"
@@ -104,6 +107,17 @@ class HoldSettings(Settings):
                     f"the sequence is of kind {self.chosen[name].kind}, which has no annotation to score against; "
                     "expected kind ho3d",
                 )
+
+    def _size_not_taken(self, sequence: SequenceSettings) -> str | None:
+        """Why a known size would not be read, if so."""
+        alignment = self.hand.alignment
+        if sequence.kind == "build":
+            return "a build folder brings its own scale; remove it"
+        if alignment.fidelity == "faithful":
+            return "hold.hand.alignment.fidelity is faithful, which does not read it; set fixed, or remove it"
+        if alignment.object_scale is not None:
+            return "hold.hand.alignment.object_scale fixes the size as well; remove one of them"
+        return None
 
     @property
     def others(self) -> dict[tuple[OtherMethod, str], str]:

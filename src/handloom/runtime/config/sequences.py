@@ -260,6 +260,13 @@ class SequenceSettings(FrameSettings):
         description="With hold.sfm.backend: colmap_model, folder of a COLMAP model (binary or text) whose images are "
         "named as the original frames, or as the extracted ones.",
     )
+    object_size_m: float | None = Field(
+        None,
+        ge=0.01,
+        le=2,
+        description="Largest distance between two points of the object, metres (of a box its space diagonal), as a "
+        "tape measure tells; null estimates it from the hand, which is some 10 to 15 % unsure.",
+    )
     # Not a default that a section given in part would keep: marks alone mean propagation.
     masks: MaskSettings = Field(
         default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."

@@ -40,6 +40,8 @@ class DrawnPairs(NamedTuple):
     """The mean answers to both views of some pairs, along the cameras' axes."""
 
     poses: Float[Tensor, "2 pairs 21 3"]
+    poses_of_rotation: Float[Tensor, "2 pairs 21 3"]
+    """With the turns that rotations are estimated with."""
     slopes: Float[Tensor, "2 pairs 21 2"]
     confidence: Float[Tensor, "2 pairs 21"]
 
@@ -47,10 +49,8 @@ class DrawnPairs(NamedTuple):
     def of(cls, path: Path, pair: str, rows: Sequence[Int[np.ndarray, " pairs"]]) -> "DrawnPairs":
         """The hands of two cameras whose rows are given; raises InputError for answers to other crops."""
         answers = DrawnAnswers.load(path)
-        of_views = [
-            [values[answers.camera == camera] for values in (answers.joints, answers.slopes, answers.confidence)]
-            for camera in camera_numbers(pair)
-        ]
+        of_hands = (answers.joints, answers.joints_of_rotation, answers.slopes, answers.confidence)
+        of_views = [[values[answers.camera == camera] for values in of_hands] for camera in camera_numbers(pair)]
         if any(index.max() >= len(views[0]) for index, views in zip(rows, of_views, strict=True)):
             raise InputError(f"{path}: answers other crops than those of pair {pair}; run the rule that makes it again")
         chosen = [[values[index] for values in view] for index, view in zip(rows, of_views, strict=True)]
@@ -105,6 +105,7 @@ def predict_draws(
     answers: Path,
     *,
     ray_share: float,
+    plus_share: float,
     draws: int,
     device: str = "cpu",
     threads: int | None = None,
@@ -112,19 +113,18 @@ def predict_draws(
 ) -> None:
     """Stage: the source network's mean answers to every hand crop of a headset, for all pairs and seeds of S2DHand+.
 
+    Poses are turned by `plus_share` of their viewing rays, those that rotations are estimated from by `ray_share`.
     Raises InputError for crops that do not tell their side.
     """
     with computing_on(device, threads):
         network = load_checkpoint(source).to(device)
-        found = [_of_camera(network, path, ray_share, draws, device) for path in crops]
-    joints, slopes, confidence = (np.concatenate(values) for values in zip(*found, strict=True))
+        found = [_of_camera(network, path, (plus_share, ray_share), draws, device) for path in crops]
+    of_hands = (np.concatenate(values) for values in zip(*found, strict=True))
     cameras = np.concatenate([np.full(len(each), number) for number, (each, *_) in enumerate(found)])
-    DrawnAnswers(cameras, joints, confidence, slopes).save(answers, code=code)
+    DrawnAnswers(cameras, *of_hands).save(answers, code=code)
 
 
-def _of_camera(
-    network: DetNet, path: Path, ray_share: float, draws: int, device: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _of_camera(network: DetNet, path: Path, shares: tuple[float, float], draws: int, device: str) -> list[np.ndarray]:
     view = HandCrops.load(path)
     if view.side_slope is None:
         raise InputError(f"{path}: does not tell its crops' sides; delete it and crop again")
@@ -135,5 +135,5 @@ def _of_camera(
     side = torch.from_numpy(view.side_slope).double()[:, None, None]
     offsets = torch.nn.functional.pad(mean.keypoints - 0.5, (0, 1)) @ axes.mT
     slopes = (rays[:, :2] / rays[:, 2:])[:, None] + side * offsets[..., :2]
-    joints = mean.joints @ (turns_to_rays(rays, ray_share) @ axes).mT
-    return tuple(value.float().numpy() for value in (joints, slopes, mean.confidence))  # type: ignore[return-value]
+    turned = [mean.joints @ (turns_to_rays(rays, share) @ axes).mT for share in shares]
+    return [value.float().numpy() for value in (*turned, mean.confidence, slopes)]

@@ -110,11 +110,15 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
         *,
         ray_share: float,
         turned_poses: bool = False,
+        plus_share: float | None = None,
         device: str = "cpu",
         threads: int | None = None,
         code: str = "",
     ) -> None:
-        """Stage: run a source network over the crops of all cameras of a headset; `turned_poses` as in `PairCrops`."""
+        """Stage: run a source network over the crops of all cameras of a headset; `turned_poses` as in `PairCrops`.
+
+        `plus_share` is the share of their viewing rays that S2DHand+ turns poses by; None where it is left out.
+        """
         learner = make_learner(AdaptationSettings(), "fixed")
         found, cameras, turns = [], [], []
         with computing_on(device, threads):
@@ -122,9 +126,9 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
             for number, path in enumerate(crops):
                 view = HandCrops.load(path)
                 axes = torch.from_numpy(view.picture_axes_from_crop)
-                turns.append(turns_to_rays(torch.from_numpy(view.rays), ray_share))
+                turns.append(turns_to_rays(torch.from_numpy(view.rays), plus_share or 0.0))
                 if turned_poses:
-                    axes = turns[-1] @ axes
+                    axes = turns_to_rays(torch.from_numpy(view.rays), ray_share) @ axes
                 found.append(learner.poses(network, torch.from_numpy(view.image_u8), axes, device))
                 cameras.append(np.full(len(view), number))
         SourcePredictions(
@@ -133,7 +137,7 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
             confidence=torch.cat([each.confidence for each in found]).numpy(),
             root_joint=learner.root_joint,
             turned=turned_poses,
-            ray_turns=torch.cat(turns).numpy(),
+            ray_turns=None if plus_share is None else torch.cat(turns).numpy(),
         ).save(predictions, code=code)
 
     return predict_source

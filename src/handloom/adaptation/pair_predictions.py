@@ -61,7 +61,7 @@ class SourcePredictions(
     turned: bool
     """Whether the poses were turned by their viewing rays."""
     ray_turns: Float[np.ndarray, "hands 3 3"] | None = None
-    """Q: what the poses lack of the turns to their hands, `p @ Q^T`; None where nobody asks."""
+    """Q: the turns towards their hands that S2DHand+ gives poses, `p @ Q^T`; None where it is left out."""
 
     def of_camera(self, camera: int) -> tuple[Float[np.ndarray, "hands 21 3"], Float[np.ndarray, "hands 21"]]:
         """Joints and confidence of a camera's hands."""
@@ -83,7 +83,7 @@ class DrawnAnswers(
     units="bone 0-9",
     frame="camera",
     joint_order="SNAP",
-    may_be_nan=("joints", "slopes", "confidence"),  # of a network that diverged
+    may_be_nan=("joints", "joints_of_rotation", "slopes", "confidence"),  # of a network that diverged
 ):
     """The source network's mean answers to several draws of every hand's crop, one camera after the other.
 
@@ -93,6 +93,8 @@ class DrawnAnswers(
     camera: Int[np.ndarray, " hands"]
     """Counted from 0, in the headset's order."""
     joints: Float[np.ndarray, "hands 21 3"]
+    joints_of_rotation: Float[np.ndarray, "hands 21 3"]
+    """With the turn that is best for rotations between cameras, which may be another share of it."""
     confidence: Float[np.ndarray, "hands 21"]
     slopes: Float[np.ndarray, "hands 21 2"]
     """x / z and y / z of the rays to the joints' key points, by the nominal field of view."""

@@ -97,7 +97,8 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
         ],
         explanation=_explanation(frame),
         notes=[
-            *([_RAYS_MEANING, _rotations_share(frame)] if rays else []),
+            *([_TURNED_MEANING] if _optional(frame) else []),
+            *([_rotations_share(frame)] if rays else []),
             *([_APART_MEANING] if APART.key in set(frame["metric"]) else []),
             *_seeds(frame),
             *needs(frame, "headset", "pair"),
@@ -210,10 +211,8 @@ def _block(headset: str, metric: Column, frame: pd.DataFrame) -> Block:
 
 
 def _optional(frame: pd.DataFrame) -> list[str]:
-    """Rows that a configuration may leave out, or in which rays change nothing."""
-    measured = [name for name in ("s2dhand_plus_mm",) if frame[name].notna().any()]
-    turned = frame.dropna(subset=["baseline_mm", "baseline_turned_mm"])
-    return measured + (["baseline_turned_mm"] if (turned["baseline_mm"] != turned["baseline_turned_mm"]).any() else [])
+    """The rows of S2DHand+, which a configuration may leave out."""
+    return ["baseline_turned_mm", "s2dhand_plus_mm"] if frame["s2dhand_plus_mm"].notna().any() else []
 
 
 def _uses_rays(frame: pd.DataFrame) -> bool:
@@ -234,7 +233,7 @@ def _rotations_share(frame: pd.DataFrame) -> str:
     return f"The rotation's share, overall Dual-M of the baseline merged by R with viewing rays: {'; '.join(told)}."
 
 
-_RAYS_MEANING = (
+_TURNED_MEANING = (
     "Baseline, viewing rays: the source network's poses turned by a share of their crops' viewing rays, and merged by "
     "the rotation that S2DHand starts from: S2DHand+ reads its poses out in this way, so what this row gains is not "
     "adaptation's. S2DHand reads them out as published."

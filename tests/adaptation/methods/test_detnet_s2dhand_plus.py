@@ -21,8 +21,14 @@ OPTIONS = PlusSettings(draws=2, labels="triangulated", epochs=4)
 
 def of_plus(rig: Rig, name: str, **changes: Any) -> Any:
     answers = rig.folder / "answers.npz"
-    predict_draws(rig.crops, rig.source, answers, ray_share=0.5, draws=2)
-    chosen = {"variant": "s2dhand_plus", "answers": answers, "options": OPTIONS, "ray_share": 0.5, "turned_poses": True}
+    predict_draws(rig.crops, rig.source, answers, ray_share=0.5, plus_share=0.25, draws=2)
+    chosen = {
+        "variant": "s2dhand_plus",
+        "answers": answers,
+        "options": OPTIONS,
+        "ray_share": 0.25,
+        "turned_poses": True,
+    }
     return adapted(rig, adapt, name, SETTINGS.model_copy(update={"learning_rate": 3e-3}), **chosen, **changes)
 
 
@@ -42,7 +48,8 @@ def test_labels_are_one_pose_in_both_views() -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = ((2, 4, 21, 3), (2, 4, 21, 2))
     poses, slopes = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes)
-    drawn = with_unit_bones(DrawnPairs(poses, slopes, torch.rand(2, 4, 21, generator=generator).double()), 0)
+    poses = with_unit_bones(poses, 0)
+    drawn = DrawnPairs(poses, poses, slopes, torch.rand(2, 4, 21, generator=generator).double())
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
     rotation = rotation * torch.linalg.det(rotation)
     for labels in ("merged", "triangulated"):
@@ -60,12 +67,12 @@ def test_a_job_killed_in_its_second_seed_keeps_the_first_and_ends_bit_equal(
 
     def run(name: str) -> list[bytes]:
         answers, folder = rig.folder / "answers.npz", rig.folder / name
-        predict_draws(rig.crops, rig.source, answers, ray_share=0.5, draws=1)
+        predict_draws(rig.crops, rig.source, answers, ray_share=0.5, plus_share=0.25, draws=1)
         files = [[folder / f"{seed}{end}" for seed in (1, 2)] for end in (".safetensors", ".npz", ".csv")]
         adapt(
             *(rig.crops, rig.source, rig.rotations, *files),
             **{"pair": "1-2", "variant": "s2dhand_plus", "seeds": [1, 2], "work": rig.folder / "work"},
-            **{"adaptation": SETTINGS, "fidelity": "fixed", "ray_share": 0.5, "turned_poses": True},
+            **{"adaptation": SETTINGS, "fidelity": "fixed", "ray_share": 0.25, "turned_poses": True},
             answers=answers, options=OPTIONS, labels=rig.labels, checkpoint_seconds=0,
         )  # fmt: skip
         return all_of(folder)

@@ -54,9 +54,10 @@ class S2DHandPlus(Method):
         self.networks = {"student": network}
         taught = _taught(network.requires_grad_(False))
         self.optimisers = {"student": torch.optim.Adam(taught, lr=surroundings.settings.learning_rate)}
-        drawn = with_unit_bones(drawn, network.root_joint or 0)
-        self.rotation_12 = drawn_rotation(drawn)
-        self._drawn = drawn.at(surroundings.chosen)
+        root = self.learner.root_joint
+        self.rotation_12 = drawn_rotation(drawn, root)
+        drawn = drawn.at(surroundings.chosen)
+        self._drawn = drawn._replace(poses=with_unit_bones(drawn.poses, root))
         self._labels = plus_labels(self._drawn, self.rotation_12, options)
         self._seen, self._heat = self._features()
 
@@ -120,19 +121,17 @@ def _taught(network: DetNet) -> list[torch.nn.Parameter]:
     return taught
 
 
-def with_unit_bones(drawn: DrawnPairs, root_joint: int) -> DrawnPairs:
+def with_unit_bones(poses: Float[Tensor, "2 pairs 21 3"], root_joint: int) -> Float[Tensor, "2 pairs 21 3"]:
     """Poses from the root joint on, with a bone 0-9 of length one."""
-    poses = drawn.poses - drawn.poses[..., root_joint, None, :]
+    poses = poses - poses[..., root_joint, None, :]
     bone = torch.linalg.vector_norm(poses[..., BONE[1], :] - poses[..., BONE[0], :], dim=-1)
-    return drawn._replace(poses=poses / bone.clamp_min(SHORTEST_BONE)[..., None, None])
+    return poses / bone.clamp_min(SHORTEST_BONE)[..., None, None]
 
 
-def drawn_rotation(drawn: DrawnPairs) -> Float[Tensor, "3 3"]:
+def drawn_rotation(drawn: DrawnPairs, root_joint: int) -> Float[Tensor, "3 3"]:
     """The rotation that most pairs' mean answers agree on."""
-    first = slice(ROTATION_PAIRS)
-    return consensus_rotation(
-        drawn.poses[0, first], drawn.poses[1, first], drawn.confidence[:, first].prod(0)
-    ).rotation_12
+    poses = with_unit_bones(drawn.poses_of_rotation[:, :ROTATION_PAIRS], root_joint)
+    return consensus_rotation(poses[0], poses[1], drawn.confidence[:, :ROTATION_PAIRS].prod(0)).rotation_12
 
 
 def plus_labels(

@@ -107,6 +107,13 @@ class PlusSettings(Settings):
         description="merged: both views' poses by confidence; triangulated: also by both views' rays to the joints, "
         "which needs heat maps that find them well.",
     )
+    ray_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the turn to the hand that poses and labels are given; rotations are estimated with the "
+        "source's own `ray_share`, which may be another.",
+    )
     epochs: int = Field(8, ge=0, le=100_000, description="Passes over the adaptation pairs.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Of Adam, falling to zero as a cosine.")
 

@@ -183,8 +183,7 @@ class SourceSettings(Settings):
     )
     plus: PlusSettings | None = Field(
         None,
-        description="S2DHand+, a row of its own beside S2DHand, for DetNet and fidelity fixed; its poses and labels "
-        "have the turn by ray_share. null leaves it out.",
+        description="S2DHand+, a row of its own beside S2DHand, for DetNet and fidelity fixed. null leaves it out.",
     )
 
     @model_validator(mode="after")

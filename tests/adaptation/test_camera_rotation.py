@@ -242,11 +242,8 @@ def test_a_pair_without_a_common_frame_does_not_stop_the_others(
 def test_cameras_that_share_nothing_leave_the_earlier_rotations_whole(headset: Headset) -> None:
     output = start(headset)
     before = output.read_bytes()
-    for camera in (2, 3):
+    for camera in (1, 2, 3):
         without_frames(headset, camera, slice(None))
-    with pytest.raises(InputError, match=r"from camera 0 only cameras \[0, 1\] can be reached"):
-        start(headset)
-    without_frames(headset, 1, slice(None))
     with pytest.raises(InputError, match="no two cameras of the headset share a hand"):
         start(headset)
     assert output.read_bytes() == before

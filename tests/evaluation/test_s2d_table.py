@@ -171,7 +171,7 @@ def test_markdown_marks_the_best_of_every_column_and_fits_a_screen() -> None:
     assert "| *paper: reduces by* |" in text
     assert "## Headset 1, Dual-M" in text
     assert "| mm | Cam 1,2 | Cam 1,3 |" in text
-    assert max(map(len, lines)) < 140
+    assert max(map(len, lines)) < 160
     assert "`demo`" in text
 
 

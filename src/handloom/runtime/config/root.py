@@ -63,7 +63,7 @@ class RunSettings(Settings):
         epochs=70, batch_size=64, learning_rate=2e-3, schedule="cosine", grey_probability=0.5, precision="auto"
     )
     adaptation: AdaptationSettings = AdaptationSettings(
-        pairs=200,
+        pairs=160,
         batch_size=8,
         epochs=4,
         spread_pairs=True,

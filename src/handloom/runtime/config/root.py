@@ -67,7 +67,7 @@ class RunSettings(Settings):
         batch_size=8,
         epochs=4,
         spread_pairs=True,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         learning_rate_decay="cosine",
         warm_up_steps=20,
         merge="soft",

@@ -107,6 +107,7 @@ use rule stage as predict_draws with:
             ray_share=source_setting("ray_share"),
             plus_share=lambda wildcards: plus_setting(wildcards).ray_share,
             draws=lambda wildcards: plus_setting(wildcards).draws,
+            draw_turn_deg=lambda wildcards: plus_setting(wildcards).draw_turn_deg,
             device=RUN.device,
             watched=contents_of(source_network),
         ),

@@ -30,8 +30,6 @@ from handloom.geometry.camera import turns_to_rays
 from handloom.runtime.devices import computing_on
 from handloom.runtime.errors import InputError
 
-LARGEST_TURN_DEG = 40.0
-"""About what source networks are trained on."""
 ZOOM = 0.1
 _AT_ONCE = 64
 
@@ -71,19 +69,21 @@ class MeanAnswer(NamedTuple):
     confidence: Float[Tensor, "crops 21"]
 
 
-def draws_of(count: int) -> list[tuple[float, float]]:
+def draws_of(count: int, turn_deg: float) -> list[tuple[float, float]]:
     """Angle (degrees) and zoom of the crop itself and of `count` draws: evenly turned, close and wide in turn."""
-    angles = np.linspace(-LARGEST_TURN_DEG, LARGEST_TURN_DEG, count) if count > 1 else np.full(count, LARGEST_TURN_DEG)
+    angles = np.linspace(-turn_deg, turn_deg, count) if count > 1 else np.full(count, turn_deg)
     return [(0.0, 1.0), *((float(angle), 1 + ZOOM * (-1) ** number) for number, angle in enumerate(angles))]
 
 
 @torch.no_grad()
-def mean_answer(network: DetNet, image_u8: UInt8[Tensor, "crops px px channels"], draws: int) -> MeanAnswer:
-    """The mean of the network's answers to each crop and to draws of it, turned and zoomed back."""
+def mean_answer(
+    network: DetNet, image_u8: UInt8[Tensor, "crops px px channels"], draws: Sequence[tuple[float, float]]
+) -> MeanAnswer:
+    """The mean of the network's answers to draws of each crop (`draws_of`), turned and zoomed back."""
     images = network_input(image_u8) + 0.5
     count, root = len(images), network.root_joint
     found = []
-    for angle_deg, zoom in draws_of(draws):
+    for angle_deg, zoom in draws:
         there, back = _drawn(count, angle_deg, zoom), _drawn(count, -angle_deg, 1 / zoom)
         shown = images if (angle_deg, zoom) == (0.0, 1.0) else augment_maps(images, there)
         maps = network((shown - 0.5).contiguous(memory_format=torch.channels_last))
@@ -107,6 +107,7 @@ def predict_draws(
     ray_share: float,
     plus_share: float,
     draws: int,
+    draw_turn_deg: float,
     device: str = "cpu",
     threads: int | None = None,
     code: str = "",
@@ -118,13 +119,17 @@ def predict_draws(
     """
     with computing_on(device, threads):
         network = load_checkpoint(source).to(device)
-        found = [_of_camera(network, path, (plus_share, ray_share), draws, device) for path in crops]
+        found = [
+            _of_camera(network, path, (plus_share, ray_share), draws_of(draws, draw_turn_deg), device) for path in crops
+        ]
     of_hands = (np.concatenate(values) for values in zip(*found, strict=True))
     cameras = np.concatenate([np.full(len(each), number) for number, (each, *_) in enumerate(found)])
     DrawnAnswers(cameras, *of_hands).save(answers, code=code)
 
 
-def _of_camera(network: DetNet, path: Path, shares: tuple[float, float], draws: int, device: str) -> list[np.ndarray]:
+def _of_camera(
+    network: DetNet, path: Path, shares: tuple[float, float], draws: Sequence[tuple[float, float]], device: str
+) -> list[np.ndarray]:
     view = HandCrops.load(path)
     if view.side_slope is None:
         raise InputError(f"{path}: does not tell its crops' sides; delete it and crop again")

@@ -102,6 +102,9 @@ class PlusSettings(Settings):
         description="Turned and zoomed draws of each crop that the source network answers beside the crop itself; "
         "labels are made of its mean answers.",
     )
+    draw_turn_deg: float = Field(
+        40.0, ge=0, le=180, description="Largest turn of the draws, either way; within what the source was trained on."
+    )
     labels: Literal["merged", "triangulated"] = Field(
         "merged",
         description="merged: both views' poses by confidence; triangulated: also by both views' rays to the joints, "

@@ -62,9 +62,7 @@ use rule stage as qualitative with:
         source_predictions=lambda wildcards: of_headsets(setting_of(wildcards), "source_predictions.npz"),
         rotations=lambda wildcards: of_headsets(setting_of(wildcards), "rotations.json"),
         sample_errors=lambda wildcards: of_headsets(setting_of(wildcards), "sample_errors.npz"),
-        predictions=lambda wildcards: of_adaptations(
-            [setting_of(wildcards)], "predictions.npz", seeds=RUN.seeds[:1]
-        ),
+        predictions=lambda wildcards: of_adaptations([setting_of(wildcards)], "predictions.npz", seeds=RUN.seeds[:1]),
         handoccnet=[] if HANDOCCNET_LACKS else HANDOCCNET.checkpoint,
         hand=[] if HANDOCCNET_LACKS else MANO_HAND,
     output:

@@ -15,8 +15,8 @@ CELLS = 8
 
 
 def test_the_crop_itself_is_the_first_draw_and_turns_lie_evenly_about_it() -> None:
-    assert draws_of(0, 40) == [(0.0, 1.0)]
-    assert draws_of(4, 40)[1:] == [
+    assert draws_of(0, 40.0) == [(0.0, 1.0)]
+    assert draws_of(4, 40.0)[1:] == [
         (-40.0, 1.1),
         (pytest.approx(-40 / 3), 0.9),
         (pytest.approx(40 / 3), 1.1),
@@ -29,7 +29,7 @@ def test_without_draws_it_is_the_networks_answer_from_the_root_on() -> None:
     images = torch.randint(0, 256, (3, PX, PX, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         read = read_out(network(network_input(images)))
-    found = mean_answer(network, images, draws_of(0, 0))
+    found = mean_answer(network, images, draws_of(0, 0.0))
     torch.testing.assert_close(found.joints, read.joints - read.joints[:, network.root_joint, None])
     torch.testing.assert_close(found.confidence, read.confidence)
 
@@ -50,6 +50,6 @@ def test_draws_of_what_turns_with_the_image_agree(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(network, "forward", forward)
     image = torch.zeros(1, 96, 96, 1, dtype=torch.uint8)
     image[:, 24:36, 58:70] = 255
-    alone, drawn = (mean_answer(network, image, draws_of(count, 40)) for count in (0, 8))
+    alone, drawn = (mean_answer(network, image, draws_of(count, 40.0)) for count in (0, 8))
     torch.testing.assert_close(drawn.joints, alone.joints, atol=0.06, rtol=0)
     torch.testing.assert_close(drawn.keypoints, alone.keypoints, atol=0.03, rtol=0)

@@ -21,7 +21,7 @@ OPTIONS = PlusSettings(draws=2, labels="triangulated", epochs=4)
 
 def of_plus(rig: Rig, name: str, **changes: Any) -> Any:
     answers = rig.folder / "answers.npz"
-    predict_draws(rig.crops, rig.source, answers, ray_share=0.5, plus_share=0.25, draws=2, draw_turn_deg=40)
+    predict_draws(rig.crops, rig.source, answers, ray_share=0.5, plus_share=0.25, draws=2, draw_turn_deg=40.0)
     chosen = {
         "variant": "s2dhand_plus",
         "answers": answers,
@@ -67,7 +67,7 @@ def test_a_job_killed_in_its_second_seed_keeps_the_first_and_ends_bit_equal(
 
     def run(name: str) -> list[bytes]:
         answers, folder = rig.folder / "answers.npz", rig.folder / name
-        predict_draws(rig.crops, rig.source, answers, ray_share=0.5, plus_share=0.25, draws=1, draw_turn_deg=40)
+        predict_draws(rig.crops, rig.source, answers, ray_share=0.5, plus_share=0.25, draws=1, draw_turn_deg=40.0)
         files = [[folder / f"{seed}{end}" for seed in (1, 2)] for end in (".safetensors", ".npz", ".csv")]
         adapt(
             *(rig.crops, rig.source, rig.rotations, *files),

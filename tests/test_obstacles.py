@@ -1,5 +1,6 @@
 """What settings, files' existence and headers rule out is told before a run, each by its setting, all at once."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from handloom.check import notices, refuse_stopped
 from handloom.datasets.picture_size import source_size
-from handloom.obstacles import pair_obstacles, sequence_obstacles, stopping
+from handloom.obstacles import _hands_fault, pair_obstacles, sequence_obstacles, stopping
 from handloom.runtime.config.load import merged, read_yaml, settings_from
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.devices import require_gpu
@@ -126,6 +127,24 @@ def marks(**changed: Any) -> dict[str, Any]:
         ),
         (
             FILM,
+            {"hand": {"estimation": {"backend": "files"}}},
+            "hand_estimates",
+            r"estimation\.backend: is files, but the sequence names none: set hold\.sequences\.own\.hands",
+        ),
+        (
+            {**FILM, "hands": "no.zip"},
+            {"hand": {"estimation": {"backend": "files"}}},
+            "hand_estimates",
+            r"own\.hands: leads to no\.zip, which does not exist",
+        ),
+        (
+            {**FILM, "hands": "pictures"},
+            {"hand": {"estimation": {"backend": "files"}}},
+            "hand_estimates",
+            r"own\.hands: .*pictures: holds 0\.png, .*; expected HOLD's v3d\.npy",
+        ),
+        (
+            FILM,
             {"field": "holdnet", "holdnet": {"checkpoints": {"own": "pictures"}}},
             "phases",
             r"hold\.holdnet\.checkpoints\.own: leads to pictures, which is a folder",
@@ -175,6 +194,52 @@ def test_what_stops_a_camera_pair_is_told_by_its_setting(folder: Path) -> None:
         *("footage.pairs.rig.right", "footage.pairs.rig.left_boxes", "footage.pairs.rig.right_boxes"),
         "footage.checkpoint",
     ]
+
+
+def test_files_of_hands_are_read_before_a_run(folder: Path) -> None:
+    """Without masks and the hand model: their side, their pictures' names, and whether they have joints."""
+    hand = {
+        "is_right": 0,
+        "global_orient": [0.0] * 3,
+        "hand_pose": [0.0] * 45,
+        "betas": [0.0] * 10,
+        "img_size": [64, 48],
+    }
+    hand |= {"pred_cam": [8.0, 0.0, 0.0], "box_center": [30.0, 20.0], "box_size": 30.0}
+    pair = {
+        "left": str(folder / "pictures"),
+        "right": "film.mp4",
+        "left_hands": "left.json",
+        "right_hands": "right.json",
+    }
+
+    def told(names: list[str], **changed: Any) -> list[str]:
+        for view in ("left", "right"):
+            path = folder / f"{view}.json"
+            path.write_text(json.dumps({name: [{**hand, **changed}] for name in names}))
+        _hands_fault.cache_clear()
+        found = pair_obstacles(demo(footage={"pairs": {"rig": pair}, "backend": "detnet"}), "rig", folder)
+        return [str(each) for each in found if each.setting.endswith("_hands")]
+
+    left, right = told(["0", "2"])
+    assert left.startswith("footage.pairs.rig.left_hands: ")
+    assert "all its 2 hands are left ones" in left
+    assert "mirror the video" in right
+    assert all("MANO's parameters and no joints" in line for line in told(["0", "2"], is_right=1))
+    (left, _) = told(["7", "8"], is_right=1)  # nobody has counted the video
+    assert "its pictures (7, 8; 2 in all) are not named as the frames (0, 1, 2, ...; 4 in all)" in left
+    (told_of,) = {line.partition("hands: ")[2].partition("json: ")[2] for line in told(["0"], is_right=1, betas=[0.0])}
+    assert told_of.startswith("0: betas has the shape (1,), but 10 numbers for each of 1 hands")
+
+
+def test_hands_of_a_view_are_told_once(folder: Path) -> None:
+    pair = {"left": "film.mp4", "right": "pictures", "left_hands": "a.json", "left_boxes": "a.csv", "side": "auto"}
+    with pytest.raises(
+        InputError, match=r"left_boxes: is set, but left_hands tells(?s:.*)side: is auto, but left_hands"
+    ):
+        demo(footage={"pairs": {"rig": pair}})
+    with pytest.raises(InputError, match=r"backend: is files; .*hands from files are each view's left_hands"):
+        demo(footage={"backend": "files"})
 
 
 def test_what_a_file_is_not_is_told_by_its_first_bytes(tmp_path: Path) -> None:

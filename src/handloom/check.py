@@ -232,8 +232,12 @@ def unused(settings: RunSettings) -> list[str]:
             found.append(f"hold.{field} (hold.field is {hold.field})")
     for name in NETWORKS:
         estimation = hold.hand.estimation
-        if name not in (estimation.backend, settings.footage.backend) and _set(estimation, name):
+        read = {estimation.backend, settings.footage.backend}
+        read |= {"files" for pair in settings.footage.chosen.values() if pair.left_hands or pair.right_hands}
+        if name not in read and _set(estimation, name):
             found.append(f"hold.hand.estimation.{name} (the backend is {estimation.backend})")
+    if hold.hand.estimation.backend == "files" and hold.hand.estimation.checkpoint is not None:
+        found.append("hold.hand.estimation.checkpoint (the backend is files)")
     reads = {"propagation": ("prompts", "propagation"), "sam2": ("prompts", "sam2"), "files": ("files",), "dataset": ()}
     for name, sequence in hold.chosen.items():
         place, masks = f"hold.sequences.{name}", sequence.masks
@@ -242,6 +246,8 @@ def unused(settings: RunSettings) -> list[str]:
                 found.append(f"{place}.masks.{key} (masks.source is {masks.source})")
         if sequence.kind != "ho3d" and sequence.models is not None:
             found.append(f"{place}.models (kind is {sequence.kind})")
+        if sequence.hands is not None and hold.hand.estimation.backend != "files":
+            found.append(f"{place}.hands (hold.hand.estimation.backend is {hold.hand.estimation.backend})")
         if sequence.kind == "video" and _set(sequence, "frames_per_second"):
             found.append(f"{place}.frames_per_second (a video has its own)")
     if not settings.footage.chosen and _set(settings.footage, "checkpoint"):

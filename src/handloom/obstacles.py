@@ -6,9 +6,10 @@ everything that comes later as well.
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from handloom.datasets.calibration import calibration_fault
 from handloom.datasets.numbered_pictures import numbered_pictures
@@ -23,6 +24,7 @@ from handloom.datasets.picture_size import (
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS, colmap_model_fault
+from handloom.hand.joints import Side
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.root import RunSettings
@@ -36,6 +38,10 @@ from handloom.runtime.config.sequences import (
 )
 from handloom.runtime.errors import InputError
 from handloom.runtime.user_files import Wanted, unfit
+
+if TYPE_CHECKING:
+    from handloom.datasets.files_of_frames import Match
+    from handloom.datasets.frames import Frames
 
 STAGES = ("frames", "masks", "object_poses", "hand_estimates", "truth", "phases")
 """Of a sequence, in their order."""
@@ -90,6 +96,7 @@ def sequence_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> li
         placed.append(Obstacle(setting, f"no folder {models_of(sequence)} of the objects' models; name it here", stage))
     if sequence.kind != "build":
         estimation = run.hold.hand.estimation
+        placed += _hands(run, name, sequence, folder, own=own) if estimation.backend == "files" else ()
         advice = "backend: detnet needs no file of yours"
         placed += network_obstacles(
             run, "hold.hand.estimation", estimation.backend, estimation.checkpoint, advice, folder
@@ -109,6 +116,7 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
     """Everything that stands in the way of one of the user's camera pairs."""
     pair, footage = run.footage.chosen[name], run.footage
     wanted: dict[str, Wanted] = {"left": "either", "right": "either", "left_boxes": "file", "right_boxes": "file"}
+    wanted |= {"left_hands": "either", "right_hands": "either"}
     found = [
         Obstacle(f"footage.pairs.{name}.{key}", words, "frames")
         for key, what in wanted.items()
@@ -127,6 +135,11 @@ def pair_obstacles(run: RunSettings, name: str, folder: Path = Path()) -> list[O
         calibration = pair.calibration(view)
         if calibration is not None and (words := calibration_fault(folder / calibration)):
             found.append(Obstacle(f"{setting}_camera", f"is {words}", "frames"))
+        hands = pair.hands(view)
+        if hands is not None and f"{setting}_hands" not in stopped and pair.side != "auto":
+            seen = pair.frames(view) if setting not in stopped else None
+            fault = hands_fault(run, folder / hands, pair.side, seen, path)
+            found += [Obstacle(f"{setting}_hands", fault, "hand_estimates")] if fault else ()
     advice = "give it, or choose the other backend"
     return found + network_obstacles(run, "footage", footage.backend, footage.checkpoint, advice, folder)
 
@@ -136,10 +149,49 @@ def network_obstacles(
 ) -> list[Obstacle]:
     """A hand network's weights, where a section names its own file, else where the network has them."""
     name = NETWORKS[backend].weights
+    if name is None:
+        return []
     setting = f"hold.hand.estimation.{backend}.{name}" if checkpoint is None else f"{section}.checkpoint"
     path = getattr(run.hold.hand.estimation.of(backend), name) if checkpoint is None else checkpoint
     words = weights_fault(path, folder)
     return [Obstacle(setting, f"{words}; {advice}", "hand_estimates")] if words else []
+
+
+def _hands(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path, *, own: bool) -> Iterator[Obstacle]:
+    """Why a sequence cannot have hands from files."""
+    if sequence.hands is None:
+        words = f"is files, but the sequence names none: set hold.sequences.{name}.hands to what the tool wrote"
+        yield Obstacle("hold.hand.estimation.backend", words, "hand_estimates")
+        return
+    seen = sequence if own and _there(sequence, folder) else None
+    fault = unfit(sequence.hands, "either", folder) or hands_fault(
+        run, folder / sequence.hands, run.hold.hand.estimation.side, seen, folder / sequence.path
+    )
+    if fault is not None:
+        yield Obstacle(f"hold.sequences.{name}.hands", fault, "hand_estimates")
+
+
+def hands_fault(run: RunSettings, given: Path, side: Side, seen: FrameSettings | None, path: Path) -> str | None:
+    """Why files of hands are none of the frames to come; None: nothing is known to be wrong.
+
+    `seen` are the settings of the frames of `path`, or None where nothing is known of them.
+    """
+    planned = None
+    if seen is not None and seen.kind != "video" and (size := frame_size(path, seen)) is not None:
+        planned = planned_frames(path, seen, size, 0)
+    return _hands_fault(given, side, run.hold.hand.estimation.of("files").match, run.mano is not None, planned)
+
+
+@cache
+def _hands_fault(given: Path, side: Side, match: "Match", with_mano: bool, planned: "Frames | None") -> str | None:
+    # Read where it is asked: most runs are planned without.
+    from handloom.estimators.files.hands import require_planned_hands
+
+    try:
+        require_planned_hands(given, side, match, planned, with_mano=with_mano)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def weights_fault(path: str, folder: Path = Path()) -> str | None:
@@ -177,13 +229,12 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
 
 def _pictures(frames: FrameSettings, setting: str, path: str, folder: Path) -> Iterator[Obstacle]:
     """Why a folder's pictures cannot be frames, or fewer than two of them are used."""
-    stop = None if frames.most is None else frames.first + frames.most * frames.every
-    if words := pictures_fault(folder / path, (frames.first, stop, frames.every)):
+    if words := pictures_fault(folder / path, (frames.chosen.start, frames.chosen.stop, frames.chosen.step)):
         yield Obstacle(setting, words, "frames")
         return
     count = len(numbered_pictures(folder / path))
-    if frames.first + frames.every >= count:
-        step = f", and every {frames.every}" if frames.every > 1 else ""
+    if len(range(count)[frames.chosen]) < 2:
+        step = f", and every {frames.every}" if frames.skips else ""
         words = f"is {frames.first}{step}, but {path} holds {count} pictures; at least two are needed"
         yield Obstacle("first", words, "frames")
 
@@ -258,7 +309,12 @@ def _mask_files(sequence: SequenceSettings, files: MaskFilesSettings, folder: Pa
     from handloom.estimators.masks.mask_files import require_planned
 
     try:
-        require_planned(root, files, lambda most: planned_frames(folder / sequence.path, sequence, size, most))
+        require_planned(
+            root,
+            files,
+            lambda most: planned_frames(folder / sequence.path, sequence, size, most),
+            sure=1 if sequence.every == "auto" else 2,
+        )
     except InputError as error:
         yield Obstacle("masks.files", str(error), "masks")
 
@@ -288,14 +344,15 @@ def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
 
 def _most_frames(sequence: SequenceSettings, folder: Path) -> int | float:
     """How many frames are used at most: a folder's pictures are counted, a video's are not known before it is read."""
-    most = math.inf if sequence.most is None else sequence.most
+    stop = sequence.chosen.stop
+    most = math.inf if stop is None else len(range(stop)[sequence.chosen])
     if sequence.kind != "frames" or not _there(sequence, folder):
         return most
     try:
         count = len(numbered_pictures(folder / sequence.path))
     except InputError:  # told as what stops the frames
         return most
-    return min(most, max(0, math.ceil((count - sequence.first) / sequence.every)))
+    return len(range(count)[sequence.chosen])
 
 
 def _there(sequence: SequenceSettings, folder: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handloom.datasets.files_of_frames import files_of_frames, files_of_originals
+from handloom.datasets.files_of_frames import Match, files_of_frames, files_of_originals, rows_of_frames
 from handloom.datasets.frames import Frames
 from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.runtime.errors import InputError
@@ -132,3 +132,47 @@ def test_a_data_sets_files_are_never_taken_by_extracted_name(tmp_path: Path) -> 
     frames = frames_of(f"{number:04d}.jpg" for number in range(1, 4))
     with pytest.raises(InputError, match=r"no file has the number of 1 of the frames \(0003\.jpg\)"):
         files_of_originals(tmp_path, numbered_pictures(tmp_path), frames)
+
+
+def rows(names: Iterable[str], frames: Frames, match: Match = "name") -> dict[int, int]:
+    return rows_of_frames(Path("hands"), list(names), frames, match, "my.match")
+
+
+@pytest.mark.parametrize("form", ["{:06d}.jpg", "data/mug/{:04d}.png", "frame_{:06d}_all", "{}"])
+def test_pictures_of_a_tool_may_lack_frames_and_hold_others(form: str) -> None:
+    """A tool leaves out pictures in which it sees nothing, and looks at pictures that a sequence does not use."""
+    numbers = [number for number in range(20) if number not in (4, 7)]
+    found = rows([form.format(number) for number in numbers], EVERY_2)
+    assert found == {frame: numbers.index(2 * frame) for frame in range(10) if frame != 2}
+
+
+def test_pictures_that_gaps_make_ambiguous_are_refused() -> None:
+    """0 to 9 without 3: half of the original frames, or all but one of the extracted ones."""
+    names = [f"{number:04d}" for number in range(10)]
+    assert rows(names, EVERY_2) == {frame: frame for frame in range(10)}
+    del names[3]
+    with pytest.raises(InputError, match=r"as the original frames \(0000 for 000000, .* set my\.match to extracted"):
+        rows(names, EVERY_2)
+    assert rows(names, EVERY_2, "extracted") == {frame: frame - (frame > 3) for frame in range(10) if frame != 3}
+    later = of_video(*range(100, 120))
+    assert rows([f"{n}.jpg" for n in (3, 4, 9)], later) == {3: 0, 4: 1, 9: 2}  # nothing is numbered so but these
+
+
+@pytest.mark.parametrize(
+    ("names", "frames", "match", "told"),
+    [
+        (
+            [f"{n:04d}" for n in range(1, 21)],
+            ALL,
+            "name",
+            "the numbers 1 to 20, but the frames 0 to 19, as if they were",
+        ),
+        ([f"{n}" for n in (700, 701)], ALL, "name", r"\(700, 701; 2 in all\) are not named as the frames \(000000"),
+        (["a/7.png", "b/7.jpg"], ALL, "name", "has several pictures named 7"),
+        (["7", "8"], ALL, "order", "tells of 2 pictures, but there are 20 frames, and my.match is order"),
+        ([f"{n}" for n in (700, 701)], ALL, "extracted", "are not named as the frames"),
+    ],
+)
+def test_pictures_of_other_frames_are_refused(names: list[str], frames: Frames, match: Match, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        rows(names, frames, match)

@@ -1,5 +1,6 @@
 """Contact sheet and videos show what was reconstructed, in the photographs' colours, and which frames failed."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,24 @@ def test_surface_colours_are_those_of_the_photographs(files: HoldFiles) -> None:
     assert (colours[red & inner].argmax(1) == 0).mean() > 0.97
     assert (colours[~red & inner].argmax(1) == 1).mean() > 0.97
     assert GREEN[1] * 0.5 < np.median(colours[~red & inner, 1]) < GREEN[1] * 1.05
+
+
+def test_a_hand_that_is_posed_wrongly_leaves_no_colour_where_masks_tell_of_it(files: HoldFiles, tmp_path: Path) -> None:
+    """A blue hand before the block that the posed hand does not cover."""
+    pictures, masks = tmp_path / "frames", tmp_path / "masks"
+    masks.mkdir()
+    shutil.copytree(files.frames, pictures)
+    for path in sorted(pictures.iterdir()):
+        image = np.array(Image.open(path))
+        label = np.where((image != [120, 120, 200]).any(2), 50, 0).astype(np.uint8)
+        image[30:60, 40:47], label[30:60, 40:47] = (0, 0, 255), 150
+        Image.fromarray(image).save(path)
+        Image.fromarray(label).save(masks / path.name)
+    without = read_hold_sequence(files.predictions, pictures, files.frames_json)
+    with_masks = read_hold_sequence(files.predictions, pictures, files.frames_json, masks)
+    blue = [int((found.object_colours.argmax(1) == 2).sum()) for found in (without, with_masks)]
+    assert blue[0] > 10
+    assert blue[1] == 0
 
 
 def test_contact_sheet_is_drawn_headless_and_reproducibly(files: HoldFiles, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from handloom.reconstruction.build_folder import (
     write_build,
 )
 from handloom.reconstruction.build_scene import build_scene
-from handloom.reconstruction.data_npy import pickled_npy
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
+from handloom.runtime.pickled_npy import pickled_npy
 
 FRAMES = 3
 MODEL = open_hand()

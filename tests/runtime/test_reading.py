@@ -13,10 +13,10 @@ from handloom.evaluation.interchange import read_interchange
 from handloom.hand.mano_files import read_mano_pickle
 from handloom.hand.models import open_hand
 from handloom.reconstruction.build_folder import read_text
-from handloom.reconstruction.data_npy import read_data
 from handloom.runtime.artifacts import read_arrays, read_weights
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_json, read_rows, read_table
+from handloom.runtime.pickled_npy import read_data
 from handloom.runtime.pickles import load_pickle
 from handloom.runtime.reading import MEGABYTE, reading
 

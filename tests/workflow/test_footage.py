@@ -1,17 +1,22 @@
-"""One snakemake run takes two small videos with boxes to fused poses, and a stage can be run again alone."""
+"""One snakemake run takes two small videos, one with boxes and one with hands from another tool, to fused poses, and a
+stage can be run again alone.
+"""
 
 import csv
 import json
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import trimesh
 import yaml
 
 from handloom.adaptation.fused_poses import FusedPoses
+from handloom.estimators.hands.found import FoundHands, camera_turns
 from handloom.figures.video_file import read_video
 from handloom.hand.joints import SNAP_NAMES
-from rendered_pair import Filming, film
+from rendered_pair import Filmed, Filming, camera_intrinsics, film
 
 from .project import CHECKPOINTS, Project
 
@@ -22,22 +27,24 @@ ADAPTATION = {"epochs": 2, "batch_size": 8, "pairs": 16}
 
 
 def with_footage(project: Project) -> Project:
-    """A project with two videos of different length and rate, and boxes, from the demo's renderer."""
+    """A project with two videos of different length and rate by the demo's renderer, and what is known of the hand."""
     folder = project.folder / "data/my_rig"
     filming = Filming(seconds=0.8, left_fps=30.0, right_fps=25.0, width_px=96, height_px=72)
     filmed = film(filming, folder, seed=3)
-    for view, keypoints in (("left", filmed.keypoints_left_px), ("right", filmed.keypoints_right_px)):
-        with (folder / f"{view}.csv").open("w") as file:
-            writer = csv.writer(file)
-            writer.writerow(["frame", "x0", "y0", "x1", "y1"])
-            for row, (low, high) in enumerate(zip(keypoints.min(1), keypoints.max(1), strict=True)):
-                writer.writerow([row, *low.round(2).tolist(), *(high + 1).round(2).tolist()])
+    write_hands(folder / "left.json", filming, filmed)
+    keypoints = filmed.keypoints_right_px
+    with (folder / "right.csv").open("w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "x0", "y0", "x1", "y1"])
+        for row, (low, high) in enumerate(zip(keypoints.min(1), keypoints.max(1), strict=True)):
+            writer.writerow([row, *low.round(2).tolist(), *(high + 1).round(2).tolist()])
     settings = yaml.safe_load((project.folder / "tiny.yaml").read_text())
     settings["footage"] = {
         "pairs": {
             "my_rig": {
                 **{view: f"data/my_rig/{view}.mp4" for view in ("left", "right")},
-                **{f"{view}_boxes": f"data/my_rig/{view}.csv" for view in ("left", "right")},
+                "left_hands": "data/my_rig/left.json",
+                "right_boxes": "data/my_rig/right.csv",
                 "offset_s": 0.0,
             }
         },
@@ -50,10 +57,32 @@ def with_footage(project: Project) -> Project:
     return project
 
 
+def write_hands(path: Path, filming: Filming, filmed: Filmed) -> None:
+    """The left view's joints as HaMeR or WiLoR would tell them: along the axes of a camera that looks at the hand."""
+    keypoints = filmed.keypoints_left_px
+    boxes = np.hstack([keypoints.min(1), keypoints.max(1)])
+    turns = camera_turns((boxes[:, :2] + boxes[:, 2:]) / 2, camera_intrinsics(filming))
+    joints = (filmed.joints_left_m - filmed.joints_left_m[:, :1]) @ turns
+    hands = {
+        f"{frame:06d}": {
+            "is_right": 1,
+            "pred_keypoints_3d": joints[frame].tolist(),
+            "hand_bbox": boxes[frame].tolist(),
+            "pred_cam_t_full": filmed.joints_left_m[frame, 0].tolist(),
+            "scaled_focal_length": camera_intrinsics(filming)[0, 0],
+            "img_size": [filming.width_px, filming.height_px],
+        }
+        for frame in range(len(joints))
+    }
+    path.write_text(json.dumps(hands))
+
+
 def test_footage_becomes_fused_poses(fresh: Callable[[str], Project]) -> None:
     project = with_footage(fresh("footage"))
     project.snakemake("footage")
     folder = project.folder / RESULTS
+    truth = Filmed.load(project.folder / "data/my_rig/truth.npz").joints_left_m
+    np.testing.assert_allclose(FoundHands.load(folder / "left/hands.npz").joints_cam, truth - truth[:, :1], atol=1e-4)
     poses, text = FusedPoses.load(folder / "poses.npz"), json.loads((folder / "poses.json").read_text())
     assert len(poses.joints_m) == len(text["poses"]) == 20  # each frame of the slower view
     assert text["joint_names"] == list(SNAP_NAMES)

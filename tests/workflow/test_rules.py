@@ -42,6 +42,7 @@ OWN_SEQUENCES = {
     "masked": {"kind": "frames", "path": "a", "masks": {"source": "files", "files": {"folder": "b"}}},
 }
 RIG = {"left": "a.mp4", "right": "b.mp4", "left_boxes": "a.csv", "right_boxes": "b.csv"}
+RIG_OF_FILES = {"left": "a.mp4", "right": "b.mp4", "left_hands": "a.zip", "right_boxes": "b.csv"}
 
 
 def own_sequences(backend: str) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def configuration(field: str, backend: str, own_pairs: str, hands: str, **source
         "pretrain": True,
         "sources": {"cross": source},
         "hold": hold if known else {**hold, "sequences": own_sequences(backend)},
-        "footage": {"backend": own_pairs, "pairs": {"rig": RIG}},
+        "footage": {"backend": own_pairs, "pairs": {"rig": RIG_OF_FILES if hands == "files" else RIG}},
     }
 
 
@@ -69,6 +70,8 @@ CONFIGURATIONS = {
     "holdnet": configuration("holdnet", "known", "detnet", "handoccnet", network="mediapipe", checkpoint="a.tflite"),
     "hloc": configuration("compact", "hloc", "detnet", "mediapipe"),
     "colmap_model": configuration("compact", "colmap_model", "detnet", "mediapipe"),
+    "files": configuration("compact", "known", "detnet", "files"),
+    "files of views": configuration("compact", "known", "mediapipe", "files"),
 }
 VALUES = {
     "setting": ["in", "cross"],
@@ -199,6 +202,7 @@ def test_all_stages_that_tables_name_were_among_them(jobs: list[Job]) -> None:
     assert {source.stage for source in SOURCES.values()} <= stages
     assert {backend.stage for backend in BACKENDS.values()} <= stages
     assert {f"estimators.{name}.hands:find_hands" for name in NETWORKS} <= stages
+    assert {f"estimators.{row.name}.file_hands:find_hands" for row in learning} <= stages
     assert {row.s2dhand for row in learning} <= stages
     assert {
         f"estimators.{row.name}.hands:{stage}" for row in learning for stage in ("crop_views", "crop_pairs")

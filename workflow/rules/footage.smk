@@ -20,10 +20,12 @@ use rule stage as footage_hands with:
         on_device(f"{OF_VIEW}/hands.npz"),
         frames=f"{OF_VIEW}/frames",
         frames_json=f"{OF_VIEW}/frames.json",
-        weights=footage_weights,
+        weights=view_weights,
         detector=footage_detector,
         boxes=view_boxes,
+        given=view_hands,
         calibration=view_calibration,
+        hand=view_mano,
     output:
         hands=f"{OF_VIEW}/hands.npz",
     pathvars:
@@ -32,14 +34,14 @@ use rule stage as footage_hands with:
         **needs(mem_mb=3000, runtime=120, gpu=1),
     params:
         **stage(
-            f"estimators.{FOOTAGE.backend}.hands:find_hands",
-            network=FOOTAGE_NETWORK,
+            view_hands_stage,
+            network=view_network,
             search=FOOTAGE.search,
             side=lambda wildcards: rig_of(wildcards).side,
             field_of_view_deg=lambda wildcards: rig_of(wildcards).view_angle(wildcards.view),
             where=lambda wildcards: f"footage.pairs.{wildcards.rig}.{wildcards.view}",
             device=RUN.device,
-            watched=contents_of(view_boxes, view_calibration, footage_weights),
+            watched=contents_of(view_boxes, view_calibration, view_hands, view_weights),
         ),
 
 

@@ -3,7 +3,6 @@
 from handloom.datasets.views import OWN_PAIR
 
 FOOTAGE = RUN.footage
-FOOTAGE_NETWORK = HOLD.hand.estimation.of(FOOTAGE.backend)
 OF_RIG = "results/footage/{rig}"
 OF_VIEW = f"{OF_RIG}/{{view}}"
 VIEWS = ["left", "right"]
@@ -61,10 +60,45 @@ def view_source(wildcards):
 
 
 def view_boxes(wildcards):
-    """The boxes of a view, if the user gives them."""
+    """The boxes of a view, if the user gives them; none beside files of hands."""
+    if hands_told(wildcards):
+        return []
     ready_pair(wildcards, "frames")
     boxes = getattr(rig_of(wildcards), f"{wildcards.view}_boxes")
     return ancient(boxes) if boxes else []
+
+
+def hands_told(wildcards):
+    """Whether a view's hands are in files of the user's."""
+    return rig_of(wildcards).hands(wildcards.view) is not None
+
+
+def view_hands(wildcards):
+    """The user's files of a view's hands, if they are not looked for."""
+    if not hands_told(wildcards):
+        return []
+    ready_pair(wildcards, "hand_estimates")
+    return ancient(rig_of(wildcards).hands(wildcards.view))
+
+
+def view_network(wildcards):
+    """The settings of what a view's hands come of: the network, or files."""
+    return plain(HOLD.hand.estimation.of("files" if hands_told(wildcards) else FOOTAGE.backend))
+
+
+def view_hands_stage(wildcards):
+    """The stage that finds the hands of a view, or takes them from files."""
+    return f"estimators.{FOOTAGE.backend}.{'file_hands' if hands_told(wildcards) else 'hands'}:find_hands"
+
+
+def view_mano(wildcards):
+    """MANO's hand, which parameters from files pose."""
+    return MANO_HAND if hands_told(wildcards) else []
+
+
+def view_weights(wildcards):
+    """The network's weights, where it looks for a view's hands."""
+    return [] if hands_told(wildcards) else footage_weights(wildcards)
 
 
 def view_calibration(wildcards):
@@ -89,5 +123,7 @@ def footage_weights(wildcards):
 
 def footage_detector(wildcards):
     """The file of what finds hands in whole pictures; none where boxes tell where they are."""
+    if hands_told(wildcards):
+        return []
     alone = NETWORKS[FOOTAGE.backend].detector is not None and not view_boxes(wildcards)
     return own_file(FOOTAGE.backend, "detector") if alone else []

@@ -40,6 +40,7 @@ use rule stage as extract_frames with:
         **stage(
             "datasets.video:extract_frames",
             settings=frame_settings,
+            marked=marked_pictures,
             watched=sequence_state(PICTURES_IN),
         ),
 
@@ -93,13 +94,14 @@ use rule stage as object_poses with:
 
 
 use rule stage as hand_estimates with:
-    """The hand of every frame, by a network."""
+    """The hand of every frame, by a network or from files."""
     input:
         on_device(f"{OF_SEQUENCE}/hand_estimates.npz"),
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=f"{OF_SEQUENCE}/masks",
         weights=hand_weights,
+        given=hand_files,
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         hand=MANO_HAND,
     output:
@@ -116,7 +118,7 @@ use rule stage as hand_estimates with:
             side=ESTIMATION.side,
             where=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
             device=RUN.device,
-            watched=contents_of(hand_weights),
+            watched=hand_state,
         ),
 
 

@@ -81,7 +81,7 @@ def source_of_poses(wildcards):
     model = sequence_of(wildcards).colmap_model
     if HOLD.sfm.backend == "colmap_model" and model is not None:
         return of_sequence(wildcards, model)
-    more = SFM.skipped and sequence_of(wildcards).every > 1
+    more = SFM.skipped and sequence_of(wildcards).skips
     return sequence_source(wildcards) if more or not SFM.of_masks else []
 
 
@@ -104,6 +104,12 @@ def annotated_source(wildcards):
 def frame_settings(wildcards):
     """Which frames of a sequence are used, and how."""
     return part(sequence_of(wildcards), *FrameSettings.model_fields)
+
+
+def marked_pictures(wildcards):
+    """The marked pictures of a video, which become frames though motion chooses these."""
+    sequence = sequence_of(wildcards)
+    return [marks.frame for marks in sequence.masks.marks] if sequence.every == "auto" else []
 
 
 def sequence_state(files):
@@ -164,8 +170,23 @@ def masks_of(wildcards):
     return f"{OF_SEQUENCE}/{'corrected_masks' if corrects_masks(sequence_of(wildcards)) else 'masks'}"
 
 
+def hand_files(wildcards):
+    """The user's files of hands, where they are not looked for."""
+    if ESTIMATION.backend != "files":
+        return []
+    ready(wildcards, "hand_estimates")
+    return of_sequence(wildcards, sequence_of(wildcards).hands)
+
+
+def hand_state(wildcards):
+    """The state of what hands come of: the network's weights, or the user's files."""
+    return state_in(hand_files(wildcards)) if ESTIMATION.backend == "files" else contents_of(hand_weights)(wildcards)
+
+
 def hand_weights(wildcards):
-    """The weights of the configured hand network."""
+    """The weights of the configured hand network, if there is one."""
+    if ESTIMATION.backend == "files":
+        return []
     ready(wildcards, "hand_estimates")
     if ESTIMATION.checkpoint is None:
         return own_file(ESTIMATION.backend, "weights")

@@ -153,6 +153,7 @@ use rule stage as hold_overlay with:
         predictions=f"{OF_SEQUENCE}/phase3/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=masks_of,
         aligned=aligned_of,
     output:
         picture=shown(
@@ -175,6 +176,7 @@ use rule stage as hold_turntable with:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=masks_of,
     output:
         turntable=shown(
             f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
@@ -202,6 +204,7 @@ use rule stage as hold_export with:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=masks_of,
     output:
         object_glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
         object_ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",

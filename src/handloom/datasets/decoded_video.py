@@ -1,5 +1,6 @@
 """The pictures of a video file as players show them: each once, in order, upright, with square pixels, and its time."""
 
+import itertools
 import os
 import re
 import sys
@@ -39,15 +40,18 @@ _CONVERT = "convert it first, as with: ffmpeg -i IN -c:v libx264 -crf 16 -pix_fm
 
 
 class DecodedVideo:
-    """The chosen pictures of a video; iterating decodes all up to the last one: seeking is inexact in some containers.
+    """The chosen pictures of a video, by ascending numbers; iterating decodes all up to the last one.
+
+    Seeking is inexact in some containers.
 
     Raises InputError, from iterating, for what is no video, cannot be decoded, is damaged or ends before it says, and
     for pictures whose size changes on the way.
     """
 
-    def __init__(self, path: Path, chosen: slice) -> None:
+    def __init__(self, path: Path, chosen: slice | Sequence[int]) -> None:
         self._path = path
-        self._wanted = range(chosen.start, 2**31 if chosen.stop is None else chosen.stop, chosen.step)
+        self._wanted = range(2**31)[chosen] if isinstance(chosen, slice) else chosen
+        self._is_wanted = self._wanted if isinstance(self._wanted, range) else frozenset(self._wanted)
         self._stamps_s: list[float | None] = []
         self._rate_hz = 0.0
         self.tags: dict[str, str] = {}
@@ -64,10 +68,10 @@ class DecodedVideo:
             aspect = float(stream.sample_aspect_ratio or 1)
             decoded = _decoded(self._path, container, stream, self._rate_hz)
             for index, frame in enumerate(_deinterlaced(self._path, decoded)):
-                if index >= self._wanted.stop + _REORDERED_FRAMES:
+                if index > max(self._wanted[-1:], default=-1) + _REORDERED_FRAMES:
                     break
                 self._stamps_s.append(frame.time)
-                if index in self._wanted:
+                if index in self._is_wanted:
                     yield f"{index:06d}", _as_shown(self._path, frame, aspect)
 
     def times_s(self) -> tuple[list[float], str]:
@@ -82,7 +86,7 @@ class DecodedVideo:
             clock = "the video's time stamps"
         if mended:
             print(f"{self._path}: time stamps are missing or do not rise; times are {clock}", file=sys.stderr)
-        return times[self._wanted.start : self._wanted.stop : self._wanted.step], clock
+        return [times[index] for index in itertools.takewhile(lambda index: index < count, self._wanted)], clock
 
 
 def rising_times(stamps_s: Sequence[float | None], step_s: float) -> tuple[list[float], int]:

@@ -4,12 +4,17 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from handloom.datasets.frames import Frames
 from handloom.datasets.numbered_pictures import numbers_of, stem_of
 from handloom.runtime.errors import InputError, listed
 
 _SHOWN = 3
+Match = Literal["name", "extracted", "order"]
+"""How what a tool tells of some frames is matched: by original name or number; by the extracted one; by its place."""
+_SAMPLE = 20
+"""Names in which others' names are looked for; the rest must follow them."""
 
 
 def files_of_originals(folder: Path, files: Sequence[Path], frames: Frames) -> list[Path]:
@@ -70,6 +75,97 @@ def files_of_frames(
     pairs = [f"{file.name} for frame {name}" for file, name in zip(found, frames.names, strict=True)]
     print(f"{folder}: files are taken {how}: {listed(pairs, _SHOWN)}", file=sys.stderr)
     return found
+
+
+def rows_of_frames(
+    where: Path, names: Sequence[str], frames: Frames, match: Match, setting: str, *, planned: bool = False
+) -> dict[int, int]:
+    """Of each frame that has one the row of its picture in `names`, which may lack frames, and hold unused ones.
+
+    With `name` a picture has a frame's original name, the same before and after it in all names, or its original
+    number; only where it cannot, all names are the extracted frames'. Since gaps hide a shift, names that can be read
+    in both ways are taken only in the one that lacks no frame, and those of a video counted from 1 are refused.
+    `setting` leads to `match`; raises InputError with examples of both sides.
+    """
+    if match == "order":
+        if len(names) != len(frames):
+            raise InputError(
+                f"{where}: tells of {len(names)} pictures, but there are {len(frames)} frames, and {setting} is "
+                "order; give one a frame, or name them as the frames and set it to name"
+            )
+        return {row: row for row in range(len(frames))}
+    stems = [stem_of(Path(name).name) for name in names]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise InputError(f"{where}: has several pictures named {listed(twice, _SHOWN)}; give those of one video")
+    original = _some_by_name(stems, frames) or _some_by_number(stems, frames.names)
+    extracted = _some_extracted(stems, len(frames))
+    if match == "extracted":
+        original = {}
+    if original and extracted and original != extracted and len(original) < len(frames) > len(extracted):
+        examples = [f"{names[row]} for {frames.names[frame]}" for frame, row in original.items()]
+        raise InputError(
+            f"{where}: its pictures can be read as the original frames ({listed(examples, _SHOWN)}) and as the "
+            f"extracted ones, from 0 to {len(frames) - 1}; name them as the original frames, or set {setting} to "
+            "extracted"
+        )
+    found = extracted if len(original) < len(frames) == len(extracted) or not original else original
+    if not found:
+        raise InputError(
+            f"{where}: its pictures ({listed(list(names), _SHOWN)}; {len(names)} in all) are not named as the frames "
+            f"({listed([Path(name).stem for name in frames.names], _SHOWN)}; {len(frames)} in all); name them so "
+            f"(their numbers suffice), or, if the nth belongs to the nth frame, set {setting} to order"
+        )
+    if found is original:
+        _require_counted_alike(where, stems, frames, setting)
+    elif not planned:
+        pairs = [f"{names[row]} for frame {frames.names[frame]}" for frame, row in found.items()]
+        print(f"{where}: pictures are taken as the extracted frames: {listed(pairs, _SHOWN)}", file=sys.stderr)
+    return found
+
+
+def _some_by_name(stems: Sequence[str], frames: Frames) -> dict[int, int]:
+    row_of, own = {stem: row for row, stem in enumerate(stems)}, [stem_of(name) for name in frames.names]
+    if exact := {frame: row_of[name] for frame, name in enumerate(own) if name in row_of}:
+        return exact
+    around = {_around(stem, name) for stem in stems[:_SAMPLE] for name in own if name in stem}
+    fitting = [
+        {frame: row_of[before + name + after] for frame, name in enumerate(own) if before + name + after in row_of}
+        for before, after in around
+        if not (before[-1:].isdigit() or after[:1].isdigit())
+        and all(stem.startswith(before) and stem.endswith(after) for stem in stems)
+    ]
+    fitting = [each for each in fitting if each]
+    return fitting[0] if len(fitting) == 1 else {}
+
+
+def _some_by_number(stems: Sequence[str], own: Sequence[str]) -> dict[int, int]:
+    numbers, of_files = _telling(own), _telling(stems)
+    if numbers is None or of_files is None:
+        return {}
+    row_of = {number: row for row, number in enumerate(of_files)}
+    return {frame: row_of[number] for frame, number in enumerate(numbers) if number in row_of}
+
+
+def _some_extracted(stems: Sequence[str], count: int) -> dict[int, int]:
+    """The same by the extracted frames' numbers, if no picture has another."""
+    numbers = _telling(stems)
+    if numbers is None or not set(numbers) <= set(range(count)):
+        return {}
+    return {number: row for row, number in enumerate(numbers)}
+
+
+def _require_counted_alike(where: Path, stems: Sequence[str], frames: Frames, setting: str) -> None:
+    """Raise InputError where all numbers are one too high: they begin and end one behind the frames'."""
+    numbers, of_files = _telling(frames.names), _telling(stems)
+    if numbers is None or of_files is None:
+        return
+    first, last = min(numbers), max(numbers)
+    if (min(of_files), max(of_files)) == (first + 1, last + 1) and last - first == len(numbers) - 1:
+        raise InputError(
+            f"{where}: its pictures have the numbers {first + 1} to {last + 1}, but the frames {first} to {last}, as "
+            f"if they were counted from {first + 1}; number them as the frames, or, if each has its own, set "
+            f"{setting} to order"
+        )
 
 
 def _by_name(files: Sequence[Path], frames: Frames) -> list[Path] | None:

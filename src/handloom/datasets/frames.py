@@ -17,6 +17,7 @@ from handloom.runtime.images import image_size, read_rgb, write_contact_sheet
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
+_OPTIONAL = ("focal_px", "numbers")
 _AGAIN = "run the rule that extracts them again"
 # A contact sheet's pictures, how many stand in a row, and how wide each is shown.
 _TILES, _COLUMNS = 12, 4
@@ -41,6 +42,8 @@ class Frames:
     source: str
     intrinsics: Float[np.ndarray, "3 3"] | None
     focal_px: float | None = None
+    numbers: tuple[int, ...] | None = None
+    """Of each frame its number among the source's pictures from the first one used on, where motion has chosen."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,8 +62,9 @@ class Frames:
         """Write all but the pictures as JSON."""
         content = asdict(self)
         del content["folder"]
-        if self.focal_px is None:
-            del content["focal_px"]
+        for name in _OPTIONAL:
+            if content[name] is None:
+                del content[name]
         matrix = None if self.intrinsics is None else self.intrinsics.tolist()
         write_json(path, {**content, "intrinsics": matrix})
 
@@ -77,11 +81,11 @@ def read_frames(folder: Path, frames_json: Path) -> Frames:
     folder holds, and for pictures of another size than the list says.
     """
     content, keys = read_json(frames_json), [field.name for field in fields(Frames)][1:]
-    fits = isinstance(content, dict) and set(content) | {"focal_px"} == set(keys)
+    fits = isinstance(content, dict) and set(content) | set(_OPTIONAL) == set(keys)
     if not fits or len(content["names"]) != len(content["times_s"]):
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{frames_json}: holds {found}, but {sorted(keys)} were expected; extract the frames again")
-    content |= {name: tuple(content[name]) for name in ("names", "times_s")}
+    content |= {name: tuple(content[name]) for name in ("names", "times_s", "numbers") if name in content}
     if content["intrinsics"] is not None:
         content["intrinsics"] = np.array(content["intrinsics"], dtype=np.float64)
     frames = Frames(folder, **content)

@@ -21,11 +21,10 @@ def planned_frames(path: Path, settings: FrameSettings, size_px: tuple[int, int]
     from handloom.datasets.numbered_pictures import numbered_pictures
 
     if settings.kind == "video":
-        count = most if settings.most is None else min(most, settings.most)
-        names = [f"{settings.first + settings.every * number:06d}" for number in range(count)]
+        names = [f"{number:06d}" for number in range(2**31)[settings.chosen][:most]]
     else:
         pictures = numbered_pictures(path / PICTURES_INSIDE[settings.kind])
-        names = [picture.name for picture in pictures[settings.first :: settings.every][: settings.most]]
+        names = [picture.name for picture in pictures[settings.chosen]]
     source = "" if settings.kind == "video" else f"{settings.kind}:{path}"
     return Frames(path, tuple(names), (), "", *size_px, source, None)
 

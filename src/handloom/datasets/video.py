@@ -1,14 +1,16 @@
 """Frames of a sequence, whatever it comes from, as numbered pictures of one size in their original order."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from handloom.datasets import told_focal_length
 from handloom.datasets.decoded_video import DecodedVideo
+from handloom.datasets.frame_choice import chosen_by_motion
 from handloom.datasets.frames import Frames, Picture, picture_path
 from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.runtime.config.sequences import FrameSettings
@@ -25,15 +27,23 @@ Told = Callable[[tuple[int, int]], float | None]
 """The focal length that the source tells for its pictures of a size; known when all frames are read."""
 
 
-def extract_frames(source: Path, settings: FrameSettings, frames: Path, frames_json: Path) -> None:
+def extract_frames(
+    source: Path, settings: FrameSettings, frames: Path, frames_json: Path, marked: tuple[int, ...] = ()
+) -> None:
     """Stage: write every `every`-th frame of the source to `frames`/%04d.png, and what they are to `frames_json`.
 
+    With `every: auto` frames are chosen by motion, and the `marked` ones with them (`chosen_by_motion`).
     Frames keep their order; videos keep their time stamps and are taken as players show them (`DecodedVideo`). Frames
     with a side above `longest_side_px` are made smaller (Lanczos), and known intrinsics with them, or the focal length
     that the source tells. Raises InputError for a source that is missing, cannot be decoded to its end, gives fewer
     than two frames, or changes its size.
     """
-    found, clock, intrinsics, told_focal = _opened(source, settings)
+    numbers = None
+    if settings.every == "auto":
+        every = (picture for _, picture in DecodedVideo(source, settings.chosen))
+        numbers = chosen_by_motion(progress(every, f"motion in {source.name}"), settings.most, marked)
+        print(f"{source}: {len(numbers)} frames are chosen by motion, see frames.json", file=sys.stderr)
+    found, clock, intrinsics, told_focal = _opened(source, settings, numbers)
     names: list[str] = []
     original: tuple[int, int] | None = None
     with whole_folder(frames) as folder:
@@ -65,25 +75,29 @@ def extract_frames(source: Path, settings: FrameSettings, frames: Path, frames_j
         intrinsics = _scaled(intrinsics, width / original[0], height / original[1])
     origin = f"{settings.kind}:{source}"
     times = tuple(round(time_s, 6) for time_s in times_s)
-    Frames(frames, tuple(names), times, told, width, height, origin, intrinsics, focal_px).write_list(frames_json)
+    listed = None if numbers is None else tuple(numbers.tolist())
+    Frames(frames, tuple(names), times, told, width, height, origin, intrinsics, focal_px, listed).write_list(
+        frames_json
+    )
 
 
 def every_picture(source: Path, settings: FrameSettings, count: int) -> Iterator[tuple[int, Picture]]:
     """The first `count` pictures of a source from `first` on, those too that a sequence skips, as large as its frames.
 
-    The sequence's own frames are the multiples of `every`. Raises InputError as `extract_frames` does.
+    Raises InputError as `extract_frames` does.
     """
     found, *_ = _opened(source, settings.model_copy(update={"every": 1, "most": count}))
     for number, (_, picture) in enumerate(found):
         yield number, picture if settings.kind == "build" else _at_most(picture, settings.longest_side_px)
 
 
-def _opened(source: Path, settings: FrameSettings) -> tuple[SourceFrames, Clock, Float[np.ndarray, "3 3"] | None, Told]:
+def _opened(
+    source: Path, settings: FrameSettings, by_motion: Int[np.ndarray, " chosen"] | None = None
+) -> tuple[SourceFrames, Clock, Float[np.ndarray, "3 3"] | None, Told]:
     """The chosen frames of the source, their times, the camera if it is known, and what is told of it else."""
-    stop = None if settings.most is None else settings.first + settings.most * settings.every
-    chosen = slice(settings.first, stop, settings.every)
+    chosen = settings.chosen
     if settings.kind == "video":
-        video = DecodedVideo(source, chosen)
+        video = DecodedVideo(source, chosen if by_motion is None else (settings.first + by_motion).tolist())
         return video, video.times_s, _given_camera(settings), lambda size: told_focal_length.of_video(video.tags, size)
     intrinsics = _given_camera(settings)
     if settings.kind == "ho3d":

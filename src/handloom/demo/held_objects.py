@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 from torch import Tensor
 
+from handloom.demo.interreflection import interreflection
 from handloom.demo.people import Person, random_person
 from handloom.demo.pictures import single_threaded
 from handloom.demo.plan import HELD_OBJECTS, ObjectKind, object_name
@@ -39,6 +40,8 @@ _TEXEL_M = 0.0003
 """Half of what a pixel of the demo's pictures sees of the object."""
 _GAP_PX = 3
 """Between two charts of the texture: colour runs on so far beyond their edges."""
+_GLAZE, _THROUGH_GLAZE, _GLAZED_M = 0.20, 0.85, 0.004
+"""Reflectance of a mug's glaze, the share of the paint that shows through it, and how deep in the wall it begins."""
 _EXTENT_M = 0.088
 """Half the side of a cube that holds any of the objects."""
 
@@ -83,10 +86,21 @@ def unknown_object(generator: Generator, kind: ObjectKind) -> PaintedSurface:
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     texture = np.full((TEXTURE_PX, TEXTURE_PX, 3), 0.5, np.float32)
-    texture[painted] = _paint(generator, points, normals)
+    paint = _paint(generator, points, normals)
+    if kind == "mug":
+        paint = _glazed(paint, points)
+    texture[painted] = paint
     # Colour runs on beyond the charts' edges, so that rounding at a seam never picks the filler.
     texture = _bled(texture, painted)
-    return PaintedSurface(vertices, Topology(faces, len(vertices)), uv, texture, float(generator.uniform(0.02, 0.08)))
+    topology = Topology(faces, len(vertices))
+    gloss = float(generator.uniform(0.02, 0.08))
+    light = None
+    if kind == "mug":
+        face, texel = texel_face[painted], paint
+        count = np.maximum(np.bincount(face, minlength=len(faces)), 1)
+        of_face = np.stack([np.bincount(face, channel, len(faces)) / count for channel in texel.T], 1)
+        light = interreflection(vertices, topology.normals(vertices), faces, topology.at_vertices(of_face))
+    return PaintedSurface(vertices, topology, uv, texture, gloss, interreflection=light)
 
 
 def _length(vector: Tensor) -> Tensor:
@@ -143,13 +157,13 @@ def _lamp(points: Tensor) -> Tensor:
 
 
 def _mug(points: Tensor) -> Tensor:
-    """An open mug without a handle, 9 cm high and 6 cm wide: a deep hollow between walls of 5.5 mm."""
-    hollow = _rounded_cylinder(points - points.new_tensor([0.0, 0.0, 0.057]), 0.0255, 0.094, 0.004)
+    """An open mug without a handle, 8.2 cm high and 7 cm wide: a hollow of 7.4 cm between walls of 5.5 mm."""
+    hollow = _rounded_cylinder(points - points.new_tensor([0.0, 0.0, 0.061]), 0.0295, 0.094, 0.004)
     return torch.maximum(_mug_outside(points), -hollow)
 
 
 def _mug_outside(points: Tensor) -> Tensor:
-    return _rounded_cylinder(points, 0.031, 0.045, 0.003)
+    return _rounded_cylinder(points, 0.035, 0.041, 0.003)
 
 
 _DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp, "mug": _mug}
@@ -242,6 +256,13 @@ def _paint(generator: Generator, points: Texels, normals: Texels) -> Texels:
         colour = _patches(generator, points, colour, spacing_m=spacing, reach_m=reach, share=share)
     grain = generator.normal(0, 0.04, (len(points), 1))
     return np.clip(colour * (1 + grain), 0.02, 0.8).astype(np.float32)
+
+
+def _glazed(paint: Texels, points: Texels) -> Texels:
+    """The inside of a mug under a light glaze, through which the paint is seen."""
+    depth_m = _mug_outside(torch.from_numpy(points)).numpy()
+    inside = depth_m < -_GLAZED_M
+    return np.where(inside[:, None], _GLAZE + _THROUGH_GLAZE * paint, paint).astype(np.float32)
 
 
 def _patches(

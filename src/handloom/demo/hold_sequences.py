@@ -25,7 +25,7 @@ from handloom.demo.hold_performance import PERFORMANCES, HoldMotion, optimised_g
 from handloom.demo.pictures import FLAT_PNG, Sensor, render_all, single_threaded, write_pickle, write_picture
 from handloom.demo.plan import HELD_OBJECTS, object_name
 from handloom.demo.renderer import Environment, Matrix, PaintedSurface, Scene, pinhole
-from handloom.demo.room import random_environment, random_room, with_photographs
+from handloom.demo.room import random_environment, random_room, studio_environment, with_photographs
 from handloom.hand.joints import MANO21_FROM_SNAP
 from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings
 from handloom.runtime.files import whole_folder
@@ -38,6 +38,8 @@ _FINER = 2
 """So many rays a pixel in each direction: edges are smooth, as a camera's."""
 _FOCAL_PER_WIDTH = 614.6 / 640
 """That of HO3D's cameras."""
+_SOFTBOX_AT = np.array([-0.35, -0.45, -1.0])
+"""What a hollow thing is lit from: above and left of the camera, in its frame."""
 _JPEG_QUALITY = 95  # blocks of stronger compression would be features of their own
 
 
@@ -87,7 +89,10 @@ def _prepared(demo: DemoSequencesSettings, sequence: DemoSequence) -> _Shot:
     )
     backdrop = cv2.GaussianBlur(backdrop, (0, 0), 0.8)
     up = look @ np.array([0.0, 0.0, 1.0])
-    environment = random_environment(stream, up=up, channels=3)
+    if HELD_OBJECTS[sequence][1] == "mug":
+        environment = studio_environment(up=up, softbox=_SOFTBOX_AT, channels=3)
+    else:
+        environment = random_environment(stream, up=up, channels=3)
     sensor = Sensor(
         mean_level=0.24,
         highlight_level=0.85,

@@ -1,7 +1,7 @@
 """A small ray caster: embree finds the first surface, light is computed once per vertex and shared by all cameras."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 
+from handloom.demo.interreflection import Interreflection
 from handloom.geometry.camera import project
 
 Vector = Float[np.ndarray, "3"]
@@ -40,6 +41,12 @@ class Topology:
         normals = self._vertex_from_face @ np.cross(b - a, c - a).astype(np.float32)
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
+    def at_vertices(self, of_faces: Float[np.ndarray, "faces channels"]) -> Float[np.ndarray, "vertices channels"]:
+        """The mean over each vertex's faces."""
+        count = self._vertex_from_face.sum(1)
+        mean: np.ndarray = (self._vertex_from_face @ of_faces) / np.maximum(count, 1.0)[:, None]
+        return mean
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -55,6 +62,7 @@ class Mesh:
     gloss: float = 0.05
     texture: Float[np.ndarray, "size size channels"] | None = None
     texture_uv: Float[np.ndarray, "faces 3 2"] | None = None
+    interreflection: Interreflection | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ class PaintedSurface:
     texture_uv: Float[np.ndarray, "faces 3 2"]
     texture: Float[np.ndarray, "size size 3"]
     gloss: float
+    interreflection: Interreflection | None = field(default=None, kw_only=True)
+    """Of a hollow thing; it is left out of those that have none."""
 
     def mesh(self, world_from_object: Matrix, origin_m: Vector, *, label: int = 0, grey: bool = False) -> Mesh:
         """The surface placed in the world: x_world = R x_object + origin."""
@@ -73,7 +83,7 @@ class PaintedSurface:
         texture = self.texture.mean(-1, keepdims=True) if grey else self.texture
         albedo = np.ones((len(vertices), texture.shape[-1]), np.float32)
         labels = np.full(len(self.topology.faces), label)
-        return Mesh(self.topology, vertices, albedo, labels, self.gloss, texture, self.texture_uv)
+        return Mesh(self.topology, vertices, albedo, labels, self.gloss, texture, self.texture_uv, self.interreflection)
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,12 @@ class Scene:
         self._tracer = EmbreeScene()
         TriangleMesh(self._tracer, self.vertices, self.faces)
         self._lit = self._visible_light()
-        self._diffuse = self.albedo * (self._lit @ self.environment.radiance.astype(np.float32))
+        light = self._lit @ self.environment.radiance.astype(np.float32)
+        for mesh, start in zip(meshes, starts[:-1], strict=True):
+            if mesh.interreflection is not None:
+                own = slice(start, start + len(mesh.vertices))
+                light[own] = mesh.interreflection.lit(light[own])
+        self._diffuse = self.albedo * light
 
     def _visible_light(self) -> Float[np.ndarray, "vertices lights"]:
         """Wrapped cosine of every light at every vertex, zero in its shadow.

@@ -12,6 +12,10 @@ from handloom.demo.textures import cluttered, photograph_patch, surface_texture
 from handloom.geometry.surfaces import sphere_directions
 
 _TABLE = 6
+_SKY_LIGHTS, _SKY_LIGHT = 240, 0.65
+"""Directions of a studio's sky, and a white surface's light from all of it; few would be edges within a hollow."""
+_SOFTBOX_COSINE, _SOFTBOX_LIGHT = 0.88, 0.4
+"""The cosine of the lamp's half width (28 degrees), and a white surface's light from it."""
 
 
 @dataclass(frozen=True)
@@ -116,3 +120,13 @@ def random_environment(generator: Generator, *, up: Vector, channels: int) -> En
         parts.append(spread / np.linalg.norm(spread, axis=1, keepdims=True))
         radiance.append(np.full((3, channels), generator.uniform(0.08, 0.3)) * tint[1])
     return Environment(np.concatenate(parts), np.concatenate(radiance))
+
+
+def studio_environment(*, up: Vector, softbox: Vector, channels: int) -> Environment:
+    """Light as a photographer sets it up for a hollow thing: a smooth sky and a large soft lamp in one direction."""
+    directions = sphere_directions(_SKY_LIGHTS)
+    sky = 1 + directions @ up
+    lamp = (directions @ (softbox / np.linalg.norm(softbox)) > _SOFTBOX_COSINE).astype(float)
+    # Half of a sphere's directions light a surface, at a mean cosine of 1/2.
+    radiance = 4 * _SKY_LIGHT * sky / sky.sum() + _SOFTBOX_LIGHT * lamp / lamp.sum()
+    return Environment(directions, np.tile(radiance[:, None], (1, channels)))

@@ -72,13 +72,14 @@ def export_hold(
     page: Path,
     *,
     sequence: str,
+    masks: Path | None = None,
     code: str = "",
 ) -> None:
     """Stage: write the coloured meshes, the poses and the page of a sequence.
 
     Inputs are as `read_hold_sequence` takes them; the hand is that of the middle usable frame.
     """
-    found = read_hold_sequence(predictions, frames, frames_json)
+    found = read_hold_sequence(predictions, frames, frames_json, masks)
     shown = found.usable[len(found.usable) // 2]
     dense = found.dense()
     thing = PaintedMesh(dense.object_vertices_m, dense.object_faces, *dense.object_paint)

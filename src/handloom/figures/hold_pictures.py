@@ -33,6 +33,7 @@ def draw_hold_overlay(
     aligned: Path | None = None,
     *,
     sequence: str,
+    masks: Path | None = None,
     rows: int = _SHEET_ROWS,
 ) -> None:
     """Stage: draw frames spread evenly over the sequence, one a row; files as `read_hold_sequence` takes them.
@@ -40,7 +41,7 @@ def draw_hold_overlay(
     The title tells the object's largest extent, and how unsure it is if the alignment tells that. The last column turns
     the object, in the colours of the photographs, once around over the rows.
     """
-    found = read_hold_sequence(predictions, frames, frames_json)
+    found = read_hold_sequence(predictions, frames, frames_json, masks)
     shown = [found.usable[place] for place in evenly_spread(len(found.usable), rows)]
     height, width = found.picture(shown[0]).shape[:2]
     height_in = _CELL_IN * height / width * len(shown) + _TITLE_IN
@@ -84,14 +85,16 @@ def _from_side(meshes: list[PaintedMesh], angle_rad: float, height: int, width: 
     return take_picture(turned, framed_camera(points, height, width), height, width).rgb_u8
 
 
-def write_hold_videos(predictions: Path, frames: Path, frames_json: Path, turntable: Path, overlay: Path) -> None:
+def write_hold_videos(
+    predictions: Path, frames: Path, frames_json: Path, turntable: Path, overlay: Path, *, masks: Path | None = None
+) -> None:
     """Stage: two MP4 files; inputs are as `read_hold_sequence` takes them.
 
     `turntable`: hand and object of the middle reconstructed frame turn once about the vertical, and beside them the
     object alone in the photographs' colours. `overlay`: per frame the photograph, the reconstruction over it, and the
     same from the side, as fast as the frames were taken; a varying rate is played at its median.
     """
-    found = read_hold_sequence(predictions, frames, frames_json)
+    found = read_hold_sequence(predictions, frames, frames_json, masks)
     write_video(turntable, turning(found), frames_per_second=TURN_PICTURES / _TURN_SECONDS)
     listed = read_frames(frames, frames_json)
     shown = set(found.names)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import trimesh
 from jaxtyping import Bool, Float, UInt8
@@ -12,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from handloom.datasets.frames import read_frames
 from handloom.datasets.hand_and_object import HandAndObject, HoldPredictions
+from handloom.datasets.masks import OBJECT, mask_files, read_labels
 from handloom.figures.mesh_picture import PaintedMesh, one_colour, take_picture, vertex_normals
 from handloom.geometry.camera import project
 from handloom.runtime.errors import InputError
@@ -25,6 +27,9 @@ _DEPTH_SLACK = 0.01
 _LEAST_FACING = 0.2
 """Cosine of the angle to the camera below which a photograph smears over the surface."""
 _FACING_POWER = 8
+_RIM_PX = 2
+"""So far within a mask's edge colours are the object's alone."""
+_RIM = np.ones((2 * _RIM_PX + 1, 2 * _RIM_PX + 1), np.uint8)
 _DENSE_VERTICES = 40_000
 """Cut once more where there are fewer: 160 000 at most, less than a millimetre apart on what a hand holds."""
 
@@ -35,6 +40,8 @@ class HoldSequence(HandAndObject):
 
     intrinsics: Float[np.ndarray, "3 3"]
     pictures: list[Path]
+    masks: list[Path] | None = None
+    """Label images of the frames, where they are known: what a photograph shows of the object."""
 
     @property
     def usable(self) -> list[int]:
@@ -79,7 +86,8 @@ class HoldSequence(HandAndObject):
     def object_paint(self) -> tuple[UInt8[np.ndarray, "vertices 3"], Bool[np.ndarray, " vertices"]]:
         """A colour for each vertex of the object, the mean over at most 24 frames that show it; and which any shows.
 
-        Shown means turned towards the camera, and hidden neither by the object nor by the hand. Frames count with the
+        Shown means turned towards the camera, and hidden neither by the object nor by the hand; of the hand the masks
+        tell, as the posed one lies a finger's width beside the real one. Frames count with the
         eighth power of the cosine at which they look: the straightest decide, and seams between them are blended. A
         vertex that is never shown takes over its nearest neighbour's colour.
         """
@@ -89,13 +97,17 @@ class HoldSequence(HandAndObject):
             image = self.picture(frame)
             height, width = image.shape[:2]
             vertices = self.object_cam_m(frame)
-            picture = take_picture(self.meshes(frame), self.intrinsics, height, width)
+            meshes = self.meshes(frame) if self.masks is None else self.meshes(frame)[:1]
+            picture = take_picture(meshes, self.intrinsics, height, width)
             place = project(vertices, self.intrinsics, nearest=1e-6)
             column, row = np.rint(place).astype(int).T
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (vertices[:, 2] > 0)
             column, row = column.clip(0, width - 1), row.clip(0, height - 1)
             facing = -(vertex_normals(vertices, self.object_faces) * vertices).sum(1) / np.linalg.norm(vertices, axis=1)
             of_object, depth = picture.mesh[row, column] == 0, picture.depth_m[row, column]
+            if self.masks is not None:
+                labels = read_labels(self.masks[frame], (width, height))
+                of_object &= cv2.erode((labels == OBJECT).astype(np.uint8), _RIM, borderValue=1)[row, column] > 0
             seen = inside & (facing > _LEAST_FACING) & of_object & (vertices[:, 2] <= depth * (1 + _DEPTH_SLACK))
             weight = np.where(seen, facing**_FACING_POWER, 0.0)
             sums += weight[:, None] * _between_pixels(image, place)
@@ -115,11 +127,11 @@ def _between_pixels(image: UInt8[np.ndarray, "height width 3"], place: Float[np.
     return np.stack([map_coordinates(image[..., c].astype(float), at, order=1, mode="nearest") for c in range(3)], 1)
 
 
-def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path) -> HoldSequence:
+def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks: Path | None = None) -> HoldSequence:
     """Put the files of a sequence together.
 
-    `frames` is the folder of `%04d.png` that `frames_json` lists. Raises InputError when a predicted frame has no
-    picture, no frame is usable, or the predictions hold no finite camera.
+    `frames` is the folder of `%04d.png` that `frames_json` lists, `masks` that of its label images. Raises InputError
+    when a predicted frame has no picture, no frame is usable, or the predictions hold no finite camera.
     """
     found = HoldPredictions.load(predictions)
     taken = read_frames(frames, frames_json)
@@ -132,7 +144,13 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path) -> Ho
         )
     wide = {"f": np.float64, "i": np.int64}
     arrays = {name: array.astype(wide.get(array.dtype.kind, array.dtype)) for name, array in vars(found).items()}
-    sequence = HoldSequence(**arrays, pictures=[taken.pictures[row_of[name]] for name in found.names])
+    rows = [row_of[name] for name in found.names]
+    labels = None if masks is None else mask_files(masks, taken)
+    sequence = HoldSequence(
+        **arrays,
+        pictures=[taken.pictures[row] for row in rows],
+        masks=None if labels is None else [labels[row] for row in rows],
+    )
     if not sequence.usable:
         raise InputError(f"{predictions}: has no frame with both hand and object; there is nothing to show")
     return sequence

@@ -8,6 +8,8 @@ from typing import Literal
 
 Side = Literal["right", "left"]
 Fingertips = tuple[int, int, int, int, int]
+MIRROR = (-1.0, 1.0, 1.0)
+"""A left hand is a right one mirrored: what its points' x, y and z are multiplied by."""
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 JOINT_COUNT = 21

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from handloom.hand.anatomy import Anatomy, mirror_pose
-from handloom.hand.joints import MANO_PARENTS, Side
+from handloom.hand.joints import MANO_PARENTS, MIRROR, Side
 from handloom.hand.mano import HandModel
 from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.errors import InputError
@@ -46,7 +46,7 @@ def mirrored(model: HandModel) -> HandModel:
     A pose p of one hand is `mirror_pose(p)` of the other. Pose correctives act on the entries of R - I, and S R S
     changes the sign of those with exactly one index x, so their directions change with them.
     """
-    flip = torch.tensor([-1.0, 1.0, 1.0])
+    flip = torch.tensor(MIRROR)
     entry_sign = (flip[:, None] * flip).flatten().repeat(15)
     pose_space = torch.cat([model.hands_mean[None], model.hands_components])
     mean, *components = mirror_pose(pose_space.unflatten(1, (15, 3))).flatten(1)

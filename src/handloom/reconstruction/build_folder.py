@@ -21,12 +21,12 @@ from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel, rest_joints_m
-from handloom.reconstruction.data_npy import pickled_npy, read_data
 from handloom.reconstruction.scene_placement import Cameras, ScenePlacement, decompose, scale_matrix, world_matrices
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import read_text, whole_folder
 from handloom.runtime.images import read_grey, read_rgb
+from handloom.runtime.pickled_npy import pickled_npy, read_data
 
 _SIDES: tuple[Side, ...] = ("right", "left")
 _TOP_KEYS = ("seq_name", "cameras", "scene_bounding_sphere", "max_radius_ratio", "normalize_shift", "entities")

@@ -40,6 +40,8 @@ CONTACT_REACH_M = 0.06
 """Places of the hand farther from the object than this are not pulled."""
 STAY_TURN_RAD, STAY_SHIFT_M = 0.15, 0.015
 """Deviations that the prior allows from the first rotations and translations."""
+OBJECT_STAY_TURN_RAD = 0.005
+"""The same of the object's: structure from motion is as sure. What a wrong hand pulls at must not turn the object."""
 JITTER_TURN_RAD, JITTER_SHIFT_M = 0.04, 0.004
 """Second differences over time that it allows."""
 PRIOR_WEIGHT = 0.02
@@ -233,7 +235,7 @@ class Refinement:
             ("hand_wrist", STAY_TURN_RAD, JITTER_TURN_RAD),
             ("hand_fingers", STAY_TURN_RAD, JITTER_TURN_RAD),
             ("hand_translation_m", STAY_SHIFT_M, JITTER_SHIFT_M),
-            ("object_rotvec", STAY_TURN_RAD, JITTER_TURN_RAD),
+            ("object_rotvec", OBJECT_STAY_TURN_RAD, JITTER_TURN_RAD),
             ("object_place_m", STAY_SHIFT_M, JITTER_SHIFT_M),
         ):
             moved = getattr(poses, name) - self.start[name]

@@ -5,6 +5,7 @@ import struct
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,16 @@ def read_npz(
         return {name: _array(archive, entry, name) for name, entry in chosen.items()}
 
 
+def read_npy(path: Path, expected: str, advice: str) -> np.ndarray:
+    """The array of an npy file; raises InputError as `reading` does, and for objects or another size than it claims."""
+    with reading(path, expected, advice) as file:
+        shape, kind, header_bytes = _header(file, "it")
+        _require_filled("it", shape, kind, header_bytes, Path(path).stat().st_size)
+        file.seek(0)
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> np.ndarray:
     if entry.flag_bits & 1:
         raise ValueError(f"{name} is encrypted")
@@ -75,14 +86,22 @@ def _checked_layout(
 ) -> tuple[tuple[int, ...], np.dtype, int]:
     """Shape, type and bytes of the header of a member; raises ValueError unless it holds so many plain values."""
     with archive.open(entry) as member:
-        version = np.lib.format.read_magic(member)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{name} is of npy version {version}, expected 1.0 or 2.0")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = read(member)
-        header_bytes = member.tell()
+        shape, kind, header_bytes = _header(member, name)
+    _require_filled(name, shape, kind, header_bytes, entry.file_size)
+    return shape, kind, header_bytes
+
+
+def _header(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype, int]:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{name} is of npy version {version}, expected 1.0 or 2.0")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    return shape, kind, file.tell()
+
+
+def _require_filled(name: str, shape: tuple[int, ...], kind: np.dtype, header_bytes: int, file_bytes: int) -> None:
     if kind.hasobject or kind.kind not in "biufcUS":
         raise ValueError(f"{name} holds {kind}, but plain numbers or text were expected")
-    if min(shape, default=0) < 0 or header_bytes + math.prod(shape) * kind.itemsize != entry.file_size:
-        raise ValueError(f"{name} claims the shape {shape} of {kind}, which its {entry.file_size} bytes do not fill")
-    return shape, kind, header_bytes
+    if min(shape, default=0) < 0 or header_bytes + math.prod(shape) * kind.itemsize != file_bytes:
+        raise ValueError(f"{name} claims the shape {shape} of {kind}, which its {file_bytes} bytes do not fill")

@@ -61,6 +61,19 @@ def test_a_resting_hand_is_not_taken_for_background(tmp_path: Path, capsys: pyte
     assert overlap(found, resting.labels(), 50).min() > 0.85
 
 
+def test_a_mark_inside_a_larger_one_is_of_what_stands_before_it() -> None:
+    """A hand before a large box, all of it in the box's mark: the box's many colours had taken the hand."""
+    rng = np.random.default_rng(0)
+    image = np.full((120, 160, 3), 60, np.uint8) + rng.integers(0, 20, (120, 160, 3), np.uint8)
+    tiles = rng.choice(np.array([[200, 20, 20], [250, 250, 250], [230, 150, 40]], np.uint8), (8, 8))
+    image[20:100, 40:120] = np.repeat(np.repeat(tiles, 10, 0), 10, 1)
+    image[50:80, 50:80] = (220, 170, 150)
+    masks = cut_prompts(image, {"object": Prompt(box=(38, 18, 121, 101)), "right": Prompt(box=(47, 47, 82, 82))})
+    assert masks["right"][52:78, 52:78].mean() > 0.95
+    assert not masks["object"][52:78, 52:78].any()
+    assert masks["object"].sum() > 0.9 * (80 * 80 - 30 * 30)
+
+
 def test_masks_of_grey_footage_are_settled_without_the_background(footage: Footage, tmp_path: Path) -> None:
     shutil.copytree(footage.frames, tmp_path / "frames")
     for path in (tmp_path / "frames").iterdir():

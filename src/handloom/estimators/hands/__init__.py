@@ -20,8 +20,8 @@ class NetworkRow:
 
     name: str
     settings: type[Settings]
-    weights: str
-    """Which of its settings names its weights' file."""
+    weights: str | None
+    """Which of its settings names its weights' file; None: it has none, since it takes hands from files."""
     detector: str | None = None
     """Which names the file of what finds hands in whole pictures; None: it must be told where they are."""
     searches: bool = False

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, certain
 from handloom.estimators.hands.search import HandFrame, HandNetwork
 from handloom.estimators.hands.squares import Squares, crop_of_each, in_picture
-from handloom.hand.joints import Fingertips, Side
+from handloom.hand.joints import MIRROR, SNAP_FROM_MANO21, Fingertips, Side
 from handloom.hand.mano import HandModel
 from handloom.hand.mano_files import MANO_VERTEX_COUNT
 from handloom.runtime.config.base import Fidelity
@@ -39,7 +39,7 @@ class MeshHands(NamedTuple):
 
 def mirrored(hands: MeshHands) -> MeshHands:
     """Left hands, from what a network found in their mirrored images: x changes sign, shares run from the right."""
-    flip = hands.vertices_m.new_tensor([-1.0, 1.0, 1.0])
+    flip = hands.vertices_m.new_tensor(MIRROR)
     keypoints = torch.stack([1.0 - hands.keypoints[..., 0], hands.keypoints[..., 1]], dim=-1)
     return hands._replace(vertices_m=hands.vertices_m * flip, joints_m=hands.joints_m * flip, keypoints=keypoints)
 
@@ -122,3 +122,9 @@ def colours(image_u8: UInt8[Tensor, "n px px 3"]) -> Float[Tensor, "n 3 px px"]:
 def mean_pose(hand_model: HandModel) -> Float[Tensor, "16 3"]:
     """MANO's mean pose as rotation vectors, the wrist unturned."""
     return torch.cat([hand_model.hands_mean.new_zeros(3), hand_model.hands_mean]).unflatten(0, (16, 3))
+
+
+def mesh_joints_m(vertices_m: Float[Tensor, "*batch vertex 3"], hand_model: HandModel) -> Float[Tensor, "*batch 21 3"]:
+    """The joints of meshes: `J_regressor @ vertices` and the finger tips, in SNAP's order."""
+    tips = vertices_m[..., list(hand_model.tip_vertices), :]
+    return torch.cat([hand_model.J_regressor @ vertices_m, tips], dim=-2)[..., list(SNAP_FROM_MANO21), :]

@@ -177,6 +177,8 @@ class _Evidence:
         posterior /= posterior.sum(-1, keepdims=True)
         grey = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY) / np.float32(255)
         winner = guided_filter(grey, posterior, radius_px=BAND_PX).argmax(-1)
+        # Where no prior reaches there is none, however little a pixel looks like a background that is hardly known.
+        winner[np.take_along_axis(prior, winner[..., None], -1)[..., 0] <= 2 * _LEAST_PRIOR] = 0
         if shares is not None:
             winner[(winner == 1) & ~_parts_with(winner == 1, shares[window] >= SURE_SHARE)] = 0
         decided = np.full(winner.shape, BACKGROUND, label.dtype)

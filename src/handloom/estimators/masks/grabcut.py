@@ -25,6 +25,8 @@ _SURE_SHARE = 0.2
 _BEYOND = 2.5
 # The share of a box about its middle that is taken for the thing where GrabCut would lose it.
 _MIDDLE_SHARE = 0.2
+# Of a mark: if so much of it lies in a larger one, its thing stands before the other.
+_INSIDE_SHARE = 0.8
 # In the second round each entity knows the others.
 _ROUNDS = 2
 _PROMPT_ITERATIONS, _EDGE_ITERATIONS = 4, 2  # of GrabCut; an edge is nearly right to begin with
@@ -59,32 +61,39 @@ def cut_prompts(
         alone = np.sum([trimap != cv2.GC_BGD for trimap in trimaps.values()], axis=0) == 1
         for trimap in trimaps.values():
             trimap[ahead & alone & (trimap == cv2.GC_PR_FGD)] = cv2.GC_FGD
+    front = _in_front(trimaps)
     sure = {entity: trimap == cv2.GC_FGD for entity, trimap in trimaps.items()}
     masks: dict[Entity, Mask] = {}
     for _ in range(_ROUNDS):
-        for entity, trimap in trimaps.items():
+        for entity in sorted(trimaps, key=lambda each: each not in front):
+            trimap = trimaps[entity]
             if entity in outlines:
                 masks[entity] = sure[entity] & ~np.any([masks[other] for other in masks if other != entity], axis=0)
                 continue
-            others = [masks.get(other, sure[other]) for other in trimaps if other != entity]
-            taken = np.any(others, axis=0) & ~sure[entity]
+            others = {other: masks.get(other, sure[other]) for other in trimaps if other != entity}
+            none = [np.zeros(trimap.shape, bool)]
+            before = np.any(none + [mask for other, mask in others.items() if other in front - {entity}], axis=0)
+            before &= entity not in front
+            doubted = none + [mask for other, mask in others.items() if other in front or entity not in front]
+            taken = np.any(doubted, axis=0) & ~sure[entity]
             if not np.isin(trimap, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
                 raise InputError(
                     f"masks.prompts.{entity}: {_shown(prompts[entity])} covers the whole frame of {width}x{height} "
                     "pixels, but GrabCut learns the background from outside of it; leave a margin, or give an outline"
                 )
+            trimap = np.where(before, cv2.GC_BGD, trimap).astype(np.uint8)
             mask = _cut(image, _doubting(trimap, taken), _PROMPT_ITERATIONS)
             if not mask.any():
                 with_middle = np.where(_middle(trimap), cv2.GC_FGD, trimap).astype(np.uint8)
                 mask = _cut(image, _doubting(with_middle, taken), _PROMPT_ITERATIONS)
-            masks[entity] = part_of_prompt(cleaned(mask, 0.0), prompts[entity], 1.0)
+            masks[entity] = part_of_prompt(cleaned(mask, 0.0), prompts[entity], 1.0) & ~before
     for entity, mask in masks.items():
         if not mask.any():
             raise InputError(
                 f"masks.prompts.{entity}: the mark {_shown(prompts[entity])} leaves nothing after GrabCut; mark "
                 "another spot or frame, or use a box or an outline"
             )
-    return masks
+    return {entity: masks[entity] for entity in prompts}
 
 
 def region(prompt: Prompt, width: int, height: int) -> Mask:
@@ -188,6 +197,23 @@ def _trimap(prompt: Prompt, width: int, height: int) -> Trimap:
         trimap[distance < radius] = cv2.GC_PR_FGD
         trimap[distance < _SURE_SHARE * radius] = cv2.GC_FGD
     return trimap
+
+
+def _in_front(trimaps: Mapping[Entity, Trimap]) -> set[Entity]:
+    """The entities whose mark lies mostly in a larger one, as a hand's before what it holds: they are cut first.
+
+    The larger mark's colours, learned with the smaller thing in it, would take all of it.
+    """
+    marked = {entity: trimap != cv2.GC_BGD for entity, trimap in trimaps.items()}
+    return {
+        entity
+        for entity, own in marked.items()
+        if any(
+            own.sum() < mask.sum() and (own & mask).sum() > _INSIDE_SHARE * own.sum()
+            for other, mask in marked.items()
+            if other != entity
+        )
+    }
 
 
 def _middle(trimap: Trimap) -> Mask:

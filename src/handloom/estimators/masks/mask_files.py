@@ -138,17 +138,17 @@ def read_mask_files(folder: Path, settings: MaskConvention, frames: Frames) -> L
     return labels
 
 
-def require_planned(folder: Path, settings: MaskConvention, planned: Callable[[int], Frames]) -> None:
+def require_planned(folder: Path, settings: MaskConvention, planned: Callable[[int], Frames], sure: int = 2) -> None:
     """Raise InputError for files that are not those of frames to come, as far as names and headers tell.
 
     `planned` gives the frames, of a video, which nobody has counted, the first so many: there may be any number, but
-    two at least.
+    the first `sure` ones are among them.
     """
     for entity, (own, found) in _files_of(folder, settings).items():
         if entity is None:
             require_lossless(own, found)
         last = planned(len(found))
-        for frames in (planned(2), last):
+        for frames in (planned(sure), last):
             try:
                 files = files_of_frames(own, found, frames, in_order=settings.match == "order", planned=True)
                 break

@@ -7,7 +7,7 @@ is asked of the user while it runs.
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +41,8 @@ from handloom.runtime.images import read_rgb
 
 # Of a class at a pixel that the flow does not carry it to: smoothing may still bring it there.
 _PRIOR_FLOOR = 1e-3
+# A thing that was lost is looked for about the others, so far away, of the longer side, and is so likely there.
+_REGAINED_SHARE, _REGAINED_PRIOR = 0.05, 0.05
 # Pixels nearer to an edge than this teach no colours.
 _CORE_PX = 2
 _SETTLING_ROUNDS = 3  # of learning colours from a mask and cutting it by them
@@ -257,17 +259,23 @@ def _carry(frames: Video, classes: Int[np.ndarray, "frames height width"], order
     """Fill `classes` along `order`, whose first frame is known; the models learn on."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     looks.learn(frames[order[0]], classes[order[0]])
+    things = set(np.unique(classes[order[0]]).tolist()) - {0}
     for previous, current in pairwise(order):
         image, last = frames[current], frames[previous]
         motion = flow.calc(_grey(image), _grey(last), np.zeros((*image.shape[:2], 2), np.float32))
-        classes[current] = looks.classes(image, _carried_prior(classes[previous], motion, len(looks.models)))
+        classes[current] = looks.classes(image, _carried_prior(classes[previous], motion, len(looks.models), things))
         if not looks.features.coloured:
             classes[current] = cut_edges(looks.features.colours(image), classes[current])
         looks.learn(image, classes[current])
 
 
-def _carried_prior(classes: Classes, motion: Float[np.ndarray, "height width 2"], count: int) -> Prior:
-    """One-hot classes of the neighbour, moved by the flow and softened over the band; sums to one."""
+def _carried_prior(
+    classes: Classes, motion: Float[np.ndarray, "height width 2"], count: int, things: Set[int]
+) -> Prior:
+    """One-hot classes of the neighbour, moved by the flow and softened over the band; sums to one.
+
+    Of the `things`, those that the neighbour lacks may come back.
+    """
     height, width = classes.shape
     row, column = np.mgrid[0:height, 0:width].astype(np.float32)
     one_hot = np.eye(count, dtype=np.float32)[classes]
@@ -275,6 +283,10 @@ def _carried_prior(classes: Classes, motion: Float[np.ndarray, "height width 2"]
         one_hot, column + motion[..., 0], row + motion[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     soft = cv2.GaussianBlur(moved.reshape(height, width, -1), (0, 0), BAND_PX / 2).reshape(height, width, -1)
+    for lost in things - set(np.unique(classes).tolist()):
+        # Hand and object touch: what was hidden comes back beside the other.
+        near = cv2.dilate((classes > 0).astype(np.uint8), disc(round(_REGAINED_SHARE * max(height, width))))
+        soft[..., lost] = _REGAINED_PRIOR * near
     soft = np.maximum(soft, _PRIOR_FLOOR)
     return np.asarray(soft / soft.sum(-1, keepdims=True))
 

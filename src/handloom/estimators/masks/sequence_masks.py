@@ -22,10 +22,12 @@ _OPACITY = 0.45
 
 def marks_of(marks: Sequence[FramePrompts], frames: Frames) -> dict[int, dict[Entity, Prompt]]:
     """What is marked on which frame; raises InputError for a number that no frame has."""
-    last = max(prompts.frame for prompts in marks)
-    if last >= len(frames):
-        raise InputError(f"masks.prompts.frame: is {last}, but the sequence has {len(frames)} frames, numbered from 0")
-    return {prompts.frame: prompts.marked for prompts in marks}
+    numbers = range(len(frames)) if frames.numbers is None else frames.numbers
+    for prompts in marks:
+        if prompts.frame not in numbers:
+            among = f"{len(frames)} frames, numbered from 0" if frames.numbers is None else f"frames {numbers}"
+            raise InputError(f"masks.prompts.frame: is {prompts.frame}, but the sequence has {among}")
+    return {numbers.index(prompts.frame): prompts.marked for prompts in marks}
 
 
 def advice_for(marks: Sequence[FramePrompts]) -> str:

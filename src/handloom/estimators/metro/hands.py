@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handloom.estimators.hands.meshes import MeshHands, MeshNetwork, mean_pose
+from handloom.estimators.hands.meshes import MeshHands, MeshNetwork, mean_pose, mesh_joints_m
 from handloom.estimators.hands.search import hand_search
 from handloom.estimators.metro import MetroSettings
 from handloom.estimators.metro.network import Metro, MetroArchitecture, MetroOutput
 from handloom.estimators.published_weights import PublishedWeights, filled, read_state
-from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH, SNAP_FROM_MANO21, WRIST, Fingertips
+from handloom.hand.joints import MANO_FINGERTIPS_MANOPTH, WRIST, Fingertips
 from handloom.hand.mano import HandModel, skin
 
 METRO_FINGERTIPS: Fingertips = (745, 317, 445, 556, 673)
@@ -59,12 +59,6 @@ class MetroHands(MeshNetwork):
         joints, vertices = joints - wrist, output.vertices_m - wrist
         keypoints = (weak_perspective(joints, output.camera) + 1) / 2
         return MeshHands(vertices, joints, keypoints, output.camera[:, 0] > 0)
-
-
-def mesh_joints_m(vertices_m: Float[Tensor, "*batch vertex 3"], hand_model: HandModel) -> Float[Tensor, "*batch 21 3"]:
-    """The joints of meshes: `J_regressor @ vertices` and the finger tips, in SNAP's order, which is METRO's own."""
-    tips = vertices_m[..., list(hand_model.tip_vertices), :]
-    return torch.cat([hand_model.J_regressor @ vertices_m, tips], dim=-2)[..., list(SNAP_FROM_MANO21), :]
 
 
 def weak_perspective(

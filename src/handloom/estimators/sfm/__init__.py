@@ -32,7 +32,7 @@ def _without(*names: str) -> Callable[[SfmSettings, SequenceSettings], dict[str,
 
 def _with_skipped(settings: SfmSettings, sequence: SequenceSettings) -> dict[str, Any]:
     """With what leads to the pictures that a sequence skips, if it skips any."""
-    footage = sequence.model_dump(mode="json", include=set(FrameSettings.model_fields)) if sequence.every > 1 else None
+    footage = sequence.model_dump(mode="json", include=set(FrameSettings.model_fields)) if sequence.skips else None
     return {**_without("hloc")(settings, sequence), "footage": footage}
 
 

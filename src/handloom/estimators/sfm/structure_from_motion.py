@@ -195,7 +195,7 @@ def estimate_object_poses(
         if settings.backend == "pycolmap" and not _whole(model):
             model = larger(model, model_of(views, careful=True, focal_px=taken.focal_px))
             lost = _lost(model)
-            if len(lost) and views.every > 1:
+            if len(lost) and views.skips:
                 more, focal_px = views.about(lost), float(model.intrinsics[0, 0])
                 closed = model_of(more, careful=True, focal_px=None if k is not None else focal_px)
                 taken_in = len(more.numbers) - len(taken)
@@ -222,7 +222,7 @@ def _lost(model: SparseModel) -> Int[np.ndarray, " seams"]:
 
 def _of_sequence(model: SparseModel, views: Views) -> SparseModel:
     """A model's rows of the sequence's own frames; seams and cuts are said of these."""
-    rows = np.flatnonzero(views.position % 1 == 0)
+    rows = np.flatnonzero(np.isin(views.numbers, views.own))
     row_of = np.searchsorted(rows, np.arange(len(views.position)), side="right") - 1
     link_share = np.full(len(rows), np.nan)
     np.fmin.at(link_share, row_of, model.link_share)

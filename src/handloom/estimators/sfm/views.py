@@ -1,5 +1,6 @@
 """The pictures that poses are computed from: a sequence's frames, and about bad seams those that it skips."""
 
+import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,8 @@ class Views:
 
     frames: Frames
     labels: LabelSequence
-    every: int
+    own: tuple[int, ...]
+    """Numbers of the sequence's own frames."""
     numbers: tuple[int, ...]
     pictures: Callable[[], Iterator[tuple[int, Picture]]]
     """All pictures up to the last frame, each once, in order."""
@@ -37,26 +39,37 @@ class Views:
     @property
     def position(self) -> Float[np.ndarray, " views"]:
         """Where each view lies among the sequence's frames."""
-        return np.array(self.numbers, float) / self.every
+        return np.interp(self.numbers, self.own, np.arange(len(self.own)))
+
+    @property
+    def skips(self) -> bool:
+        """Whether there are pictures between the sequence's own frames."""
+        return self.own[-1] >= len(self.own)
 
     @property
     def names(self) -> tuple[str, ...]:
         """A file name for each view: its frame's, or one between."""
-        return tuple(
-            f"{number // self.every:04d}{f'-{number % self.every}' if number % self.every else ''}.png"
-            for number in self.numbers
-        )
+        places = map(self._place, self.numbers)
+        return tuple(f"{frame:04d}{f'-{between}' if between else ''}.png" for frame, between in places)
 
     def about(self, seams: Int[np.ndarray, " seams"]) -> "Views":
         """The same with some of the pictures that were skipped between frames near seams."""
-        steps = np.unique(np.linspace(0, self.every, min(self.every - 1, _MOST_BETWEEN) + 2).astype(int))[1:-1]
         frames = np.unique((seams[:, None] + np.arange(-_ABOUT + 1, _ABOUT)).clip(0, len(self.frames) - 2))
-        new = (frames[:, None] * self.every + steps).reshape(-1).tolist()
+        new = {
+            number
+            for first, second in ((self.own[frame], self.own[frame + 1]) for frame in frames)
+            for number in np.linspace(first, second, min(second - first - 1, _MOST_BETWEEN) + 2).astype(int).tolist()
+        }
         return replace(self, numbers=tuple(sorted({*self.numbers, *new})))
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """The last of the sequence's own frames up to a picture, and how many pictures after it that is."""
+        frame = bisect.bisect_right(self.own, number) - 1
+        return frame, number - self.own[frame]
 
     def object_mask(self, number: int) -> Bool[np.ndarray, "height width"]:
         """Where a view shows the object; between two frames anywhere where one of them does, but for both's hands."""
-        frame, between = divmod(number, self.every)
+        frame, between = self._place(number)
         if not between:
             return self.labels[frame] == OBJECT
         before, after = self.labels[frame], self.labels[frame + 1]
@@ -75,9 +88,9 @@ class Views:
         for kind in ("frames", "masks"):
             (folder / kind).mkdir(parents=True)
         name_of = dict(zip(self.numbers, self.names, strict=True))
-        skipped = {number for number in self.numbers if number % self.every}
-        for number in set(self.numbers) - skipped:
-            (folder / "frames" / name_of[number]).symlink_to(self.frames.pictures[number // self.every].absolute())
+        for path, number in zip(self.frames.pictures, self.own, strict=True):
+            (folder / "frames" / name_of[number]).symlink_to(path.absolute())
+        skipped = set(self.numbers) - set(self.own)
         if skipped:
             for number, picture in self.pictures():
                 if number in skipped:
@@ -92,10 +105,10 @@ def views_of(frames: Frames, labels: LabelSequence, source: Path | None, footage
     """The views of all frames; pictures between them are there if the source is given and some are skipped."""
     count = len(frames)
     if source is None or footage is None or footage.every == 1:
-        return Views(frames, labels, 1, tuple(range(count)), lambda: _read(frames))
-    every = footage.every
-    numbers = tuple(range(0, count * every, every))
-    return Views(frames, labels, every, numbers, lambda: every_picture(source, footage, numbers[-1] + 1))
+        numbers = tuple(range(count))
+        return Views(frames, labels, numbers, numbers, lambda: _read(frames))
+    numbers = frames.numbers or tuple(range(0, count * footage.chosen.step, footage.chosen.step))
+    return Views(frames, labels, numbers, numbers, lambda: every_picture(source, footage, numbers[-1] + 1))
 
 
 def _read(frames: Frames) -> Iterator[tuple[int, Picture]]:

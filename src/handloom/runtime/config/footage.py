@@ -27,6 +27,12 @@ class FootagePairSettings(Settings):
         None, description="CSV of the hand's boxes in the first view: frame,x0,y0,x1,y1; null detects the hand."
     )
     right_boxes: OwnPath | None = Field(None, description="The same of the second view.")
+    left_hands: OwnPath | None = Field(
+        None,
+        description="Hands of the first view that another tool found, as hold.sequences.NAME.hands; the network is not "
+        "asked, and learns from the pictures.",
+    )
+    right_hands: OwnPath | None = Field(None, description="The same of the second view.")
     side: Literal["right", "left", "auto"] = Field(
         "right", description="Which of the person's hands is looked at; auto: the one that is surest seen (mediapipe)."
     )
@@ -89,6 +95,10 @@ class FootagePairSettings(Settings):
         camera = self.left_camera if view == "left" else self.right_camera
         return camera if isinstance(camera, str) else None
 
+    def hands(self, view: Literal["left", "right"]) -> str | None:
+        """The files of a view's hands, if they are not looked for."""
+        return self.left_hands if view == "left" else self.right_hands
+
     def known_camera(self, view: Literal["left", "right"]) -> KnownCamera:
         """What is known of a view's camera."""
         if (self.left_camera if view == "left" else self.right_camera) is not None:
@@ -100,9 +110,14 @@ class FootagePairSettings(Settings):
     def _views_differ(self) -> "FootagePairSettings":
         doubled = [
             (second, f"is the same file as {first}, {getattr(self, first)}; expected that of the other view")
-            for first, second in (("left", "right"), ("left_boxes", "right_boxes"))
+            for first, second in (("left", "right"), ("left_boxes", "right_boxes"), ("left_hands", "right_hands"))
             if getattr(self, first) is not None and _same(getattr(self, first), getattr(self, second))
         ]
+        for view in ("left", "right"):
+            if self.hands(view) is not None and getattr(self, f"{view}_boxes") is not None:
+                doubled.append((f"{view}_boxes", f"is set, but {view}_hands tells where the hand is; remove one"))
+            if self.hands(view) is not None and self.side == "auto":
+                doubled.append(("side", f"is auto, but {view}_hands has hands of both; set it to right or left"))
         Faults.require_none(doubled)
         return self
 
@@ -163,7 +178,8 @@ class FootageSettings(Settings):
     def _faults(self) -> Iterator[tuple[str, str]]:
         learning = [name for name, row in NETWORKS.items() if row.learner is not None]
         if self.backend not in learning:
-            yield "backend", f"is {self.backend}; expected a network that learns: {' or '.join(learning)}"
+            files = "; hands from files are each view's left_hands, right_hands" if self.backend == "files" else ""
+            yield "backend", f"is {self.backend}; expected a network that learns: {' or '.join(learning)}{files}"
             return
         for name, pair in self.chosen.items():
             if pair.side == "auto" and not NETWORKS[self.backend].tells_side:
@@ -172,10 +188,11 @@ class FootageSettings(Settings):
                     f"is auto, but backend is {self.backend}, which cannot tell a right hand from a left one; set "
                     "side: right or left, or backend: mediapipe",
                 )
-            for key in ("left_boxes", "right_boxes"):
-                if not NETWORKS[self.backend].searches and getattr(pair, key) is None:
+            for view in ("left", "right"):
+                told = (getattr(pair, f"{view}_boxes"), getattr(pair, f"{view}_hands"))
+                if not NETWORKS[self.backend].searches and told == (None, None):
                     yield (
-                        f"pairs.{name}.{key}",
+                        f"pairs.{name}.{view}_boxes",
                         f"is not set, but backend is {self.backend}, which cannot find a hand; give the boxes, or set "
                         "backend: mediapipe",
                     )

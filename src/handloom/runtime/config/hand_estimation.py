@@ -22,7 +22,7 @@ class HandEstimationSettings(_Sections):
     backend: str = Field(
         "detnet",
         description="Which network; mediapipe for real videos; metro and handoccnet need their published weights and "
-        "MANO.",
+        "MANO; files: hands that another tool found, each sequence's `hands`.",
         json_schema_extra={"enum": list(NETWORKS)},
     )
     checkpoint: str | None = Field(

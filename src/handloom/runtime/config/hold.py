@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,7 @@ from handloom.runtime.config.hold_stages import (
     RefinementSettings,
     SfmSettings,
 )
-from handloom.runtime.config.sequences import DemoSequencesSettings, EntryName, SequenceSettings
+from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings, EntryName, SequenceSettings
 
 
 class HandTrackingSettings(Settings):
@@ -37,7 +37,9 @@ class HoldSettings(Settings):
         None, description="Sizes of the rendered sequences; null when none is rendered."
     )
     sequences: dict[EntryName, SequenceSettings | None] = Field(
-        {}, description="The sequences in the tables, by name; null leaves out one that another file names."
+        {},
+        description="The sequences in the tables, by name; null leaves out one that another file names. Those of the "
+        "demo that hold.demo.sequences does not render are left out, too.",
     )
     protocol: Literal["faithful", "per_frame"] = Field(
         "faithful", description="faithful: CD and F-scores of the first frame, as published; per_frame: of every frame."
@@ -71,12 +73,11 @@ class HoldSettings(Settings):
         return self
 
     def _demo_faults(self) -> Iterator[tuple[str, str]]:
-        rendered = {} if self.demo is None else {name: HOLD_DEMO_ROOT / "train" / name for name in self.demo.sequences}
         for name, sequence in self.chosen.items():
             path, place = Path(sequence.path), f"sequences.{name}.path"
-            if name in rendered and path != rendered[name]:
-                yield place, f"is {path}, but the demo renders it to {rendered[name]}"
-            elif name not in rendered and path.is_relative_to(HOLD_DEMO_ROOT):
+            if name in self._rendered and path != _demo_path(name):
+                yield place, f"is {path}, but the demo renders it to {_demo_path(name)}"
+            elif name not in self._rendered and path.is_relative_to(HOLD_DEMO_ROOT):
                 yield place, f"is {path}, but hold.demo.sequences does not render it"
 
     def _unusable(self) -> Iterator[tuple[str, str]]:
@@ -131,5 +132,21 @@ class HoldSettings(Settings):
 
     @property
     def chosen(self) -> dict[str, SequenceSettings]:
-        """The sequences that are not left out."""
-        return {name: sequence for name, sequence in self.sequences.items() if sequence is not None}
+        """The sequences that are not left out, neither by null nor as one of the demo's that it does not render."""
+        return {
+            name: sequence
+            for name, sequence in self.sequences.items()
+            if sequence is not None
+            and (
+                name in self._rendered or name not in get_args(DemoSequence) or Path(sequence.path) != _demo_path(name)
+            )
+        }
+
+    @property
+    def _rendered(self) -> tuple[DemoSequence, ...]:
+        return () if self.demo is None else self.demo.sequences
+
+
+def _demo_path(name: str) -> Path:
+    """Where the demo renders a sequence."""
+    return HOLD_DEMO_ROOT / "train" / name

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -12,6 +12,7 @@ from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
 Entity = Literal["object", "right", "left"]
 Pixel = Annotated[float, Field(ge=-100_000, le=100_000)]
 Focal = Annotated[float, Field(ge=1, le=1_000_000)]
+EveryManieth = Annotated[int, Field(ge=1, le=100_000)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 _NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 Label = Annotated[int, Field(ge=0, le=65_535)]
@@ -41,7 +42,11 @@ class FramePrompts(Settings):
     """What is marked on one of several frames; what has no mark is not seen on it."""
 
     frame: int = Field(
-        0, ge=0, le=1_000_0000, description="Number of the marked frame, from 0; all parts should be seen well."
+        0,
+        ge=0,
+        le=1_000_0000,
+        description="Number of the marked frame, from 0, among those used; with every: auto among all from `first` "
+        "on, and it will be used. All parts should be seen well.",
     )
     object: Prompt | None = Field(None, description="The held object.")
     right: Prompt | None = Field(None, description="The right hand, forearm included or not as the video shows it.")
@@ -218,8 +223,17 @@ class FrameSettings(Settings):
         "a folder as HOLD trains from."
     )
     first: int = Field(0, ge=0, le=1_000_0000, description="Number of the first frame used, counted from 0.")
-    every: int = Field(1, ge=1, le=100_000, description="Use every so manieth frame.")
-    most: int | None = Field(None, ge=2, le=100_000, description="Use at most so many frames; null uses all.")
+    last: int | None = Field(
+        None, ge=1, le=1_000_0000, description="Number of the last frame that may be used; null goes on to the end."
+    )
+    every: EveryManieth | Literal["auto"] = Field(
+        1,
+        description="Use every so manieth frame; auto (of a video, and there the default without `most`): about as "
+        "much moves between any two, `most` of them or 80 to 160.",
+    )
+    most: int | None = Field(
+        None, ge=2, le=100_000, description="Use at most so many frames; null uses all (but see every: auto)."
+    )
     longest_side_px: int = Field(
         2000, ge=32, le=100_000, description="Larger frames are made smaller until no side exceeds this."
     )
@@ -239,10 +253,42 @@ class FrameSettings(Settings):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _videos_choose_by_motion(cls, given: Any) -> Any:
+        """A video of which no frames are counted out has them chosen."""
+        if isinstance(given, Mapping) and given.get("kind") == "video" and given.get("most") is None:
+            return {"every": "auto", **given}
+        return given
+
+    @model_validator(mode="after")
+    def _what_is_used_is_there(self) -> "FrameSettings":
+        faults = []
+        if self.every == "auto" and self.kind != "video":
+            faults.append(("every", f"is auto, which looks for motion in a video; with kind {self.kind} give a number"))
+        if self.last is not None and self.last <= self.first:
+            faults.append(("last", f"is {self.last}, which is not after first, {self.first}"))
+        Faults.require_none(faults)
+        return self
+
+    @property
+    def chosen(self) -> slice:
+        """Of the source's pictures those that are used, or that may be where motion chooses."""
+        step = 1 if self.every == "auto" else self.every
+        ends = [] if self.last is None else [self.last + 1]
+        if self.most is not None and self.every != "auto":
+            ends.append(self.first + self.most * step)
+        return slice(self.first, min(ends, default=None), step)
+
+    @property
+    def skips(self) -> bool:
+        """Whether pictures between the frames may be left out."""
+        return self.every != 1
+
     @model_validator(mode="after")
     def _build_folders_are_taken_whole(self) -> "FrameSettings":
         fields = type(self).model_fields
-        changed = [name for name in ("first", "every", "most") if getattr(self, name) != fields[name].default]
+        changed = [name for name in ("first", "last", "every", "most") if getattr(self, name) != fields[name].default]
         if self.kind == "build" and changed:
             raise Faults((name, "is set, but a build folder is trained on as a whole; remove it") for name in changed)
         return self
@@ -267,6 +313,11 @@ class SequenceSettings(FrameSettings):
         description="Largest distance between two points of the object, metres (of a box its space diagonal), as a "
         "tape measure tells; null estimates it from the hand, which is some 10 to 15 % unsure.",
     )
+    hands: OwnPath | None = Field(
+        None,
+        description="With hold.hand.estimation.backend: files, what another tool found: a folder, zip archive or file "
+        "(docs/your_own_video.md).",
+    )
     # Not a default that a section given in part would keep: marks alone mean propagation.
     masks: MaskSettings = Field(
         default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."
@@ -277,7 +328,9 @@ class DemoSequencesSettings(Settings):
     """The rendered HOLD sequences in HO3D-v3's layout."""
 
     seed: int = Field(2024, ge=0, le=MOST_SEED, description="Root of everything random in the sequences.")
-    sequences: tuple[DemoSequence, ...] = Field(("jug1", "carton1"), min_length=1, description="Sequences to render.")
+    sequences: tuple[DemoSequence, ...] = Field(
+        ("jug1", "carton1", "mug1"), min_length=1, description="Sequences to render."
+    )
     frames: int = Field(60, ge=2, le=400, description="Frames per sequence.")
     width_px: int = Field(480, ge=64, le=4096, description="Width of a frame.")
     height_px: int = Field(360, ge=48, le=4096, description="Height of a frame.")

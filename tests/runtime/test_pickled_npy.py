@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from handloom.reconstruction.data_npy import pickled_npy, read_data
 from handloom.runtime.errors import InputError
+from handloom.runtime.pickled_npy import pickled_npy, read_data
 
 _HEADER = (b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': (), }").ljust(127) + b"\n"
 

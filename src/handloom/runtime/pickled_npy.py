@@ -1,7 +1,7 @@
-"""HOLD's data.npy: a dictionary pickled into a NumPy file.
+"""Dictionaries pickled into NumPy files, as HOLD keeps all of its results: data.npy and those of its first stages.
 
-It is read through an allow-list, so nothing in it runs, and written so that `np.load(path, allow_pickle=True).item()`
-gives the dictionary under any NumPy since 1.17, with equal bytes for equal content.
+They are read through an allow-list, so nothing in them runs, and written so that `np.load(path,
+allow_pickle=True).item()` gives the dictionary under any NumPy since 1.17, with equal bytes for equal content.
 """
 
 import io
@@ -24,13 +24,13 @@ _PROTOCOL = 3
 _REAL_TYPES = (torch.float32, torch.float64, torch.int64, torch.int32)
 
 
-def read_data(path: Path) -> dict[str, Any]:
-    """The dictionary of a data.npy: numbers, text, containers, NumPy arrays and torch tensors.
+def read_data(path: Path, what: str = "the data.npy of a build folder") -> dict[str, Any]:
+    """The dictionary of such a file, which should be `what`: numbers, text, containers, NumPy arrays and torch tensors.
 
     Raises InputError when the file is missing, damaged, no pickled dictionary, or asks for anything else.
     """
-    expected = "a pickled dictionary of numbers and arrays, the data.npy of a build folder"
-    with reading(path, expected, "fetch it again") as file:
+    expected = f"a pickled dictionary of numbers and arrays, {what}"
+    with reading(path, expected, "fetch or make it again") as file:
         np.lib.format.read_magic(file)
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         if shape != () or not kind.hasobject:
@@ -42,7 +42,7 @@ def read_data(path: Path) -> dict[str, Any]:
 
 
 def pickled_npy(content: dict[str, Any]) -> bytes:
-    """The bytes of a data.npy that holds `content`."""
+    """The bytes of such a file that holds `content`."""
     file = io.BytesIO()
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
     np.lib.format.write_array_header_1_0(file, header)
@@ -105,9 +105,15 @@ def _tensor_from_numbers(numbers: Any) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float32)
 
 
+def _path(*parts: Any) -> str:
+    """A path as text: nothing is looked up."""
+    return "/".join(str(part) for part in parts)
+
+
 _ALLOWED: Mapping[Global, Callable[..., Any]] = {
     ("torch.storage", "_load_from_bytes"): _storage_from_bytes,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor_from_storage,
     ("torch", "Tensor"): _tensor_from_numbers,
     ("collections", "OrderedDict"): OrderedDict,
+    ("pathlib", "PosixPath"): _path,
 }

@@ -25,7 +25,7 @@ _CELL_IN, _TITLE_IN, _SHEET_ROWS = 2.0, 0.6, 6
 TURN_PICTURES, _TURN_SECONDS = 48, 4.0
 _TURNTABLE_PX, _OVERLAY_HEIGHT_PX = 240, 240
 """Sides of the videos' panels: a report holds several of them."""
-_ANIMATION_PICTURES, _ANIMATION_HEIGHT_PX, _ANIMATION_MS, _ANIMATION_QUALITY = 40, 200, 110, 60
+_ANIMATION_PICTURES, _ANIMATION_HEIGHT_PX, _ANIMATION_MS, _ANIMATION_QUALITY = 40, 240, 110, 65
 """Of the animation on a page: below 1.5 MB."""
 
 
@@ -116,7 +116,7 @@ def write_hold_animation(
     full_height, full_width = found.picture(shown[0]).shape[:2]
     width = round(height * full_width / full_height)
     angles_rad = 2 * np.pi * np.arange(len(shown)) / len(shown)
-    turned = _turned([found.painted_object(shown[0])], angles_rad, height)
+    turned = _turned([found.dense().painted_object(shown[0])], angles_rad, height)
     first, *more = [
         Image.fromarray(np.concatenate([*_over_photograph(found, frame, height, width), beside], axis=1))
         for frame, beside in zip(shown, turned, strict=True)

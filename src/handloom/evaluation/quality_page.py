@@ -9,8 +9,8 @@ _TOP = """# Quality measures
 <!-- Written by `python -m handloom schema --write` from `evaluation/sequence_quality.py`; do not edit. -->
 
 `snakemake --cores 2 results/hold/NAME/quality.csv` tells how well each stage of HOLD did on a video, without any
-annotation. Every row has a value, limits, a verdict (good, fair, poor, or not known), the frames to look at, and advice.
-A good value is no proof: the last column says what a measure cannot see.
+annotation. Every row has a value, limits, a verdict (good, fair, poor, or not known), the frames to look at, and
+advice. A good value is no proof: the last column says what a measure cannot see.
 """
 _HEAD = "| measure | good | fair | when it is not | what it cannot see |\n|---|---|---|---|---|\n"
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float64, Int, UInt8
 
 from handloom.datasets.masks import OBJECT
 from handloom.geometry.camera import project
+from handloom.hand.forearm import lengths_behind_wrist
 from handloom.hand.joints import MIDDLE_BASE, WRIST
 from handloom.runtime.images import read_grey
 
@@ -87,16 +89,16 @@ def _area_excess(
 ) -> float | None:
     """Covered background minus open hand, in cells; None for a frame without a hand or with its palm end on."""
     rows, columns = cells.shape
-    wrist, palm = keypoints[WRIST], keypoints[MIDDLE_BASE] - keypoints[WRIST]
+    wrist, middle = keypoints[WRIST], keypoints[MIDDLE_BASE]
     is_hand = cells == hand_label
-    if not is_hand.any() or np.linalg.norm(palm) < _SHORTEST_PALM * step * max(rows, columns):
+    if not is_hand.any() or np.linalg.norm(middle - wrist) < _SHORTEST_PALM * step * max(rows, columns):
         return None
     place = np.floor(pixels / step).astype(np.int64)
     inside = ((place >= 0) & (place < [columns, rows])).all(1)
     covered = np.zeros(cells.shape, np.uint8)
     covered[place[inside, 1], place[inside, 0]] = 1
     covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((_CLOSING_CELLS,) * 2, np.uint8)).astype(bool)
-    row, column = np.mgrid[:rows, :columns]
-    beyond_wrist = (column * step - wrist[0]) * palm[0] + (row * step - wrist[1]) * palm[1] > 0
+    grid = (torch.arange(side, dtype=torch.float64) * step for side in (rows, columns))
+    beyond_wrist = lengths_behind_wrist(torch.from_numpy(wrist), torch.from_numpy(middle), *grid).numpy() < 0
     background = ~is_hand & (cells != OBJECT)
     return float((covered & background & beyond_wrist).sum()) - float((is_hand & ~covered & beyond_wrist).sum())

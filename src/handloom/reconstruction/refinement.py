@@ -17,6 +17,7 @@ from handloom.geometry.camera import project
 from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.silhouettes import BAND_PX, NEAR_M, Outlines, find_outlines, mesh_edges, soft_silhouettes
 from handloom.geometry.voxels import signed_distance_grid
+from handloom.hand.forearm import WRIST_SHARE, lengths_behind_wrist
 from handloom.hand.joints import MIDDLE_BASE, WRIST
 from handloom.hand.mano import SkinnedHand
 from handloom.hand.models import configured_hand
@@ -50,8 +51,6 @@ _FARTHEST_MOVE_PX = 3.0
 """Outlines are found anew when a vertex has moved so far: before their band ends."""
 _PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
 """Wrist and the bases of the five fingers, in SNAP order."""
-_WRIST_SHARE = 0.1
-"""Pixels farther behind the wrist than this share of the palm's length show the forearm."""
 
 
 def refine_poses(
@@ -202,12 +201,8 @@ class Refinement:
         kind = self.masks.kind
         palm = hand.keypoints_m[:, [WRIST, MIDDLE_BASE]].detach()
         wrist, middle = project(palm, self.masks.intrinsics[None], NEAR_M).unbind(1)
-        along = middle - wrist
-        along = along / along.square().sum(-1, keepdim=True).clamp_min(1.0)
-        rows, columns = (torch.arange(side, device=self.device) for side in kind.shape[1:])
-        x, y = along[..., None].unbind(1)
-        place = (y * rows)[:, :, None] + (x * columns - (wrist * along).sum(-1, keepdim=True))[:, None]
-        return (kind != BACKGROUND) & (place < -_WRIST_SHARE)
+        row, column = (torch.arange(side, dtype=wrist.dtype, device=self.device) for side in kind.shape[1:])
+        return (kind != BACKGROUND) & (lengths_behind_wrist(wrist, middle, row, column) > WRIST_SHARE)
 
     def _grasp_m(self, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:
         """Wrist and finger bases relative to the object's centre, in its frame."""

@@ -1,5 +1,7 @@
 """Masks corrected by object poses: leaks go, what was cut comes back, and both are told of."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,13 +9,13 @@ import pytest
 from handloom.datasets.masks import BACKGROUND, OBJECT, RIGHT_HAND, LabelSequence
 from handloom.estimators.hands.found import FoundHands, joined
 from handloom.estimators.masks.corrected_masks import correct
-from handloom.estimators.masks.voted_shape import strayed_shares
+from handloom.estimators.masks.voted_shape import strayed_shares, without_contradicted_ends
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.runtime.seeds import numpy_generator
 
 FRAMES, WIDTH, HEIGHT = 24, 200, 150
 CAMERA = np.array([[220.0, 0, 99.5], [0, 220.0, 74.5], [0, 0, 1]])
-LEAKY, CUT = range(6, 16), range(17, 19)
+LEAKY, CUT, DRIFT_FRAMES = range(6, 16), range(17, 19), 2
 """Frames whose masks hold a thing beside the object, and frames whose masks lack a third of it."""
 
 
@@ -88,6 +90,21 @@ def test_leaks_and_cuts_are_told(
     ]
     assert max(shares.max() for shares in told[0]) < 0.04
     assert min(shares.min() for shares in told[1]) > 0.1
+
+
+def test_ends_whose_poses_drift_off_are_left_out(
+    scene: tuple[np.ndarray, LabelSequence, LabelSequence, ObjectPoses, FoundHands],
+) -> None:
+    """Protects from wrong poses at an end: masks contradict the one 64 degrees off; 32 may pass on a cube."""
+    _, true, _, right, _ = scene
+    assert without_contradicted_ends(true, right).all()
+    drifted = right.cam_from_object.copy()
+    for frame in range(FRAMES - DRIFT_FRAMES, FRAMES):
+        turn = cv2.Rodrigues(np.array([1.0, 0, -0.5]) * 0.5 * (frame - FRAMES + DRIFT_FRAMES + 1))[0]
+        drifted[frame, :3, :3] = turn @ drifted[frame, :3, :3]
+    kept = without_contradicted_ends(true, replace(right, cam_from_object=drifted))
+    assert kept[: FRAMES - DRIFT_FRAMES].all()
+    assert not kept[-1]
 
 
 def test_masks_that_fit_no_pose_are_left_alone_and_it_is_said(

@@ -243,6 +243,7 @@ def _adjusted(job: SfmJob, model: "pycolmap.Reconstruction", found: SparseModel)
     return replace(
         result,
         registered=result.registered & found.registered,
+        observations=observations_of(adjusted, job.names),
         link_share=found.link_share,
         cuts=found.cuts,
     )

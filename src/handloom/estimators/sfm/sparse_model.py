@@ -45,6 +45,20 @@ class SparseModel(
     mapper: str
     cuts: tuple[Tear, ...] = ()
 
+    def only(self, kept: Bool[np.ndarray, " frames"]) -> "SparseModel":
+        """Some of the registered frames, without the points that only the others see."""
+        lost, seen = np.zeros((2, len(self.points_object)), bool)
+        lost[self.observations[:, 1]] = True
+        seen[self.observations[kept[self.observations[:, 0]], 1]] = True
+        inner = kept & (np.cumsum(kept[::-1])[::-1] > 1)
+        return replace(
+            self,
+            registered=kept,
+            points_object=self.points_object[seen | ~lost],
+            observations=np.zeros((0, 2), int),
+            link_share=np.where(inner, self.link_share, np.nan),
+        )
+
 
 def empty_model(features: Int[np.ndarray, " frames"], mapper: str = "none") -> SparseModel:
     """The model of a sequence in which nothing was registered."""

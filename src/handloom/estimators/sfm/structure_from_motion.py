@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from handloom.datasets.frames import Frames, read_frames
 from handloom.datasets.masks import OBJECT, LabelSequence, read_masks
+from handloom.estimators.masks.voted_shape import without_contradicted_ends
 from handloom.estimators.sfm.matches import Matches
 from handloom.estimators.sfm.object_poses import ObjectPoses, filled_poses, trimmed_points, write_pose_sheet
 from handloom.estimators.sfm.seams import (
@@ -201,7 +202,7 @@ def estimate_object_poses(
                 taken_in = len(more.numbers) - len(taken)
                 print(f"{taken_in} skipped pictures about {len(lost)} seams taken in", file=sys.stderr)
                 model = larger(model, _of_sequence(closed, more))
-    found = checked_poses(model, settings, taken)
+    found = checked_poses(_agreeing(model, labels), settings, taken)
     found.save(poses, seed=seed, code=code)
     write_pose_sheet(taken, found, picture)
 
@@ -236,7 +237,7 @@ def _of_sequence(model: SparseModel, views: Views) -> SparseModel:
         registered=model.registered[rows],
         features=model.features[rows],
         observed=model.observed[rows],
-        observations=np.zeros((0, 2), int),
+        observations=np.stack([row_of[model.observations[:, 0]], model.observations[:, 1]], 1),
         link_share=link_share,
         cuts=cuts,
     )
@@ -339,7 +340,7 @@ def _require_texture(model: SparseModel, settings: SfmSettings, frames: Frames) 
 
 def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> ObjectPoses:
     """The poses of a model that passes the gates; raises InputError for too few registered frames."""
-    registered = model.registered & (model.observed >= _MIN_OBSERVED_POINTS)
+    registered = _trusted(model)
     pictures = [path.name for path in frames.pictures]
     missing = [name for name, there in zip(pictures, registered, strict=True) if not there]
     torn = f"cut apart at {'; '.join(in_words(cut, pictures) for cut in model.cuts)}. " if model.cuts else ""
@@ -350,15 +351,8 @@ def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> 
             f"{listed(missing)}. {torn}{advice_for(model.cuts)}; or try sfm.mapper: incremental, a lower "
             "sfm.min_matches or sfm.peak_threshold, or check the object's masks"
         )
-    points = trimmed_points(model.points_object)
-    found = ObjectPoses(
-        intrinsics=model.intrinsics,
-        radial=model.radial,
-        cam_from_object=filled_poses(model.cam_from_object, registered, np.median(points, 0)),
-        registered=registered,
-        points_object=points,
-        reprojection_px=model.reprojection_px,
-        mapper=model.mapper,
+    found = replace(
+        _poses_of(model, registered),
         median_features=int(np.median(model.features)),
         link_share=model.link_share,
         cuts=model.cuts if settings.backend == "pycolmap" else None,
@@ -378,6 +372,35 @@ def checked_poses(model: SparseModel, settings: SfmSettings, frames: Frames) -> 
         )
         print(f"{words}{torn}{advice_for(model.cuts)}", file=sys.stderr)
     return found
+
+
+def _trusted(model: SparseModel) -> Bool[np.ndarray, " frames"]:
+    return np.asarray(model.registered & (model.observed >= _MIN_OBSERVED_POINTS))
+
+
+def _poses_of(model: SparseModel, registered: Bool[np.ndarray, " frames"]) -> ObjectPoses:
+    points = trimmed_points(model.points_object)
+    return ObjectPoses(
+        intrinsics=model.intrinsics,
+        radial=model.radial,
+        cam_from_object=filled_poses(model.cam_from_object, registered, np.median(points, 0)),
+        registered=registered,
+        points_object=points,
+        reprojection_px=model.reprojection_px,
+        mapper=model.mapper,
+    )
+
+
+def _agreeing(model: SparseModel, labels: LabelSequence) -> SparseModel:
+    """The model without ends that the object's masks contradict."""
+    registered = _trusted(model)
+    if not registered.any():
+        return model
+    kept = without_contradicted_ends(labels, _poses_of(model, registered))
+    if (kept == registered).all():
+        return model
+    print(f"{(registered & ~kept).sum()} poses at the ends show the object where its masks do not", file=sys.stderr)
+    return model.only(kept)
 
 
 def _focal_guess(settings: SfmSettings, frames: Frames) -> str | None:

@@ -304,8 +304,8 @@ def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
     setting = f"masks.files.{files.convention}"
     lacking = [entity for entity in ("object", *sequence.hands) if entity not in named]
     if lacking:
-        words = f"names no {' and no '.join(lacking)}; HOLD needs the object and the {sequence.side} hand (hands)"
-        yield Obstacle(setting, words, "masks")
+        needed = f"HOLD needs the object and the {sequence.side} hand (hands)"
+        yield Obstacle(setting, f"names no {' and no '.join(lacking)}; {needed}", "masks")
     root = folder / files.folder
     for entity, inside in files.entity_folders.items() if files.convention == "entity_folders" else ():
         where = Path(files.folder) / inside
@@ -339,7 +339,7 @@ def _mask_files(sequence: SequenceSettings, files: MaskFilesSettings, folder: Pa
 
 
 def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
-    """Marks on frames that are not used, outside the frame, in shares of its sides, and without the hand that is asked for."""
+    """Marks on frames that are not used, outside the frame, in shares of its sides, and without the sequence's hand."""
     marks, several = sequence.masks.marks, isinstance(sequence.masks.prompts, tuple)
     size = frame_size(folder / sequence.path, sequence) if _there(sequence, folder) else None
     used = _most_frames(sequence, folder)

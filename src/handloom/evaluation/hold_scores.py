@@ -153,8 +153,8 @@ def write_scores(
 ) -> None:
     """Write a sequence's scores as JSON (NaN as null, also under the reference's names) and its frames as CSV.
 
-    `of` says what was scored: sequence, method, variant, protocol, seed, which hand, and perhaps a remark, what a reader of the
-    numbers has to know, which goes into the table's row.
+    `of` says what was scored: sequence, method, variant, protocol, seed, which hand, and perhaps a remark, what a
+    reader of the numbers has to know, which goes into the table's row.
     """
     values = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in scores.items()}
     of_left = _OF_LEFT if of["hand"] == "left" else {}

@@ -143,7 +143,10 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks
             "extract the frames of the same sequence"
         )
     wide = {"f": np.float64, "i": np.int64}
-    arrays = {name: array.astype(wide.get(array.dtype.kind, array.dtype)) for name, array in vars(found).items()}
+    arrays = {
+        name: value.astype(wide.get(value.dtype.kind, value.dtype)) if isinstance(value, np.ndarray) else value
+        for name, value in vars(found).items()
+    }
     rows = [row_of[name] for name in found.names]
     labels = None if masks is None else mask_files(masks, taken)
     sequence = HoldSequence(

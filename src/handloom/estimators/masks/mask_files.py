@@ -84,8 +84,8 @@ def masks_of_files(
 def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"], hand: Side = "right") -> Labels:
     """HO3D-v3's rendered segmentation (the hand blue, object another colour, background black) as labels.
 
-    Which hand it is the colours do not tell; HO3D's are right ones. The archive's README does not tell the colours; that the hand is pure blue is how published readers of version 3 use
-    it. Version 2 has other colours.
+    Which hand it is they do not tell; HO3D's are right ones. The archive's README does not tell the colours; that the
+    hand is pure blue is how published readers of version 3 use it. Version 2 has other colours.
     """
     strong = colour > 127
     labels = np.full(colour.shape[:2], BACKGROUND, np.uint8)

@@ -54,8 +54,8 @@ def write_sequence_masks(
 ) -> None:
     """Write one label image per frame, and the contact sheet `picture`.
 
-    Frames without the object or the hand of that side are counted and listed; raises InputError, with the advice, for
-    one missing in more than `empty_fraction` of the frames, and for one that covers more than `largest_share` of a frame.
+    Frames without the object or the hand are counted and listed; raises InputError, with the advice, for
+    one missing in more than `empty_fraction` of the frames, and one that covers more than `largest_share` of a frame.
     """
     for entity, label in LABEL_OF.items():
         shares = (labels == label).mean((1, 2))
@@ -84,7 +84,7 @@ def write_sequence_masks(
 
 def absences(labels: LabelSequence, hand: Side) -> dict[str, Bool[np.ndarray, " frames"]]:
     """In which frames the object is not seen, and the hand of a side."""
-    return {what: ~(labels == LABEL_OF[entity]).any((1, 2)) for what, entity in (("object", "object"), ("hand", hand))}
+    return {what: ~(labels == label).any((1, 2)) for what, label in (("object", OBJECT), ("hand", LABEL_OF[hand]))}
 
 
 def _other_hand_advice(labels: LabelSequence, hand: Side) -> str:

@@ -214,7 +214,6 @@ EntryName = Annotated[str, AfterValidator(_folder_name)]
 """What a user calls a sequence or a camera pair."""
 
 
-
 def _sides(given: Any) -> Any:
     """Refuses the text that files of hands are named by, and two hands."""
     if isinstance(given, str):

@@ -1,5 +1,6 @@
 # demo: all tables and figures of S2DHand and HOLD on rendered data, on two cores and without any licensed file
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
+# docs: the documentation as a site in build/site; a broken link ends it
 # sources: train the two source networks that the package ships further, and put them and their cards in their place
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 VENV ?= .venv
@@ -12,7 +13,7 @@ SETTINGS := in cross
 UNSEEN := 41 42 43
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
 
-.PHONY: demo test lint sources clean
+.PHONY: demo test lint docs sources clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -26,6 +27,9 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy src/handloom
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 sources: $(VENV)/.installed
 	$(BIN)/snakemake $(SETTINGS:%=results/s2d/source/%/card.md) --configfile config/source.yaml --cores $(CORES) \
@@ -56,3 +60,7 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-lint: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[lint,test]'
 	touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[docs]'
+	touch $@

@@ -108,9 +108,10 @@ class OwnPair(NamedTuple):
     def adapt(self, checkpoint_seconds: int = 20, **changes: Any) -> None:
         """Adapt the small network, with changed settings."""
         settings = AdaptationSettings.model_validate(ADAPTATION.model_dump() | changes)
-        chosen = {"pair": OWN_PAIR, "variant": "s2dhand", "seed": 1, "fidelity": "fixed", "start": settings.rotation}
+        chosen = {"pair": OWN_PAIR, "variant": "s2dhand", "seeds": [1], "fidelity": "fixed", "start": settings.rotation}
         adapt(
-            *(self.of_views("crops.npz"), *self.at("source.tflite", "first_rotation.json"), *self.at(*ADAPTED)),
+            *(self.of_views("crops.npz"), *self.at("source.tflite", "first_rotation.json")),
+            *([path] for path in self.at(*ADAPTED)),
             **{"work": self.folder / "work", "adaptation": settings, "ray_share": 1.0, "turned_poses": True, **chosen},
             checkpoint_seconds=checkpoint_seconds,
         )

@@ -19,9 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--configfile", type=Path, nargs="*", default=[], help="laid over config.yaml, as snakemake does"
     )
     schema = commands.add_parser(
-        "schema", help="compare docs/settings.md and config.yaml's JSON schema with the models"
+        "schema", help="compare docs/settings.md, docs/quality.md and config.yaml's JSON schema with the models"
     )
-    schema.add_argument("--write", action="store_true", help="write both again")
+    schema.add_argument("--write", action="store_true", help="write them again")
     mano = commands.add_parser("convert-mano", help="MANO_RIGHT.pkl and MANO_LEFT.pkl to npz, without chumpy")
     mano.add_argument("folder", type=Path, help="holds the two pickles")
     mano.add_argument("output", type=Path, help="gets mano_right.npz and mano_left.npz")
@@ -52,7 +52,10 @@ def _convert_mano(folder: Path, output: Path) -> int:
 
 
 def _schema(write: bool) -> int:
-    stale = {path: text for path, text in documents(Path()).items() if not path.is_file() or path.read_text() != text}
+    from handloom.evaluation.quality_page import quality_page
+
+    wanted = {**documents(Path()), Path("docs/quality.md"): quality_page()}
+    stale = {path: text for path, text in wanted.items() if not path.is_file() or path.read_text() != text}
     for path, text in stale.items():
         if write:
             write_text(path, text)

@@ -93,6 +93,7 @@ def make_view(camera: str, rotation: np.ndarray, seed: int) -> tuple[HandCrops, 
         picture_axes_from_crop=np.eye(3) * np.where(is_left[:, None, None], [-1.0, 1, 1], 1.0),
         rays=np.tile([0.0, 0, 1], (PAIRS, 1)),
         network="detnet",
+        side_slope=np.full(PAIRS, 0.5),
     )
     labels = HandLabels(
         **named,
@@ -130,7 +131,7 @@ def written_rig(folder: Path) -> Rig:
         view[0].save(crops[-1])
         view[1].save(labels[-1])
     first = roma.rotvec_to_rotmat(torch.tensor([0.0, -0.3, -0.15], dtype=torch.float64))
-    estimate = {"single": first.tolist(), "synchronised": first.tolist()}
+    estimate = {"single": first.tolist()}
     write_json(folder / "rotations.json", {"estimates": {"1-2": estimate}})
     return Rig(
         folder, (crops[0], crops[1]), (labels[0], labels[1]), folder / "source.safetensors", folder / "rotations.json"
@@ -144,9 +145,9 @@ def adapted(
     outputs = Adapted(
         *(rig.folder / f"{name}{suffix}" for suffix in (".safetensors", ".predictions.npz", ".history.csv"))
     )
-    choices = {"pair": "1-2", "variant": "s2dhand", "seed": 1, "work": rig.folder / "work", "fidelity": "fixed"}
+    choices = {"pair": "1-2", "variant": "s2dhand", "seeds": [1], "work": rig.folder / "work", "fidelity": "fixed"}
     choices |= {"ray_share": 0.0, "labels": rig.labels, **changes}
-    adapt(rig.crops, rig.source, rig.rotations, *outputs, adaptation=settings, **choices)
+    adapt(rig.crops, rig.source, rig.rotations, *([path] for path in outputs), adaptation=settings, **choices)
     return outputs
 
 

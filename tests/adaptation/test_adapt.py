@@ -94,7 +94,13 @@ def test_a_killed_job_ends_bit_equal(
 
 @pytest.mark.parametrize(
     "other",
-    [{"settings": changed(learning_rate=2e-2)}, {"seed": 2}, {"code": "other"}, {"ray_share": 0.5}, {"variant": "x"}],
+    [
+        {"settings": changed(learning_rate=2e-2)},
+        {"seeds": [2]},
+        {"code": "other"},
+        {"ray_share": 0.5},
+        {"variant": "x"},
+    ],
 )
 def test_another_job_does_not_go_on_from_a_killed_one(rig: Rig, epochs: Epochs, other: dict[str, Any]) -> None:
     epochs.kill_before = 2
@@ -107,7 +113,9 @@ def test_another_job_does_not_go_on_from_a_killed_one(rig: Rig, epochs: Epochs, 
 
 
 def test_seeds_differ_and_repeat(rig: Rig) -> None:
-    first, same, other = (adapted(rig, adapt, f"{i}", changed(epochs=1), seed=seed) for i, seed in enumerate((1, 1, 2)))
+    first, same, other = (
+        adapted(rig, adapt, f"{i}", changed(epochs=1), seeds=[seed]) for i, seed in enumerate((1, 1, 2))
+    )
     assert first.contents()[0] == same.contents()[0]
     joints = [PairPredictions.load(each.predictions).joints for each in (first, other)]
     assert not np.array_equal(*joints)

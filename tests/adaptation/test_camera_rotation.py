@@ -118,12 +118,10 @@ def test_all_pairs_are_estimated_and_compared_with_the_calibration(headset: Head
         truth, told = cameras[a] @ cameras[b].T, document["diagnostics"][pair]
         torch.testing.assert_close(torch.tensor(told["calibrated"]).double(), truth, atol=1e-6, rtol=0)
         assert document["estimates"][pair]["published"] == document["estimates"][pair]["single"]
-        for kind in ("published", "single", "synchronised"):
+        for kind in ("published", "single"):
             error = float(angle_deg(rotation_of(output, pair, kind), truth))
             assert error == pytest.approx(told[f"{kind}_error_deg"], abs=1e-4)
             assert fidelity == "faithful" or error < 6
-    synchronised = [rotation_of(output, pair, "synchronised") for pair in ("1-2", "2-3", "1-3")]
-    torch.testing.assert_close(synchronised[0] @ synchronised[1], synchronised[2], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("ray_share", [0.0, 0.5])
@@ -161,7 +159,6 @@ def test_only_the_whole_turn_to_the_hands_gives_the_cameras_rotation_when_poses_
     assert (half > 0.3 * without).all()
     assert whole.max() < 1e-3
     output = start(headset, ray_share=1.0)
-    assert errors_deg(output, "synchronised").max() < 1e-3
     np.testing.assert_array_equal(errors_deg(output, "published"), without)
 
 
@@ -234,7 +231,7 @@ def test_a_pair_without_a_common_frame_does_not_stop_the_others(
     output = start(headset)
     document = json.loads(output.read_text())
     assert [*document["estimates"]] == [*document["diagnostics"]] == [pair for pair in PAIR_NAMES if pair != "1-4"]
-    assert all(values["synchronised_error_deg"] < 8 for values in document["diagnostics"].values())
+    assert all(values["single_error_deg"] < 8 for values in document["diagnostics"].values())
     told = capsys.readouterr().err
     assert "pair 1-4 has no rotation: cameras camera1 and camera4 share no hand" in told
     assert "leave this pair out of `pairs`" in told
@@ -245,11 +242,8 @@ def test_a_pair_without_a_common_frame_does_not_stop_the_others(
 def test_cameras_that_share_nothing_leave_the_earlier_rotations_whole(headset: Headset) -> None:
     output = start(headset)
     before = output.read_bytes()
-    for camera in (2, 3):
+    for camera in (1, 2, 3):
         without_frames(headset, camera, slice(None))
-    with pytest.raises(InputError, match=r"from camera 0 only cameras \[0, 1\] can be reached"):
-        start(headset)
-    without_frames(headset, 1, slice(None))
     with pytest.raises(InputError, match="no two cameras of the headset share a hand"):
         start(headset)
     assert output.read_bytes() == before

@@ -36,10 +36,10 @@ def by_network(table: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_network_pair_and_seed_has_a_row(scored: tuple[HeadsetFiles, pd.DataFrame]) -> None:
     table = scored[1]
-    assert len(table) == 6 * (2 + 2 * 2)
-    rows = {"source": 6, "source_rays": 6, "s2dhand": 12, "s2dhand_sync": 12}
+    assert len(table) == 6 * (3 + 2 * 2)
+    rows = {"source": 6, "source_rays": 6, "source_turned": 6, "s2dhand": 12, "s2dhand_plus": 12}
     assert table.groupby("variant").size().to_dict() == rows
-    assert table[table["variant"].isin(["source", "source_rays"])]["seed"].isna().all()
+    assert table[table["variant"].isin(["source", "source_rays", "source_turned"])]["seed"].isna().all()
     assert set(table["setting"]) == {"in"}
 
 
@@ -53,7 +53,7 @@ def test_numbers_are_the_known_misses(scored: tuple[HeadsetFiles, pd.DataFrame])
     assert source["wrist_mm"] == 0
     assert source["rotation_error_deg"] == pytest.approx(0, abs=1e-6)
     assert table.loc[("2-4", "s2dhand", 2), "mono_m_mm"] == pytest.approx(12 / 21, rel=1e-4)
-    assert table.loc[("2-4", "s2dhand_sync", 1), "mono_m_mm"] == pytest.approx(6 / 21, rel=1e-4)
+    assert table.loc[("2-4", "s2dhand_plus", 1), "mono_m_mm"] == pytest.approx(6 / 21, rel=1e-4)
     assert source["samples"] == 4
     assert source["valid_joints"] == 4 * 2 * 21
 
@@ -75,7 +75,7 @@ def test_each_network_is_merged_with_its_own_rotation(scored: tuple[HeadsetFiles
 
 def test_errors_of_every_hand_are_kept(scored: tuple[HeadsetFiles, pd.DataFrame]) -> None:
     errors = load_sample_errors(scored[0].sample_errors)
-    assert len(errors) == 4 * 36
+    assert len(errors) == 4 * 42
     source = errors[(errors["variant"] == "source") & (errors["pair"] == "1-2")]
     assert (source["seed"] == -1).all()
     assert source["frame"].tolist() == [0, 0, 1, 1]

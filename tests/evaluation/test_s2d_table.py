@@ -12,26 +12,29 @@ from handloom.runtime.errors import InputError
 
 PAIRS = ("1-2", "1-3", "1-4", "2-3", "2-4", "3-4")
 COLUMNS = [
-    *("headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_sync_mm"),
-    *("s2dhand_sync_std_mm", "reduction_pct", "seeds", "paper_baseline_mm", "paper_s2dhand_mm", "baseline_rays_mm"),
-    *("baseline_rays_reduction_pct", "s2dhand_sync_reduction_pct", "paper_reduction_pct", "samples"),
-    *("s2dhand_per_seed", "s2dhand_sync_per_seed", "needs", "fidelity", "preset"),
+    *("headset", "pair", "metric", "baseline_mm", "s2dhand_mm", "s2dhand_std_mm", "s2dhand_plus_mm"),
+    *("s2dhand_plus_std_mm", "reduction_pct", "s2dhand_plus_reduction_pct", "seeds", "paper_baseline_mm"),
+    *("paper_s2dhand_mm", "paper_reduction_pct", "baseline_rays_mm", "baseline_rays_reduction_pct"),
+    *("s2dhand_of_rays_pct", "s2dhand_plus_of_rays_pct", "baseline_turned_mm", "baseline_turned_reduction_pct"),
+    *("s2dhand_plus_of_turned_pct", "samples", "s2dhand_per_seed", "s2dhand_plus_per_seed", "needs", "fidelity"),
+    "preset",
 ]
 
 
 def scores(
     pairs: tuple[str, ...] = PAIRS, headset: str = "headset1", seeds: tuple[int, ...] = (1, 2, 3)
 ) -> pd.DataFrame:
-    """Pair number i: baseline 40 + 10 i, s2dhand 30 + 10 i + seed, synchronised 29 + 10 i; Dual-M is 1 less.
+    """Pair number i: baseline 40 + 10 i, s2dhand 30 + 10 i + seed, s2dhand_plus 29 + 10 i; Dual-M is 1 less.
 
-    With viewing rays the baseline's Dual-M is another 4 less.
+    With R by viewing rays the baseline's Dual-M is another 4 less, with turned poses both metrics are 38 + 10 i.
     """
     rows = []
     for number, pair in enumerate(pairs):
-        networks = [("source", None, 40.0), ("source_rays", None, 40.0)] + [("s2dhand", s, 30.0 + s) for s in seeds]
-        for variant, seed, mono in [*networks, *(("s2dhand_sync", s, 29.0) for s in seeds)]:
+        sources = [("source", None, 40.0), ("source_rays", None, 40.0), ("source_turned", None, 38.0)]
+        adapted = [("s2dhand", s, 30.0 + s) for s in seeds] + [("s2dhand_plus", s, 29.0) for s in seeds]
+        for variant, seed, mono in [*sources, *adapted]:
             value = mono + 10 * number
-            dual = value - (5 if variant == "source_rays" else 1)
+            dual = value - {"source_rays": 5, "source_turned": 0}.get(variant, 1)
             rows.append(
                 {"setting": "cross", "headset": headset, "pair": pair, "variant": variant, "seed": seed}
                 | {"samples": 100 * (number + 1), "mono_m_mm": value, "dual_m_mm": dual}
@@ -62,32 +65,40 @@ def test_a_pairs_row() -> None:
     assert found["s2dhand_mm"] == 42
     assert found["s2dhand_std_mm"] == pytest.approx(1)  # seeds give 41, 42, 43
     assert found["s2dhand_per_seed"] == "1: 41.0000, 2: 42.0000, 3: 43.0000"
-    assert found["s2dhand_sync_mm"] == 39
-    assert found["s2dhand_sync_std_mm"] == 0
+    assert found["s2dhand_plus_mm"] == 39
+    assert found["s2dhand_plus_std_mm"] == 0
     assert found["reduction_pct"] == pytest.approx(16)
+    assert found["s2dhand_plus_reduction_pct"] == pytest.approx(22)
+    assert found["s2dhand_plus_of_turned_pct"] == pytest.approx(100 * (1 - 39 / 48), abs=1e-3)
     assert found["seeds"] == 3
     assert found["samples"] == 200
     assert found["paper_baseline_mm"] == 57.79
     assert found["paper_s2dhand_mm"] == 50.84
 
 
-def test_the_baseline_with_viewing_rays_has_its_own_columns() -> None:
+def test_the_baselines_with_viewing_rays_have_their_own_columns() -> None:
     table = table_of(scores()).frame
     mono, dual = row(table, "1-3"), row(table, "overall", "dual_m")
-    assert mono["baseline_rays_mm"] == mono["baseline_mm"] == 50
+    assert (mono["baseline_mm"], mono["baseline_rays_mm"], mono["baseline_turned_mm"]) == (50, 50, 48)
     assert mono["baseline_rays_reduction_pct"] == 0
-    assert (dual["baseline_mm"], dual["baseline_rays_mm"]) == (64, 60)
+    assert (dual["baseline_mm"], dual["baseline_rays_mm"], dual["s2dhand_plus_mm"]) == (64, 60, 53)
     assert dual["baseline_rays_reduction_pct"] == pytest.approx(100 * 4 / 64)
+    assert dual["s2dhand_plus_of_rays_pct"] == pytest.approx(100 * 7 / 60, abs=1e-3)
 
 
-def test_print_tells_the_rotations_share_of_the_gain_where_there_is_one() -> None:
+def test_print_tells_the_rotations_share_of_the_gain_in_one_line_where_there_is_one() -> None:
+    words = "Headset 1 64.00 to 60.00 mm, from which S2DHand reduces by 6.7 %, S2DHand+ by 11.7 %"
     for output in (Table.markdown, Table.html):
-        text = output(table_of(scores()))
-        for words in ("Baseline, R with viewing rays", "R with viewing rays alone by", "6.2 %"):
-            assert words in text
+        assert words in output(table_of(scores()))
         same = scores()
         same.loc[same["variant"] == "source_rays", "dual_m_mm"] += 4
-        assert "viewing rays" not in output(table_of(same))
+        assert "rotation's share" not in output(table_of(same))
+
+
+def test_rows_of_what_a_configuration_leaves_out_are_not_printed() -> None:
+    without = table_of(scores()[lambda frame: frame["variant"] != "s2dhand_plus"])
+    assert "S2DHand+ " not in without.markdown().replace("S2DHand+ reads", "").replace("S2DHand+ by n/a", "")
+    assert row(without.frame, "2-3")["needs"] == ""
 
 
 def test_overall_is_the_unweighted_mean_over_pairs_and_its_deviation_is_over_seeds() -> None:
@@ -135,8 +146,8 @@ def test_unmeasured_rows_say_what_they_need() -> None:
     assert row(table, "overall")["baseline_mm"] == 45
     assert row(table, "overall")["needs"] == "add 1-2, 1-4, 2-3, 3-4 to pairs: mean over 2 of 6 pairs"
     assert row(table, "1-2", headset="headset2")["needs"] == "add headset2 to headsets"
-    without = table_of(scores()[lambda frame: frame["variant"] != "s2dhand_sync"]).frame
-    assert row(without, "2-3")["needs"] == "adapt with variant s2dhand_sync"
+    without = table_of(scores()[lambda frame: frame["variant"] != "s2dhand"]).frame
+    assert row(without, "2-3")["needs"] == "adapt with variant s2dhand"
 
 
 @pytest.mark.parametrize("setting", ["in", "cross"])
@@ -151,21 +162,22 @@ def test_the_papers_overall_is_the_mean_of_its_six_pairs(setting: str) -> None:
             assert pairs[column].mean() == pytest.approx(overall[column], abs=0.0151)
 
 
-def test_markdown_marks_the_best_of_every_column() -> None:
+def test_markdown_marks_the_best_of_every_column_and_fits_a_screen() -> None:
     text = table_of(pd.concat([scores(), scores(headset="headset2")])).markdown()
-    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
-    assert lines["S2DHand, synchronised R"].count("**") == 2 * 14
-    assert "**" not in lines["Baseline"]
-    assert "32.00 ± 1.00" in lines["S2DHand"]
-    assert "*paper: Baseline*" in lines
-    assert "Cam 1,2 Mono-M" in text
-    assert "Overall Dual-M" in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert sum(line.count("**") for line in lines if line.startswith("| S2DHand+ |")) == 2 * 4 * 7
+    assert not any("**" in line for line in lines if line.startswith("| Baseline"))
+    assert any("32.00 ± 1.00" in line for line in lines if line.startswith("| S2DHand |"))
+    assert "| *paper: reduces by* |" in text
+    assert "## Headset 1, Dual-M" in text
+    assert "| mm | Cam 1,2 | Cam 1,3 |" in text
+    assert max(map(len, lines)) < 160
     assert "`demo`" in text
 
 
 def test_markdown_tells_the_overall_of_every_seed() -> None:
     text = table_of(scores(seeds=(1, 2))).markdown()
-    assert "- headset1, overall Mono-M per seed (mm): S2DHand 1: 56.0000, 2: 57.0000; synchronised R" in text
+    assert "- headset1, overall Mono-M per seed (mm): S2DHand 1: 56.0000, 2: 57.0000; S2DHand+ 1: 54.0000" in text
     assert "per seed (mm)" not in table_of(scores(seeds=(1,))).markdown()
 
 

@@ -17,6 +17,7 @@ from handloom.figures.hold_pictures import (
     overlaid,
     size_in_words,
     turning,
+    write_hold_animation,
     write_hold_videos,
 )
 from handloom.figures.hold_sequence import read_hold_sequence
@@ -87,6 +88,17 @@ def test_overlay_lies_where_the_photograph_shows_the_hand_and_the_object(files: 
     for picture in (*around, alone):
         assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
         assert 0.03 < (picture < 250).any(2).mean() < 0.8
+
+
+def test_the_animation_loops_over_the_reconstructed_frames_beside_the_turning_object(
+    files: HoldFiles, tmp_path: Path
+) -> None:
+    write_hold_animation(*files.inputs, tmp_path / "animation.webp")
+    with Image.open(tmp_path / "animation.webp") as animation:
+        assert animation.n_frames == len(read_hold_sequence(*files.inputs).usable)
+        assert animation.info["loop"] == 0
+        photograph = round(animation.height * WIDTH_PX / HEIGHT_PX)
+        assert animation.width == 2 * photograph + animation.height
 
 
 @pytest.fixture(scope="module")

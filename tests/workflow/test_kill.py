@@ -70,7 +70,7 @@ def test_a_killed_adaptation_goes_on_and_ends_bit_equal(built: Project, tmp_path
     assert max(saved_steps(killed, network)) == 3
     outputs = [network, f"{PAIR}/seed1.predictions.npz", f"{PAIR}/seed1.history.csv"]
     assert [name for name in outputs if (killed.folder / name).exists()] == []
-    ends_alike(killed, whole, network, "logs/adapt/cross/headset1/1-2/s2dhand/seed1.log", outputs)
+    ends_alike(killed, whole, network, "logs/adapt/cross/headset1/1-2.log", outputs)
     assert not saved_steps(killed, network)
 
 

@@ -80,7 +80,7 @@ VALUES = {
     "dataset": ["assembly_hands", "rhd", "ganerated"],
     "sequence": ["jug1", *OWN_SEQUENCES],
     "split": ["train", "val"],
-    "variant": ["s2dhand", "s2dhand_sync"],
+    "variant": ["s2dhand", "s2dhand_plus"],
     "budget": ["standard", "long"],
     "rhd_split": ["training", "evaluation"],
     "view": ["left", "right"],

@@ -11,6 +11,7 @@ from handloom.estimators.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.obstacles import weights_fault
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
+from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.files import files_state, require_writable, write_text
@@ -34,15 +35,16 @@ SETTINGS = list(SOURCES)
 DEMO_SHEETS = ["assembly_hands_val"] + [
     sheet for name in TRAINED for dataset in SOURCES[name].datasets for sheet in LABELLED[dataset].sheets
 ]
-# S2DHand starts from a pair's own rotation, or from those that agree over all pairs of a headset.
-VARIANTS = {"s2dhand": "single", "s2dhand_sync": "synchronised"}
+VARIANTS = ("s2dhand", "s2dhand_plus")
+# What S2DHand+ is set to, by the settings of the paper that have it.
+PLUS = {name: plus for name in SETTINGS if (plus := RUN.plus_of(name)) is not None}
 ENVIRONMENT = "../../envs/handloom.yaml"
 if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own path for wildcards
     ENVIRONMENT = str(SOURCE.parent / "envs/handloom.yaml").replace("{", "{{").replace("}", "}}")
 FIGURES = [
     *(
         f"results/figures/s2d_{name}.png"
-        for name in ("qualitative", "qualitative_in", "adaptation_curves", "rotation_error")
+        for name in ("qualitative", "qualitative_in", "adaptation_curves", "rotation_error", "view_analysis")
     ),
     *(["results/figures/s2d_pretraining_curves.png"] if TRAINED else []),
     *(f"results/figures/demo/{name}.png" for name in DEMO_SHEETS if RUN.demo is not None),
@@ -169,6 +171,11 @@ def headset_labels(wildcards):
     return crops_of(wildcards.setting, wildcards.headset, all_cameras(wildcards.headset), "labels.npz")
 
 
+def plus_setting(wildcards):
+    """What S2DHand+ is set to; its defaults where no table has it."""
+    return PLUS.get(wildcards.setting, PlusSettings())
+
+
 def pair_crops(wildcards):
     """The crops of the two cameras of a pair."""
     return crops_of(wildcards.setting, wildcards.headset, wildcards.pair.split("-"))
@@ -272,16 +279,25 @@ def of_headsets(setting, name):
 
 
 def of_adaptations(settings, suffix, headsets=RUN.headsets, variants=VARIANTS, seeds=RUN.seeds):
-    """One file of every adaptation, of all pairs."""
-    return collect(
-        "results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.{suffix}",
-        setting=settings,
-        headset=headsets,
-        pair=RUN.pairs,
-        variant=variants,
-        seed=seeds,
-        suffix=suffix,
-    )
+    """One file of every adaptation, of all pairs; S2DHand+ where it is set."""
+    return [
+        path
+        for setting in settings
+        for path in collect(
+            "results/s2d/{setting}/{headset}/{pair}/{variant}/seed{seed}.{suffix}",
+            setting=setting,
+            headset=headsets,
+            pair=RUN.pairs,
+            variant=[name for name in variants if name == "s2dhand" or setting in PLUS],
+            seed=seeds,
+            suffix=suffix,
+        )
+    ]
+
+
+def of_seeds(path):
+    """A file of every seed, all of which one job makes: most of a job's time would be its start."""
+    return [path.replace("{seed}", str(seed)) for seed in RUN.seeds]
 
 
 def drawn_crops(wildcards, kind):

@@ -55,16 +55,14 @@ HANDOCCNET_NOTE = (
 
 
 use rule stage as qualitative with:
-    """Views of the worst, a typical and the most improved hand: input, baseline, S2DHand, HandOccNet if there, truth."""
+    """Views of the median, the most improved and the worst hand: input, baseline, S2DHand(+), HandOccNet if there, truth."""
     input:
         crops=lambda wildcards: drawn_crops(wildcards, "npz"),
         labels=lambda wildcards: drawn_crops(wildcards, "labels.npz"),
         source_predictions=lambda wildcards: of_headsets(setting_of(wildcards), "source_predictions.npz"),
         rotations=lambda wildcards: of_headsets(setting_of(wildcards), "rotations.json"),
         sample_errors=lambda wildcards: of_headsets(setting_of(wildcards), "sample_errors.npz"),
-        predictions=lambda wildcards: of_adaptations(
-            [setting_of(wildcards)], "predictions.npz", variants=["s2dhand"], seeds=RUN.seeds[:1]
-        ),
+        predictions=lambda wildcards: of_adaptations([setting_of(wildcards)], "predictions.npz", seeds=RUN.seeds[:1]),
         handoccnet=[] if HANDOCCNET_LACKS else HANDOCCNET.checkpoint,
         hand=[] if HANDOCCNET_LACKS else MANO_HAND,
     output:
@@ -131,3 +129,17 @@ use rule stage as rotation_errors with:
         **needs(runtime=20),
     params:
         **stage("figures.plots:draw_rotation_errors"),
+
+
+use rule stage as view_analysis with:
+    """Mono-M that the networks have, and that two views' poses could have: what is left of it, and how much reached."""
+    input:
+        analyses=[path for setting in SETTINGS for path in of_headsets(setting, "view_analysis.csv")],
+    output:
+        picture=s2d_figure("view_analysis", "what limits labels"),
+    pathvars:
+        job="view_analysis",
+    resources:
+        **needs(runtime=20),
+    params:
+        **stage("figures.plots:draw_view_analysis"),

@@ -145,9 +145,9 @@ use rule stage as footage_adapt with:
         source=footage_weights,
         rotations=f"{OF_RIG}/first_rotation.json",
     output:
-        network=f"{OF_RIG}/network.safetensors",
-        predictions=f"{OF_RIG}/predictions.npz",
-        history=f"{OF_RIG}/history.csv",
+        networks=[f"{OF_RIG}/network.safetensors"],
+        predictions=[f"{OF_RIG}/predictions.npz"],
+        histories=[f"{OF_RIG}/history.csv"],
     pathvars:
         job="footage_adapt/{rig}",
     threads: 2
@@ -159,7 +159,7 @@ use rule stage as footage_adapt with:
             NETWORKS[FOOTAGE.backend].s2dhand,
             pair=OWN_PAIR,
             variant="s2dhand",
-            seed=FOOTAGE.seed,
+            seeds=[FOOTAGE.seed],
             adaptation=FOOTAGE.adaptation,
             fidelity="fixed",
             ray_share=FOOTAGE.ray_share,

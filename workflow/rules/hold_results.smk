@@ -198,6 +198,23 @@ use rule stage as hold_turntable with:
         **stage("figures.hold_pictures:write_hold_videos"),
 
 
+use rule stage as hold_animation with:
+    """A small animation for a page: frames, the reconstruction over them, and the object turning."""
+    input:
+        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
+        frames=f"{OF_SEQUENCE}/frames",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
+        masks=masks_of,
+    output:
+        animation=f"{OF_SEQUENCE}/{{phase}}/animation.webp",
+    pathvars:
+        job="hold_animation/{sequence}/{phase}",
+    resources:
+        **needs(runtime=20),
+    params:
+        **stage("figures.hold_pictures:write_hold_animation"),
+
+
 use rule stage as hold_export with:
     """Coloured meshes, poses, and a page on which the scene can be turned, offline."""
     input:

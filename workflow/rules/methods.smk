@@ -4,16 +4,16 @@
 use rule stage as adapt_method with:
     """One method on one camera pair with one seed; a killed adaptation goes on from its last checkpoint."""
     input:
-        on_device("results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.safetensors"),
+        on_device(f"{METHOD_PLACE}.safetensors"),
         crops=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-")),
         labels=lambda wildcards: crops_of("cross", wildcards.headset, wildcards.pair.split("-"), "labels.npz"),
         source="results/s2d/source/cross/detnet.safetensors",
         rotations="results/s2d/cross/{headset}/rotations.json",
         samples=source_samples,
     output:
-        network="results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.safetensors",
-        predictions="results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.predictions.npz",
-        history="results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}.history.csv",
+        networks=[f"{METHOD_PLACE}.safetensors"],
+        predictions=[f"{METHOD_PLACE}.predictions.npz"],
+        histories=[f"{METHOD_PLACE}.history.csv"],
     pathvars:
         job="adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}",
     resources:
@@ -23,6 +23,7 @@ use rule stage as adapt_method with:
         **stage(
             lambda wildcards: f"adaptation.methods.{METHODS_OF[wildcards.method].stage}",
             variant=lambda wildcards: f"{wildcards.method}/{wildcards.budget}",
+            seeds=lambda wildcards: [int(wildcards.seed)],
             adaptation=method_adaptation,
             options=lambda wildcards: plain(METHODS.of(wildcards.method)),
             fidelity=RUN.fidelity,
@@ -50,7 +51,8 @@ use rule stage as score_methods with:
             "evaluation.headset_scores:score_methods",
             benchmarks=benchmarks_of_adapted,
             pairs=list(METHODS.pairs),
-            epochs={"standard": RUN.adaptation.epochs, "long": METHODS.long_epochs},
+            epochs={"standard": RUN.adaptation.epochs, "long": METHODS.long_epochs}
+            | ({"s2dhand_plus": PLUS["cross"].epochs} if "cross" in PLUS else {}),
             adaptation_pairs=RUN.adaptation.pairs,
             batch_size=RUN.adaptation.batch_size,
         ),

@@ -3,6 +3,7 @@
 from handloom.runtime.config.methods import METHODS as METHODS_OF
 
 METHODS = RUN.methods
+METHOD_PLACE = "results/s2d/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}"
 METHOD_BUDGETS = [
     *((name, "standard") for name in METHODS.names),
     *((name, "long") for name in METHODS.long_names),
@@ -31,9 +32,13 @@ def benchmarks_of_adapted(wildcards):
     """The predictions of every adaptation in the table, the methods' and S2DHand's own, and where its cost is told."""
     found = {}
     for pair in METHODS.pairs:
+        of_pair = f"cross/{wildcards.headset}/{pair}"
         for seed in RUN.seeds:
-            jobs = [("adapt_method", f"methods/{method}/{budget}") for method, budget in METHOD_BUDGETS]
-            for rule, which in [*jobs, ("adapt", "s2dhand")]:
-                place = f"cross/{wildcards.headset}/{pair}/{which}/seed{seed}"
-                found[f"results/s2d/{place}.predictions.npz"] = f"benchmarks/{rule}/{place}.tsv"
+            for method, budget in METHOD_BUDGETS:
+                place = f"{of_pair}/methods/{method}/{budget}/seed{seed}"
+                found[f"results/s2d/{place}.predictions.npz"] = f"benchmarks/adapt_method/{place}.tsv"
+            found[f"results/s2d/{of_pair}/s2dhand/seed{seed}.predictions.npz"] = f"benchmarks/adapt/{of_pair}.tsv"
+            if "cross" in PLUS:
+                of_plus = f"results/s2d/{of_pair}/s2dhand_plus/seed{seed}.predictions.npz"
+                found[of_plus] = f"benchmarks/adapt_plus/{of_pair}.tsv"
     return found

@@ -21,6 +21,30 @@ use rule stage as score_headset with:
         **stage("evaluation.headset_scores:score_headset", pairs=list(RUN.pairs)),
 
 
+use rule stage as analyse_views with:
+    """What the two views' poses of a headset could be if their rotation, orientation or better view were known."""
+    input:
+        labels=headset_labels,
+        source_predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
+        rotations="results/s2d/{setting}/{headset}/rotations.json",
+        answers=lambda wildcards: (
+            f"results/s2d/{wildcards.setting}/{wildcards.headset}/drawn_answers.npz"
+            if wildcards.setting in PLUS
+            else []
+        ),
+        predictions=lambda wildcards: of_adaptations(
+            [wildcards.setting], "predictions.npz", headsets=[wildcards.headset], seeds=RUN.seeds[:1]
+        ),
+    output:
+        analysis="results/s2d/{setting}/{headset}/view_analysis.csv",
+    pathvars:
+        job="analyse_views/{setting}/{headset}",
+    resources:
+        **needs(runtime=30),
+    params:
+        **stage("evaluation.view_analysis:analyse_views", pairs=list(RUN.pairs)),
+
+
 use rule stage as s2d_table with:
     """One of the two tables of S2DHand, as numbers and as the paper prints it."""
     input:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from handloom.adaptation.camera_rotation import ROTATION_PAIRS, chosen_pairs, estimate_rotation
 from handloom.adaptation.diagnostics import Curves, PairLabels
+from handloom.adaptation.drawn_answers import DrawnPairs
 from handloom.adaptation.learner import Learner, Poses
 from handloom.adaptation.method import Method, SourceSamples, Surroundings
 from handloom.adaptation.pair_predictions import PairPredictions, first_rotation
@@ -54,13 +55,13 @@ def adaptation_stage(
         crops: tuple[Path, Path],
         source: Path,
         rotations: Path,
-        network: Path,
-        predictions: Path,
-        history: Path,
+        networks: Sequence[Path],
+        predictions: Sequence[Path],
+        histories: Sequence[Path],
         *,
         pair: str,
         variant: str,
-        seed: int,
+        seeds: Sequence[int],
         work: Path,
         adaptation: AdaptationSettings,
         fidelity: Fidelity,
@@ -71,82 +72,98 @@ def adaptation_stage(
         budget: str = "standard",
         labels: Sequence[Path] = (),
         samples: Sequence[Path] = (),
+        answers: Path | None = None,
         checkpoint_seconds: int = 20,
         device: str = "cpu",
         threads: int | None = None,
         code: str = "",
     ) -> None:
-        """Stage: adapt the source network to a camera pair; write its weights, its poses of all pairs and the curves.
+        """Stage: adapt the source network to a camera pair, once with every seed.
 
-        Labels are for the curves only, unless the method says otherwise; nothing is selected by any score. Goes on from
-        the newest checkpoint under `work`, if a job with the same settings, inputs and code was killed, and then ends
-        bit-equal on the CPU. Raises InputError for views without a common hand, an unfit source, a missing rotation,
-        and losses that are not finite.
+        Writes for each seed the network's weights, its poses of all pairs and the curves. Labels are for the curves
+        only, unless the method says otherwise; nothing is selected by any score. Goes on from the newest checkpoint
+        under `work`, if a job with the same settings, inputs and code was killed, and then ends bit-equal on the CPU.
+        Raises InputError for views without a common hand, an unfit source, a missing rotation, and losses that are not
+        finite.
         """
         adaptation = adaptation.model_copy(update={"precision": chosen_precision(adaptation.precision, device)})
         views = HandCrops.load(crops[0]), HandCrops.load(crops[1])
         rows = pair_rows(*views)
         chosen = chosen_pairs(len(rows[0]), adaptation)
         start_12 = torch.from_numpy(first_rotation(rotations, pair, start))
+        every = PairCrops.of(views, rows, ray_share, turned=turned_poses)
+        drawn = None if answers is None else DrawnPairs.of(answers, pair, rows)
+        known = PairLabels.of(labels, (rows[0][chosen], rows[1][chosen])) if labels else None
+        if known is not None and not bool((known.valid > 0).any()):
+            known = None  # the labels are withheld
         # How many pairs the curves show changes nothing of what comes out.
         deciding = adaptation.model_dump(mode="json", exclude={"diagnostic_pairs"})
-        identity = (deciding, options, budget, variant, fidelity, pair, seed, code, start_12.tolist(), ray_share)
-        folder = CheckpointFolder(work, fingerprint(*identity, turned_poses, *crops, source, *samples))
+        identity = (deciding, options, budget, variant, fidelity, pair, code, start_12.tolist(), ray_share)
+        read = [*crops, source, *samples, *([] if answers is None else [answers])]
+        folders = {seed: CheckpointFolder(work, fingerprint(*identity, turned_poses, seed, *read)) for seed in seeds}
         with computing_on(device, threads):
-            learner = make_learner(adaptation, fidelity)
-            loaded: Any = learner.load(source).to(device)
-            pairs = PairCrops.of(views, (rows[0][chosen], rows[1][chosen]), ray_share, turned=turned_poses)
-            generator = torch_generator(seed, "s2dhand", pair)  # one order of pairs for all methods
-            surroundings = Surroundings(
-                network=loaded,
-                learner=learner,
-                pairs=pairs,
-                start_12=start_12,
-                settings=adaptation,
-                options=options,
-                updates_per_epoch=-(-len(pairs) // adaptation.batch_size),
-                fidelity=fidelity,
-                budget=budget,
-                seed=seed,
-                generator=generator,
-                device=device,
-                source=SourceSamples(samples, loaded.settings, root_joint=learner.root_joint, seed=seed, device=device)
-                if samples
-                else None,
-            )
-            known = PairLabels.of(labels, (rows[0][chosen], rows[1][chosen])) if labels else None
-            if known is not None and not bool((known.valid > 0).any()):
-                known = None  # the labels are withheld
-            method = _made(make, with_labels, surroundings, known)
-            curves = None if known is None else Curves(known, learner.root_joint, adaptation.diagnostic_pairs, start_12)
-            job = Job(method, curves)
-            run_epochs(job, folder, checkpoint_seconds, f"adapt {pair} {variant}")
-            adapted = method.adapted()
-            learner.save(network, adapted, seed=seed, code=code)
-            every = PairCrops.of(views, rows, ray_share, turned=turned_poses)
-            found = [
-                learner.poses(adapted, *view, device) for view in zip(every.image_u8, every.axes_from_crop, strict=True)
-            ]
-        rotation_12, own_12 = method.rotation_at_test(), None
-        if rotation_12 is None:
-            rotation_12, own_12 = start_12, own_rotation(found, every, adaptation, learner.root_joint).numpy()
-        PairPredictions(
-            pair=pair,
-            variant=variant,
-            seed=seed,
-            root_joint=learner.root_joint,
-            metric=learner.metric,
-            fidelity=fidelity,
-            rows=np.stack(rows, 1),
-            joints=torch.stack([each.joints for each in found], 1).numpy(),
-            confidence=torch.stack([each.confidence for each in found], 1).numpy(),
-            rotation_12=rotation_12.numpy(),
-            own_rotation_12=own_12,
-        ).save(predictions, seed=seed, code=code)
-        write_history(history, job.history)
-        folder.remove()
+            for seed, *outputs in zip(seeds, networks, predictions, histories, strict=True):
+                learner = make_learner(adaptation, fidelity)
+                loaded: Any = learner.load(source).to(device)
+                surroundings = Surroundings(
+                    network=loaded,
+                    learner=learner,
+                    pairs=every.at(torch.from_numpy(chosen)),
+                    start_12=start_12,
+                    settings=adaptation,
+                    options=options,
+                    updates_per_epoch=-(-len(chosen) // adaptation.batch_size),
+                    fidelity=fidelity,
+                    budget=budget,
+                    seed=seed,
+                    generator=torch_generator(seed, "s2dhand", pair),  # one order of pairs for all methods
+                    device=device,
+                    source=SourceSamples(
+                        samples, loaded.settings, root_joint=learner.root_joint, seed=seed, device=device
+                    )
+                    if samples
+                    else None,
+                    drawn=drawn,
+                    chosen=chosen,
+                )
+                curves = None
+                if known is not None:
+                    curves = Curves(known, learner.root_joint, adaptation.diagnostic_pairs, start_12)
+                job = Job(_made(make, with_labels, surroundings, known), curves)
+                run_epochs(job, folders[seed], checkpoint_seconds, f"adapt {pair} {variant} seed {seed}")
+                if seed != seeds[-1]:
+                    folders[seed].save(job.epoch, job.state())  # should a later seed's training be killed
+                named = {"pair": pair, "variant": variant, "fidelity": fidelity, "rows": np.stack(rows, 1)}
+                _write(outputs, job, every, named, code)
+        for folder in folders.values():
+            folder.remove()
 
     return adapt
+
+
+def _write(outputs: Sequence[Path], job: "Job", every: PairCrops, named: Mapping[str, Any], code: str) -> None:
+    """Write an adapted network's weights, its poses of all pairs, and the curves."""
+    network, predictions, history = outputs
+    method, surroundings = job.method, job.method.surroundings
+    learner, seed, adapted = surroundings.learner, surroundings.seed, job.method.adapted()
+    learner.save(network, adapted, seed=seed, code=code)
+    views = zip(every.image_u8, every.axes_from_crop, strict=True)
+    found = [learner.poses(adapted, *view, surroundings.device) for view in views]
+    rotation_12, own_12 = method.rotation_at_test(), None
+    if rotation_12 is None:
+        rotation_12 = surroundings.start_12
+        own_12 = own_rotation(found, every, learner.root_joint).numpy()
+    PairPredictions(
+        **named,
+        seed=seed,
+        root_joint=learner.root_joint,
+        metric=learner.metric,
+        joints=torch.stack([each.joints for each in found], 1).numpy(),
+        confidence=torch.stack([each.confidence for each in found], 1).numpy(),
+        rotation_12=rotation_12.numpy(),
+        own_rotation_12=own_12,
+    ).save(predictions, seed=seed, code=code)
+    write_history(history, job.history)
 
 
 def _made(
@@ -167,7 +184,7 @@ def _made(
     return make(surroundings)
 
 
-def own_rotation(found: Sequence[Poses], pairs: PairCrops, settings: AdaptationSettings, root_joint: int) -> Tensor:
+def own_rotation(found: Sequence[Poses], pairs: PairCrops, root_joint: int) -> Tensor:
     """R between two views as R(0) is estimated, from the poses that this network itself predicts."""
     first = slice(ROTATION_PAIRS)
     return estimate_rotation(

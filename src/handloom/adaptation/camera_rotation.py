@@ -2,7 +2,7 @@
 
 `faithful` averages the poses' rotations as the code behind the released R_config.json must have, or reads that file.
 `fixed` takes a robust mean of proper rotations, of the poses as they are (`published`) and after the turn by a share of
-their viewing rays that they lack (`single`); `synchronised` lets the rotations of a headset's pairs correct each other.
+their viewing rays that they lack (`single`).
 A user's pair has the rotation of its poses, and a better one of its key points. Calibration enters only
 `rotation_errors`, whose figures are for logs and plots.
 """
@@ -31,14 +31,11 @@ from handloom.datasets.views import OWN_PAIR, FramePairs, HandCrops, HandLabels,
 from handloom.estimators.hands.found import FoundHands
 from handloom.geometry.camera import turns_to_rays
 from handloom.geometry.rotations import (
-    all_pairs,
     angle_deg,
     mean_rotation_robust,
     mean_rotation_unsigned,
     nearest_orthogonal,
-    pair_rotations,
     rotation_between,
-    synchronise_rotations,
 )
 from handloom.hand.joints import BONE, WRIST
 from handloom.runtime.config.adaptation import AdaptationSettings
@@ -47,11 +44,9 @@ from handloom.runtime.config.cameras import KnownCamera
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_json
 
-HEADSET_ROTATIONS = ("published", "single", "synchronised")
+HEADSET_ROTATIONS = ("published", "single")
 ROTATION_PAIRS = 512
 """R(0) is estimated from at most so many pairs of hands."""
-LEAST_SPREAD_DEG = 1.0
-"""Pairs that agree better than this weigh no more: their errors are common ones."""
 
 
 class PairRotation(NamedTuple):
@@ -125,23 +120,6 @@ def _released_estimate(aligned: AlignedPoses, common: Tensor) -> PairRotation:
     return PairRotation(rotation, float(angle_deg(each, rotation).median()), len(each))
 
 
-def synchronise_pairs(singles: Mapping[str, PairRotation], cameras: int) -> dict[str, Float[Tensor, "3 3"]]:
-    """All pairs' rotations made consistent, pair estimates weighted by their inverse squared spread."""
-    if not singles:
-        raise InputError("no two cameras of the headset share a hand; expected frames that several annotate")
-    edges = torch.tensor([camera_numbers(pair) for pair in singles])
-    rotations = torch.stack([single.rotation_12 for single in singles.values()])
-    spreads = torch.tensor([single.spread_deg for single in singles.values()], dtype=rotations.dtype)
-    camera_rotations = synchronise_rotations(
-        edges, rotations, 1 / spreads.clamp_min(LEAST_SPREAD_DEG) ** 2, cameras=cameras
-    )
-    every = all_pairs(cameras)
-    return {
-        f"{a + 1}-{b + 1}": rotation
-        for (a, b), rotation in zip(every.tolist(), pair_rotations(camera_rotations, every), strict=True)
-    }
-
-
 def start_rotations(
     crops: Sequence[Path],
     labels: Sequence[Path],
@@ -155,10 +133,10 @@ def start_rotations(
 ) -> None:
     """Stage: estimate R(0) of all pairs of a headset and write them as JSON.
 
-    `estimates`, of the module's three kinds, is what adaptation and scores read; `diagnostics` compares them with the
+    `estimates`, of the module's two kinds, is what adaptation and scores read; `diagnostics` compares them with the
     calibration, for plots and logs only. Rotations of `adaptation.rotations` replace published and single ones.
     Pairs that share no hand are named on stderr and left out: other pairs do without them, and whoever asks for them
-    gets the error. Raises InputError when the remaining pairs do not connect all cameras.
+    gets the error. Raises InputError when no pair is left.
     """
     source = SourcePredictions.load(predictions)
     views, known = [HandCrops.load(path) for path in crops], [HandLabels.load(path) for path in labels]
@@ -186,18 +164,18 @@ def start_rotations(
         if ray_share > 0 and not source.turned:
             rays = (torch.from_numpy(views[view].rays[index]) for view, index in both)
             singles[pair] = estimate(turns=torch.stack([turns_to_rays(each, ray_share) for each in rays]))
+    if not singles:
+        raise InputError("no two cameras of the headset share a hand; expected frames that several annotate")
     if adaptation.rotations is not None:
         given = _released_rotations(Path(adaptation.rotations), headset, list(singles))
         published, singles = (
             {pair: found._replace(rotation_12=given[pair]) for pair, found in kind.items()}
             for kind in (published, singles)
         )
-    synchronised = synchronise_pairs(singles, len(views))
     estimates = {
         pair: {
             "published": published[pair].rotation_12.tolist(),
             "single": single.rotation_12.tolist(),
-            "synchronised": synchronised[pair].tolist(),
             "spread_deg": single.spread_deg,
             "samples": single.samples,
         }

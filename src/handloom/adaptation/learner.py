@@ -110,18 +110,23 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
         *,
         ray_share: float,
         turned_poses: bool = False,
+        plus_share: float | None = None,
         device: str = "cpu",
         threads: int | None = None,
         code: str = "",
     ) -> None:
-        """Stage: run a source network over the crops of all cameras of a headset; `turned_poses` as in `PairCrops`."""
+        """Stage: run a source network over the crops of all cameras of a headset; `turned_poses` as in `PairCrops`.
+
+        `plus_share` is the share of their viewing rays that S2DHand+ turns poses by; None where it is left out.
+        """
         learner = make_learner(AdaptationSettings(), "fixed")
-        found, cameras = [], []
+        found, cameras, turns = [], [], []
         with computing_on(device, threads):
             network = learner.load(source).to(device)
             for number, path in enumerate(crops):
                 view = HandCrops.load(path)
                 axes = torch.from_numpy(view.picture_axes_from_crop)
+                turns.append(turns_to_rays(torch.from_numpy(view.rays), plus_share or 0.0))
                 if turned_poses:
                     axes = turns_to_rays(torch.from_numpy(view.rays), ray_share) @ axes
                 found.append(learner.poses(network, torch.from_numpy(view.image_u8), axes, device))
@@ -132,6 +137,7 @@ def source_prediction(make_learner: type[Learner]) -> Callable[..., None]:
             confidence=torch.cat([each.confidence for each in found]).numpy(),
             root_joint=learner.root_joint,
             turned=turned_poses,
+            ray_turns=None if plus_share is None else torch.cat(turns).numpy(),
         ).save(predictions, code=code)
 
     return predict_source

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from handloom.adaptation.learner import Asked, Learner, Lesson, source_prediction
@@ -51,8 +51,18 @@ class MapLearner(Learner):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             maps = network(images)
         maps = DetNetMaps(*(each.float() for each in maps))
-        shown = heat.new_ones(heat.shape[:2]) if lesson.veil is None else lesson.veil
-        half = len(images) // 2
+        return self.map_losses(maps, heat, taught, lesson.veil)
+
+    def map_losses(
+        self,
+        maps: DetNetMaps,
+        heat: Float[Tensor, "crops 21 rows cols"],
+        taught: Float[Tensor, "crops 21 3"],
+        veil: Float[Tensor, "crops 21"] | None = None,
+    ) -> dict[str, Tensor]:
+        """DetNet's loss of both views' maps, for the heat maps and poses that they are taught, by its terms' names."""
+        shown = heat.new_ones(heat.shape[:2]) if veil is None else veil
+        half = len(taught) // 2
         views = [
             detnet_loss(
                 DetNetMaps(*(each[rows] for each in maps)),

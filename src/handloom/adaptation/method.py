@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from handloom.adaptation.drawn_answers import DrawnPairs
 from handloom.adaptation.learner import Learner
 from handloom.adaptation.pairs import PairBatch, PairCrops
 from handloom.datasets.training_samples import load_samples
@@ -65,6 +67,10 @@ class Surroundings:
     generator: torch.Generator
     device: str
     source: SourceSamples | None = None
+    drawn: DrawnPairs | None = None
+    """The source's mean answers to draws of all the pairs that share a hand."""
+    chosen: Int[np.ndarray, " pairs"] | None = None
+    """Which of these are adapted on."""
 
     def labelled_source(self) -> SourceSamples:
         """The source's samples; raises ValueError when the method was given none."""

@@ -28,7 +28,7 @@ class PairPredictions(
     """Poses of the pairs of two cameras in network units and the true camera frames, left hands un-mirrored."""
 
     pair: str  # 1-based camera numbers, as in `1-3`
-    variant: str  # source, source_rays, s2dhand, s2dhand_sync, or method/budget
+    variant: str  # source, source_rays, source_turned, s2dhand, s2dhand_plus, or method/budget
     seed: int | None  # None for the source network
     root_joint: int
     rows: Int[np.ndarray, "pairs 2"]  # rows of the two cameras' samples
@@ -60,11 +60,44 @@ class SourcePredictions(
     root_joint: int
     turned: bool
     """Whether the poses were turned by their viewing rays."""
+    ray_turns: Float[np.ndarray, "hands 3 3"] | None = None
+    """Q: the turns towards their hands that S2DHand+ gives poses, `p @ Q^T`; None where it is left out."""
 
     def of_camera(self, camera: int) -> tuple[Float[np.ndarray, "hands 21 3"], Float[np.ndarray, "hands 21"]]:
         """Joints and confidence of a camera's hands."""
         own = self.camera == camera
         return self.joints[own], self.confidence[own]
+
+    def turned_joints(self) -> Float[np.ndarray, "hands 21 3"]:
+        """The poses after the turns to their viewing rays."""
+        if self.turned or self.ray_turns is None:
+            return self.joints
+        turned: np.ndarray = self.joints @ np.swapaxes(self.ray_turns, -1, -2)
+        return turned
+
+
+@dataclass(frozen=True)
+class DrawnAnswers(
+    Artifact,
+    kind="drawn_answers",
+    units="bone 0-9",
+    frame="camera",
+    joint_order="SNAP",
+    may_be_nan=("joints", "joints_of_rotation", "slopes", "confidence"),  # of a network that diverged
+):
+    """The source network's mean answers to several draws of every hand's crop, one camera after the other.
+
+    Left hands are un-mirrored; poses have the turn to their viewing rays.
+    """
+
+    camera: Int[np.ndarray, " hands"]
+    """Counted from 0, in the headset's order."""
+    joints: Float[np.ndarray, "hands 21 3"]
+    joints_of_rotation: Float[np.ndarray, "hands 21 3"]
+    """With the turn that is best for rotations between cameras, which may be another share of it."""
+    confidence: Float[np.ndarray, "hands 21"]
+    slopes: Float[np.ndarray, "hands 21 2"]
+    """x / z and y / z of the rays to the joints' key points, by the nominal field of view."""
 
 
 def first_rotation(path: Path, pair: str, kind: str) -> Float[np.ndarray, "3 3"]:

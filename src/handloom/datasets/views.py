@@ -46,6 +46,8 @@ class HandCrops(HandRows, Artifact, kind="hand_crops", units="", frame="camera")
     """Unit rays through the crops' centres along the camera's axes, by its nominal field of view: no calibration."""
     network: str
     """Whose crops they are."""
+    side_slope: Float[np.ndarray, " hands"] | None = None
+    """Sides of the crops over the focal length, by the nominal field of view; None in files of older versions."""
 
 
 @dataclass(frozen=True)

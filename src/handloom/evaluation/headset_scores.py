@@ -37,11 +37,13 @@ from handloom.runtime.artifacts import Artifact
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_table
 
-SOURCE, SOURCE_RAYS = "source", "source_rays"
+SOURCE, SOURCE_RAYS, SOURCE_TURNED = "source", "source_rays", "source_turned"
+"""The source network: as published, merged by the rotation that adaptation starts from, and its poses turned as well by
+their viewing rays, as S2DHand+ reads them out."""
 SOURCE_SEED = -1
 """Stands for "no seed" in arrays; tables leave the cell empty."""
 STANDARD = "standard"
-METHOD_OF_VARIANT = {SOURCE: "source_only", SOURCE_RAYS: "source_only_rays"}
+METHOD_OF_VARIANT = {SOURCE: "source_only", SOURCE_RAYS: "source_only_rays", SOURCE_TURNED: "source_only_turned"}
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,10 @@ def score_headset(
     """Stage: score the source network and every adapted one; write a row each, and the errors of every hand.
 
     `labels` are those of cameras 1, 2, ...; without labels, what needs a truth is empty, and `unlabelled` says why. The
-    source network is scored with its published first rotation (`source`)
-    and with the one that adaptation starts from (`source_rays`), an adapted network with the one saved with its
-    predictions; only Dual-M depends on it. Raises InputError for files that do not belong together or poses that are
-    not finite.
+    source network is scored with its published first rotation (`source`), with the one that adaptation starts from
+    (`source_rays`), and with that one and its poses turned by their viewing rays (`source_turned`); an adapted network
+    with the rotation saved with its predictions. Only Dual-M depends on the rotation. Raises InputError for files that
+    do not belong together or poses that are not finite.
     """
     samples = [HandLabels.load(path) for path in labels]
     rows: list[dict[str, Any]] = []
@@ -172,8 +174,8 @@ def score_methods(
 
     `epochs` are the passes over the adaptation pairs of each budget. `dual_m_mm` merges views by the rotation saved as
     the network's (R(0); S2DHand: the one it adapted), `dual_m_own_r_mm` by the one that its own poses show. `seconds`
-    are the wall time of the job, whose benchmark file `benchmarks` names for each of the `predictions`; empty where
-    that file is gone. Raises InputError as `score_headset` does.
+    are an adaptation's part of the wall time of its job, whose benchmark file `benchmarks` names for each of the
+    `predictions`; empty where that file is gone. Raises InputError as `score_headset` does.
     """
     samples = [HandLabels.load(path) for path in labels]
     rows: list[dict[str, Any]] = []
@@ -183,6 +185,10 @@ def score_methods(
         budget = budget or STANDARD
         own = network.rotation_12 if network.own_rotation_12 is None else network.own_rotation_12.astype(np.float64)
         batches = -(-min(adaptation_pairs, len(network.rows)) // batch_size)
+        seconds = 0.0
+        if path is not None:
+            sharing = sum(bench == benchmarks[path] for bench in benchmarks.values())
+            seconds = wall_seconds([benchmarks[path]]) / sharing
         rows.append(
             {
                 "headset": headset,
@@ -193,8 +199,8 @@ def score_methods(
                 **scores_of(scored),
                 "unlabelled": scored.unlabelled,
                 "dual_m_own_r_mm": mean_over_instances(scored.dual_errors_mm(own), scored.valid),
-                "updates": 0 if path is None else batches * epochs[budget],
-                "seconds": 0.0 if path is None else wall_seconds([benchmarks[path]]),
+                "updates": 0 if path is None else batches * epochs.get(variant, epochs[budget]),
+                "seconds": seconds,
             }
         )
     write_table(scores, pd.DataFrame(rows).astype({"seed": "Int64", "seconds": float}))
@@ -233,9 +239,9 @@ def _scored_pairs(
     samples: Sequence[HandLabels],
     pairs: Sequence[str],
 ) -> Iterator[tuple[ScoredPair, Path | None]]:
-    """The source network with both first rotations, then the adapted ones with their files."""
+    """The source network in its three ways, then the adapted ones with their files."""
     rows: dict[str, Int[np.ndarray, "pairs 2"]] = {}
-    for variant in (SOURCE, SOURCE_RAYS):
+    for variant in (SOURCE, SOURCE_RAYS, SOURCE_TURNED):
         for pair in pairs:
             network = source_pair_predictions(source_predictions, rotations, samples, pair, variant)
             rows[pair] = network.rows
@@ -262,21 +268,22 @@ def source_pair_predictions(
 ) -> PairPredictions:
     """The source network's poses of one pair with a first rotation R(0) of its own, as `score_headset` tells.
 
-    What `source_rays` gains on the baseline `source` is not adaptation's. Raises InputError as `load_pair_predictions`
-    does, and for a pair without a rotation.
+    What `source_rays` and `source_turned` gain on the baseline `source` is not adaptation's. Raises InputError as
+    `load_pair_predictions` does, and for a pair without a rotation.
     """
     source = SourcePredictions.load(source_predictions)
     rows = np.stack(pair_rows(*views_of(labels, pair)), axis=1)
+    answered = source.turned_joints() if variant == SOURCE_TURNED else source.joints
     joints = []
     for view, camera in enumerate(camera_numbers(pair)):
-        found, _ = source.of_camera(camera)
+        found = answered[source.camera == camera]
         if len(found) != len(labels[camera]):
             raise InputError(
                 f"{source_predictions}: has {len(found)} poses of camera {camera + 1}, but {len(labels[camera])} hands "
                 "were cropped; run the rule that makes it again"
             )
         joints.append(found[rows[:, view]])
-    rotation_12 = first_rotation(rotations, pair, "single" if variant == SOURCE_RAYS else "published")
+    rotation_12 = first_rotation(rotations, pair, "published" if variant == SOURCE else "single")
     network = PairPredictions(pair, variant, None, source.root_joint, rows, np.stack(joints, axis=1), rotation_12)
     _check_finite(source_predictions, network)
     return network

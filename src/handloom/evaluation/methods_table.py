@@ -55,6 +55,7 @@ def methods_table(scores: pd.DataFrame, settings: MethodsSettings, fidelity: str
     rows = []
     for name, (title, source_free, labels, note) in _methods(settings, fidelity).items():
         lacking = "add it to methods.names" if name in METHODS and name not in settings.names else ""
+        lacking = "set sources.cross.plus, for DetNet and fidelity fixed" if name == "s2dhand_plus" else lacking
         for budget in (STANDARD, LONG) if name in settings.long_names else (STANDARD,):
             for headset in headsets:
                 of = scores[(scores["method"] == name) & (scores["budget"] == budget) & (scores["headset"] == headset)]
@@ -92,8 +93,10 @@ def _methods(settings: MethodsSettings, fidelity: str) -> dict[str, tuple[str, b
     return {
         "source_only": ("Source-only", True, "none", "R(0) as published"),
         "source_only_rays": ("Source-only, R(0) with viewing rays", True, "none", "R(0) as for all below"),
+        "source_only_turned": ("Source-only, viewing rays", True, "none", "poses turned by their viewing rays, too"),
         **compared,
         "s2dhand": ("S2DHand", True, "none", f"views merged by {own}"),
+        "s2dhand_plus": ("S2DHand+", True, "none", "poses turned by their viewing rays; views merged by its own R"),
     }
 
 

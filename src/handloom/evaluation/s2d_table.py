@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from handloom.datasets.assembly_hands import headset_name
-from handloom.evaluation.headset_scores import SOURCE, SOURCE_RAYS
+from handloom.evaluation.headset_scores import SOURCE, SOURCE_RAYS, SOURCE_TURNED
 from handloom.evaluation.table import Block, Cell, Column, ColumnHead, Row, Table, needs, number, published
 from handloom.hand.proportions import NOMINAL_BONE_M
 from handloom.runtime.config.sources import SETTING_NAMES
@@ -25,14 +25,14 @@ _METRIC_OF = {metric.key: metric for metric in (*METRICS, APART)}
 OVERALL = "overall"
 _METHODS = (
     ("Baseline", "baseline_mm", ""),  # one network, so no spread over seeds
-    ("Baseline, R with viewing rays", "baseline_rays_mm", ""),
+    ("Baseline, viewing rays", "baseline_turned_mm", ""),
     ("S2DHand", "s2dhand_mm", "s2dhand_std_mm"),
-    ("S2DHand, synchronised R", "s2dhand_sync_mm", "s2dhand_sync_std_mm"),
+    ("S2DHand+", "s2dhand_plus_mm", "s2dhand_plus_std_mm"),
 )
 _REDUCTIONS = (
     ("S2DHand reduces by", "reduction_pct"),
-    ("synchronised R by", "s2dhand_sync_reduction_pct"),
-    ("R with viewing rays alone by", "baseline_rays_reduction_pct"),
+    ("S2DHand+ reduces by", "s2dhand_plus_reduction_pct"),
+    ("of the baseline with viewing rays, by", "s2dhand_plus_of_turned_pct"),
 )
 _PUBLISHED = (("paper: Baseline", "paper_baseline_mm"), ("paper: S2DHand", "paper_s2dhand_mm"))
 
@@ -91,10 +91,14 @@ def s2d_table(scores: pd.DataFrame, setting: str, fidelity: str, preset: str) ->
     return Table(
         title=f"S2DHand, {SETTING_NAMES[setting]}",
         frame=frame,
-        blocks=[_block(str(headset), block, rays) for headset, block in frame.groupby("headset", sort=False)],
+        blocks=[
+            _block(str(headset), _METRIC_OF[str(metric)], block)
+            for (headset, metric), block in frame.groupby(["headset", "metric"], sort=False)
+        ],
         explanation=_explanation(frame),
         notes=[
-            *([_RAYS_MEANING] if rays else []),
+            *([_TURNED_MEANING] if _optional(frame) else []),
+            *([_rotations_share(frame)] if rays else []),
             *([_APART_MEANING] if APART.key in set(frame["metric"]) else []),
             *_seeds(frame),
             *needs(frame, "headset", "pair"),
@@ -124,9 +128,9 @@ def _cells(
     scores: pd.DataFrame, pairs: Sequence[str], metric: Column, paper: Mapping[Hashable, Any]
 ) -> dict[str, object]:
     """The measured and published cells of one row: a headset's scores of some pairs."""
-    baseline, with_rays, adapted, synchronised = (
+    baseline, with_rays, turned, adapted, plus = (
         _by_seed(scores, variant, pairs, f"{metric.key}_mm")
-        for variant in (SOURCE, SOURCE_RAYS, "s2dhand", "s2dhand_sync")
+        for variant in (SOURCE, SOURCE_RAYS, SOURCE_TURNED, "s2dhand", "s2dhand_plus")
     )
     paper_baseline, paper_adapted = (paper.get(name, np.nan) for name in ("baseline_mm", "s2dhand_mm"))
     samples = scores.loc[(scores["variant"] == SOURCE) & scores["pair"].isin(pairs), "samples"]
@@ -134,19 +138,24 @@ def _cells(
         "baseline_mm": baseline.mean(),
         "s2dhand_mm": adapted.mean(),
         "s2dhand_std_mm": adapted.std(ddof=1),
-        "s2dhand_sync_mm": synchronised.mean(),
-        "s2dhand_sync_std_mm": synchronised.std(ddof=1),
+        "s2dhand_plus_mm": plus.mean(),
+        "s2dhand_plus_std_mm": plus.std(ddof=1),
         "reduction_pct": _reduction_pct(baseline.mean(), adapted.mean()),
+        "s2dhand_plus_reduction_pct": _reduction_pct(baseline.mean(), plus.mean()),
         "seeds": len(adapted),
         "paper_baseline_mm": paper_baseline,
         "paper_s2dhand_mm": paper_adapted,
+        "paper_reduction_pct": _reduction_pct(paper_baseline, paper_adapted),
         "baseline_rays_mm": with_rays.mean(),
         "baseline_rays_reduction_pct": _reduction_pct(baseline.mean(), with_rays.mean()),
-        "s2dhand_sync_reduction_pct": _reduction_pct(baseline.mean(), synchronised.mean()),
-        "paper_reduction_pct": _reduction_pct(paper_baseline, paper_adapted),
+        "s2dhand_of_rays_pct": _reduction_pct(with_rays.mean(), adapted.mean()),
+        "s2dhand_plus_of_rays_pct": _reduction_pct(with_rays.mean(), plus.mean()),
+        "baseline_turned_mm": turned.mean(),
+        "baseline_turned_reduction_pct": _reduction_pct(baseline.mean(), turned.mean()),
+        "s2dhand_plus_of_turned_pct": _reduction_pct(turned.mean(), plus.mean()),
         "samples": int(samples.sum()) if len(samples) else None,
         "s2dhand_per_seed": _listed(adapted),
-        "s2dhand_sync_per_seed": _listed(synchronised),
+        "s2dhand_plus_per_seed": _listed(plus),
     }
 
 
@@ -175,27 +184,35 @@ def _needs(headset: str, pair: str, pairs: Sequence[str], present: Sequence[str]
     absent = ", ".join(name for name in pairs if name not in present)
     partial = f"add {absent} to pairs: mean over {len(present)} of {len(pairs)} pairs"
     found = [partial] if pair == OVERALL and absent else []
-    found += [f"adapt with variant {name}" for name in ("s2dhand", "s2dhand_sync") if not cells[f"{name}_per_seed"]]
-    return "; ".join(found)
+    found += [] if cells["s2dhand_per_seed"] else ["adapt with variant s2dhand"]
+    return "; ".join(found)  # S2DHand+ is none of the paper's rows, and a configuration may leave it out
 
 
-def _block(headset: str, frame: pd.DataFrame, rays: bool) -> Block:
-    """A headset; without `rays`, the rows of the baseline with viewing rays are left out."""
-    columns = [(_METRIC_OF[row["metric"]], row) for row in frame.to_dict("records")]
-    methods = [method for method in _METHODS if rays or "rays" not in method[1]]
-    reductions = [reduction for reduction in _REDUCTIONS if rays or "rays" not in reduction[1]]
+def _block(headset: str, metric: Column, frame: pd.DataFrame) -> Block:
+    """One metric of a headset, pairs across; rows that nothing was measured for are left out."""
+    columns = frame.to_dict("records")
+    shown = ["baseline_mm", "s2dhand_mm", *_optional(frame)]
+    methods = [method for method in _METHODS if method[1] in shown]
     rows = [
-        Row([Cell(name), *(m.cell(row[key], row.get(std), [row[k] for _, k, _ in methods]) for m, row in columns)])
+        Row([Cell(name), *(metric.cell(row[key], row.get(std), [row[k] for _, k, _ in methods]) for row in columns)])
         for name, key, std in methods
     ]
     rows += [
-        Row([Cell(name), *(Cell(number(row[key], 1, " %")) for _, row in columns)], "reduction")
-        for name, key in reductions
+        Row([Cell(name), *(Cell(number(row[key], 1, " %")) for row in columns)], "reduction")
+        for name, key in _REDUCTIONS
+        if key == "reduction_pct" or frame[key].notna().any()
     ]
-    rows += [Row([Cell(name), *(m.cell(row[key]) for m, row in columns)], "published") for name, key in _PUBLISHED]
-    groups = ["Overall" if row["pair"] == OVERALL else f"Cam {row['pair'].replace('-', ',')}" for _, row in columns]
-    heads = [ColumnHead(metric.name, group) for (metric, _), group in zip(columns, groups, strict=True)]
-    return Block([ColumnHead("mm", text=True), *heads], rows, headset_name(headset))
+    rows += [Row([Cell(name), *(metric.cell(row[key]) for row in columns)], "published") for name, key in _PUBLISHED]
+    reduced = [Cell(number(row["paper_reduction_pct"], 1, " %")) for row in columns]
+    rows += [Row([Cell("paper: reduces by"), *reduced], "published")]
+    heads = ["Overall" if row["pair"] == OVERALL else f"Cam {row['pair'].replace('-', ',')}" for row in columns]
+    title = f"{headset_name(headset)}, {metric.name}"
+    return Block([ColumnHead(metric.unit, text=True), *map(ColumnHead, heads)], rows, title)
+
+
+def _optional(frame: pd.DataFrame) -> list[str]:
+    """The rows of S2DHand+, which a configuration may leave out."""
+    return ["baseline_turned_mm", "s2dhand_plus_mm"] if frame["s2dhand_plus_mm"].notna().any() else []
 
 
 def _uses_rays(frame: pd.DataFrame) -> bool:
@@ -204,10 +221,22 @@ def _uses_rays(frame: pd.DataFrame) -> bool:
     return bool((measured["baseline_mm"] != measured["baseline_rays_mm"]).any())
 
 
-_RAYS_MEANING = (
-    "Baseline, R with viewing rays: the source network's poses, merged by the rotation that S2DHand starts from; "
-    "Mono-M does not depend on it. What it gains in Dual-M is the rotation's share of S2DHand's gain; what S2DHand "
-    "gains beyond it is adaptation's."
+def _rotations_share(frame: pd.DataFrame) -> str:
+    """What the first rotation alone does to the baseline's overall Dual-M, and what is left for both methods."""
+    rows = frame[(frame["pair"] == OVERALL) & (frame["metric"] == "dual_m") & frame["baseline_rays_mm"].notna()]
+    told = [
+        f"{headset_name(row['headset'])} {number(row['baseline_mm'], 2)} to {number(row['baseline_rays_mm'], 2)} mm, "
+        f"from which S2DHand reduces by {number(row['s2dhand_of_rays_pct'], 1, ' %')}, "
+        f"S2DHand+ by {number(row['s2dhand_plus_of_rays_pct'], 1, ' %')}"
+        for row in rows.to_dict("records")
+    ]
+    return f"The rotation's share, overall Dual-M of the baseline merged by R with viewing rays: {'; '.join(told)}."
+
+
+_TURNED_MEANING = (
+    "Baseline, viewing rays: the source network's poses turned by a share of their crops' viewing rays, and merged by "
+    "the rotation that S2DHand starts from: S2DHand+ reads its poses out in this way, so what this row gains is not "
+    "adaptation's. S2DHand reads them out as published."
 )
 
 
@@ -231,7 +260,7 @@ def _seeds(frame: pd.DataFrame) -> list[str]:
     """The overall of every seed, one line per headset and metric; none for a single seed."""
     rows = frame[(frame["pair"] == OVERALL) & (frame["seeds"] > 1)]
     return [
-        f"{row.headset}, overall {_METRIC_OF[str(row.metric)].name} per seed (mm): S2DHand {row.s2dhand_per_seed}; "
-        f"synchronised R {row.s2dhand_sync_per_seed}"
-        for row in rows.itertuples()
+        f"{row['headset']}, overall {_METRIC_OF[row['metric']].name} per seed (mm): S2DHand {row['s2dhand_per_seed']}"
+        + (f"; S2DHand+ {row['s2dhand_plus_per_seed']}" if row["s2dhand_plus_per_seed"] else "")
+        for row in rows.to_dict("records")
     ]

@@ -1,4 +1,4 @@
-"""A reconstructed sequence to look at: a contact sheet, a turntable, and a video over the frames, all headless."""
+"""A reconstructed sequence to look at: a contact sheet, a turntable, a video over the frames, and a small animation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 from matplotlib.gridspec import GridSpec
+from PIL import Image
 
 from handloom.datasets.frames import Picture, read_frames
 from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
@@ -15,6 +16,7 @@ from handloom.figures.style import drawn, heading, hide_frame
 from handloom.figures.video_file import median_rate, write_video
 from handloom.reconstruction.object_size import largest_extent
 from handloom.reconstruction.tracks import SequencePoses
+from handloom.runtime.files import atomic_path
 from handloom.runtime.images import evenly_spread
 
 COLUMNS = ("input", "overlay", "from the side", "from behind", "object alone")
@@ -23,6 +25,8 @@ _CELL_IN, _TITLE_IN, _SHEET_ROWS = 2.0, 0.6, 6
 TURN_PICTURES, _TURN_SECONDS = 48, 4.0
 _TURNTABLE_PX, _OVERLAY_HEIGHT_PX = 240, 240
 """Sides of the videos' panels: a report holds several of them."""
+_ANIMATION_PICTURES, _ANIMATION_HEIGHT_PX, _ANIMATION_MS, _ANIMATION_QUALITY = 40, 240, 110, 65
+"""Of the animation on a page: below 1.5 MB."""
 
 
 def draw_hold_overlay(
@@ -102,6 +106,32 @@ def write_hold_videos(
     write_video(overlay, overlaid(found), frames_per_second=median_rate(np.array(times_s)))
 
 
+def write_hold_animation(
+    predictions: Path, frames: Path, frames_json: Path, animation: Path, *, masks: Path | None = None
+) -> None:
+    """Stage: an animated WebP that loops: the photograph, the reconstruction over it, and the object turning once."""
+    found = read_hold_sequence(predictions, frames, frames_json, masks)
+    shown = [found.usable[place] for place in evenly_spread(len(found.usable), _ANIMATION_PICTURES)]
+    height = _ANIMATION_HEIGHT_PX
+    full_height, full_width = found.picture(shown[0]).shape[:2]
+    width = round(height * full_width / full_height)
+    angles_rad = 2 * np.pi * np.arange(len(shown)) / len(shown)
+    turned = _turned([found.dense().painted_object(shown[0])], angles_rad, height)
+    first, *more = [
+        Image.fromarray(np.concatenate([*_over_photograph(found, frame, height, width), beside], axis=1))
+        for frame, beside in zip(shown, turned, strict=True)
+    ]
+    with atomic_path(animation) as temporary:
+        first.save(
+            *(temporary, "WEBP"),
+            save_all=True,
+            append_images=more,
+            duration=_ANIMATION_MS,
+            loop=0,
+            quality=_ANIMATION_QUALITY,
+        )
+
+
 def turning(found: HoldSequence, pictures: int = TURN_PICTURES, side_px: int = _TURNTABLE_PX) -> Iterator[Picture]:
     """The turntable's pictures, 360 degrees in equal steps; the camera keeps still and sees all of them."""
     frame = found.usable[len(found.usable) // 2]
@@ -129,20 +159,26 @@ def overlaid(found: HoldSequence, height_px: int = _OVERLAY_HEIGHT_PX) -> Iterat
     usable = set(found.usable)
     points, centre = _extent([mesh for frame in found.usable for mesh in found.meshes(frame)])
     side_camera = framed_camera(turned_about(points, centre, _SIDE_RAD), height, width)
-    # The camera of the resized picture: pixel centres have whole coordinates.
-    x, y = width / full_width, height / full_height
-    intrinsics = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ found.intrinsics
     for frame in range(len(found.names)):
-        image = cv2.resize(found.picture(frame), (width, height), interpolation=cv2.INTER_AREA)
         if frame not in usable:
+            image = cv2.resize(found.picture(frame), (width, height), interpolation=cv2.INTER_AREA)
             blank = np.full_like(image, 255)
             cv2.putText(blank, "no reconstruction", (8, height // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (90, 90, 90), 1)
             yield np.concatenate([image, image, blank], axis=1)
             continue
-        meshes = found.meshes(frame)
-        over = laid_over(image, take_picture(meshes, intrinsics, height, width))
-        aside = [mesh.turned(centre, _SIDE_RAD) for mesh in meshes]
-        yield np.concatenate([image, over, take_picture(aside, side_camera, height, width).rgb_u8], axis=1)
+        aside = [mesh.turned(centre, _SIDE_RAD) for mesh in found.meshes(frame)]
+        beside = take_picture(aside, side_camera, height, width).rgb_u8
+        yield np.concatenate([*_over_photograph(found, frame, height, width), beside], axis=1)
+
+
+def _over_photograph(found: HoldSequence, frame: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A frame at another size, and the reconstruction over it."""
+    image = found.picture(frame)
+    x, y = width / image.shape[1], height / image.shape[0]
+    # The camera of the resized picture: pixel centres have whole coordinates.
+    intrinsics = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ found.intrinsics
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return small, laid_over(small, take_picture(found.meshes(frame), intrinsics, height, width))
 
 
 def _extent(meshes: list[PaintedMesh]) -> tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "3"]]:

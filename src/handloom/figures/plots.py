@@ -166,11 +166,10 @@ _BARS = {
     "published": ("first estimate as published", GREY),
     "single": ("first estimate, with viewing rays", SKY),
     "s2dhand": ("... after adaptation", BLUE),
-    "synchronised": ("first estimate, synchronised", "#F3CF80"),  # orange, paler
-    "s2dhand_sync": ("... after adaptation", ORANGE),
+    "s2dhand_plus": ("S2DHand+", ORANGE),
 }
 """Kinds of bars, in order, with label and colour."""
-_STARTS, _ADAPTED = ("published", "single", "synchronised"), ("s2dhand", "s2dhand_sync")
+_STARTS, _ADAPTED = ("published", "single"), ("s2dhand", "s2dhand_plus")
 
 
 def draw_rotation_errors(rotations: Sequence[Path], scores: Sequence[Path], picture: Path) -> None:
@@ -243,3 +242,51 @@ def _draw_bars(axes: Axes, panel: pd.DataFrame) -> None:
 def _legend_below(figure: Figure, handles: Sequence[Artist], *, room_in: float, w_pad: float) -> None:
     figure.legend(handles=handles, loc="lower center", ncols=len(handles))
     figure.tight_layout(rect=(0, room_in / figure.get_figheight(), 1, 1), w_pad=w_pad)
+
+
+_ANALYSED = {
+    ("source_rays", "mono_mm"): ("source network", GREY),
+    ("source_turned", "mono_mm"): ("... with viewing rays", "#B5B5B5"),
+    ("s2dhand", "mono_mm"): ("S2DHand", BLUE),
+    ("s2dhand_plus", "mono_mm"): ("S2DHand+", ORANGE),
+    ("drawn", "mono_mm"): ("mean answer to draws", "#CFE8F5"),
+    ("drawn", "merged_mm"): ("... both views merged", SKY),
+    ("drawn", "merged_true_mm"): ("... by the true rotation", "#2E8FBF"),
+    ("drawn", "best_view_mm"): ("... the better view (oracle)", "#F3CF80"),
+    ("drawn", "oriented_mm"): ("... orientation repaired (oracle)", "#CC79A7"),
+}
+"""Bars, in order: a network, its column, label and colour."""
+
+
+def draw_view_analysis(analyses: Sequence[Path], picture: Path) -> None:
+    """Stage: bars of Mono-M that the networks have, and that their views' poses would have if more were known.
+
+    One group per setting and headset, means over the pairs; below, how alike the two views' errors are. Bars of what a
+    configuration leaves out are not there. Raises InputError for a file without the columns.
+    """
+    columns = ("setting", "headset", "pair", "variant", "mono_mm", "correlation")
+    table = pd.concat([read_table(path, columns) for path in analyses], ignore_index=True)
+    means = table.drop(columns="pair").groupby(["setting", "headset", "variant"], sort=False).mean()
+    groups = list(dict.fromkeys(zip(table["setting"], table["headset"], strict=True)))
+    shown = {key: look for key, look in _ANALYSED.items() if key[0] in set(table["variant"])}
+    with drawn(picture, 2.6 * len(groups) + 1.2, 3.6) as figure:
+        axes = figure.subplots()
+        for number, ((variant, column), (_, colour)) in enumerate(shown.items()):
+            heights = [means[column].get((*group, variant), np.nan) for group in groups]
+            places = np.arange(len(groups)) + (number - (len(shown) - 1) / 2) * 0.85 / len(shown)
+            axes.bar(places, heights, width=0.8 / len(shown), color=colour)
+            for place, height in zip(places, heights, strict=True):
+                if np.isfinite(height):
+                    axes.text(place, height + 0.3, f"{height:.1f}", ha="center", fontsize=6)
+        alike = [means["correlation"].get((*group, "source_turned"), np.nan) for group in groups]
+        names = [
+            f"{SETTING_NAMES[setting]}, {headset_name(headset)}\nviews' errors alike: {value:.2f}"
+            for (setting, headset), value in zip(groups, alike, strict=True)
+        ]
+        axes.set_xticks(np.arange(len(groups)), names)
+        axes.set_ylabel("Mono-M, mm")
+        axes.grid(visible=False, axis="x")
+        heading(figure, "What the views' poses have, and what they could have")
+        handles = [Patch(color=colour, label=label) for label, colour in shown.values()]
+        figure.legend(handles=handles, loc="lower center", ncols=5)
+        figure.tight_layout(rect=(0, 0.14, 1, 1))

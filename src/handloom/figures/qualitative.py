@@ -25,7 +25,7 @@ from handloom.evaluation.headset_scores import (
     source_pair_predictions,
 )
 from handloom.figures.skeleton import draw_bones, draw_skeleton, look_at, show_crop
-from handloom.figures.style import FINGER_COLOURS, drawn, heading
+from handloom.figures.style import FINGER_COLOURS, VARIANT_NAMES, drawn, heading
 from handloom.runtime.config.sources import SETTING_NAMES
 from handloom.runtime.errors import InputError
 
@@ -86,11 +86,12 @@ def draw_qualitative(
     handoccnet_settings: HandOccNetSettings | None = None,
     note: str = "",
 ) -> None:
-    """Stage: for each headset the worst hand after adaptation, a typical one and the most improved one, in both views.
+    """Stage: for each headset the median hand after adaptation, the most improved and the worst one, in both views.
 
     Without labels, errors are how far the views are apart, and skeletons are placed by the hands' boxes.
 
-    Files lie in folders named by their headset; `predictions` are S2DHand's with one seed, of all pairs. Skeletons are
+    Files lie in folders named by their headset; `predictions` are S2DHand's, and S2DHand+'s if it is run, by which then
+    hands are chosen, with one seed, of all pairs. Skeletons are
     placed at the true root joint with the true bone 0-9, as they are scored, and projected into the crop; numbers are
     mean errors over the view's valid joints. HandOccNet has a column where its weights, the MANO hand and its settings
     are given; `note` is small print. Raises InputError when no hand shows enough joints.
@@ -116,14 +117,14 @@ def draw_qualitative(
     with drawn(picture, _COLUMN_IN * (2 * _columns(cases) + _GAP), height) as figure:
         _draw_grid(figure, cases)
         figure.text(0.01, 1 - 0.31 / height, note.strip(), ha="left", va="top", fontsize=7)
-        text = f"S2DHand, {SETTING_NAMES[setting]}: worst, typical and most improved hand of each headset"
+        text = f"S2DHand, {SETTING_NAMES[setting]}: median, most improved and worst hand of each headset"
         heading(figure, text, y=1 - 0.08 / height, va="top")
 
 
-def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
-    """The worst, the typical and the most improved pair of hands by S2DHand's mean Mono error of both views.
+def choose_cases(errors: pd.DataFrame, seed: int, variant: str = "s2dhand") -> list[Case]:
+    """The median, the most improved and the worst pair of hands by a variant's mean Mono error of both views.
 
-    Typical is nearest to the median in both error and improvement. Only hands with 15 valid joints in both views count,
+    The median one is nearest to it in both error and improvement. Only hands with 15 valid joints in both views count,
     or, where the data have none, those with the most. Without any label, the views' distance stands for the error.
     """
     key = ["pair", "row_1", "row_2"]
@@ -134,20 +135,20 @@ def choose_cases(errors: pd.DataFrame, seed: int) -> list[Case]:
     else:
         shown = errors.assign(error=errors["apart_mm"])
     before = shown[shown["variant"] == "source"].set_index(key)["error"]
-    after = shown[(shown["variant"] == "s2dhand") & (shown["seed"] == seed)].set_index(key)["error"]
+    after = shown[(shown["variant"] == variant) & (shown["seed"] == seed)].set_index(key)["error"]
     table = pd.DataFrame({"before": before, "after": after}).dropna()
     if table.empty:
         raise InputError(
-            f"sample errors hold no hand with valid joints in both views, of the baseline and of S2DHand "
+            f"sample errors hold no hand with valid joints in both views, of the baseline and of {variant} "
             f"(seed {seed}); score with that seed, or show another"
         )
     gain = table["before"] - table["after"]
     from_median = (table["after"].rank(pct=True) - 0.5).abs() + (gain.rank(pct=True) - 0.5).abs()
     cases: list[Case] = []
     for reason, order in (
-        ("worst", table["after"].sort_values(ascending=False)),
-        ("typical", from_median.sort_values()),
+        ("median", from_median.sort_values()),
         ("most improved", gain.sort_values(ascending=False)),
+        ("worst", table["after"].sort_values(ascending=False)),
     ):
         taken = {(case.pair, *case.rows) for case in cases}
         # With a handful of samples the same hand may be all three.
@@ -173,16 +174,20 @@ def cases_of(
     Raises InputError when a chosen hand is of a pair without predictions.
     """
     views = [(HandCrops.load(of), HandLabels.load(known)) for of, known in zip(crops, labels, strict=True)]
-    adapted = {found.pair: found for found in map(load_pair_predictions, predictions)}
+    adapted: dict[str, dict[str, PairPredictions]] = {}
+    for found in map(load_pair_predictions, predictions):
+        adapted.setdefault(found.pair, {})[found.variant] = found
+    variants = [name for name in VARIANT_NAMES if any(name in of_pair for of_pair in adapted.values())]
     shown = []
-    for case in choose_cases(load_sample_errors(sample_errors), seed):
+    for case in choose_cases(load_sample_errors(sample_errors), seed, *variants[-1:]):
         if case.pair not in adapted:
             raise InputError(
                 f"{sample_errors}: names pair {case.pair}, of which no predictions were given, only those of "
                 f"{sorted(adapted)}; give all pairs"
             )
         source = source_pair_predictions(source_predictions, rotations, [known for _, known in views], case.pair)
-        networks = {"baseline": source, "S2DHand": adapted[case.pair]}
+        networks = {"baseline": source}
+        networks |= {VARIANT_NAMES[name]: adapted[case.pair][name] for name in variants}
         shown.append(_case_views(case, headset, networks, others, views_of(views, case.pair)))
     return shown
 

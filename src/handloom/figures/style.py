@@ -22,8 +22,8 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 GREY, INK, FAINT = "#8A8A8A", "#222222", "#D9D9D9"
 
 FINGER_COLOURS = dict(zip(FINGERS, (VERMILION, ORANGE, GREEN, SKY, PURPLE), strict=True))
-VARIANT_COLOURS = {"source": GREY, "s2dhand": BLUE, "s2dhand_sync": ORANGE}
-VARIANT_NAMES = {"source": "baseline", "s2dhand": "S2DHand", "s2dhand_sync": "S2DHand, synchronised R"}
+VARIANT_COLOURS = {"source": GREY, "s2dhand": BLUE, "s2dhand_plus": ORANGE}
+VARIANT_NAMES = {"source": "baseline", "s2dhand": "S2DHand", "s2dhand_plus": "S2DHand+"}
 DOTS_PER_INCH = 160  # small print can be read on a screen
 
 _SETTINGS: dict[Any, Any] = {

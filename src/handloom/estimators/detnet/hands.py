@@ -122,7 +122,8 @@ def cut_boxes(
     ]
     mirror = np.where(is_left[:, None], np.array([-1.0, 1.0, 1.0]), 1.0)
     axes = np.eye(3) * mirror[:, None]
-    return Cut(np.stack(images)[..., None], axes, squares.corner_px + squares.side_px[:, None] / 2)
+    side_px = squares.side_px.astype(np.float64)
+    return Cut(np.stack(images)[..., None], axes, squares.corner_px + side_px[:, None] / 2, side_px)
 
 
 find_hands = hand_search(load, DetNetHandSettings)

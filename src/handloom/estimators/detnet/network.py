@@ -54,9 +54,16 @@ class Backbone(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features rows cols"]:
+        return self.upper(self.lower(image))
+
+    def lower(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels rows cols"]:
+        """Stem, block1 and block2: what is seen before it is put together on the map's cells."""
         features = functional.relu(self.bn1(self.conv1(image)), inplace=True)
-        features = self.pool(self.block1(features))
-        return self.squeeze(self.block3(self.block2(features)))
+        return self.block2(self.pool(self.block1(features)))
+
+    def upper(self, seen: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch features rows cols"]:
+        """block3 and `squeeze`."""
+        return self.squeeze(self.block3(seen))
 
 
 class Head(nn.Module):
@@ -94,8 +101,11 @@ class DetNet(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 px px"]) -> DetNetMaps:
         """Maps of a batch of RGB images with values in [-0.5, 0.5]."""
-        features = self.resnet50(image)
-        positions = self.cell_positions.expand(len(image), -1, -1, -1)
+        return self.maps(self.resnet50(image))
+
+    def maps(self, features: Float[Tensor, "batch features rows cols"]) -> DetNetMaps:
+        """What the three heads make of the backbone's features."""
+        positions = self.cell_positions.expand(len(features), -1, -1, -1)
         features = torch.cat([features, positions], dim=1)
         heat = torch.sigmoid(self.hmap_0(features))
         features = torch.cat([features, heat], dim=1)

@@ -1,5 +1,6 @@
 """The stages that cut out hands as a network is taught with them: of an annotated data set, and of a user's pair."""
 
+import math
 import sys
 from collections.abc import Callable
 from itertools import groupby
@@ -37,6 +38,7 @@ class Cut(NamedTuple):
     image_u8: UInt8[np.ndarray, "hands px px channels"]
     picture_axes_from_crop: Float[np.ndarray, "hands 3 3"]
     centre_px: Float[np.ndarray, "hands 2"]
+    side_px: Float[np.ndarray, " hands"]
 
 
 CutBoxes = Callable[[np.ndarray, np.ndarray, np.ndarray], Cut]
@@ -55,6 +57,7 @@ def crop_annotated(
     rows_of_images: list[int] = []
     cuts: list[Cut] = []
     rays: list[np.ndarray] = []
+    side_slopes: list[np.ndarray] = []
     unreadable: list[str] = []
     grouped = [list(rows) for _, rows in groupby(range(len(annotations)), key=annotations.file_name.__getitem__)]
     for rows in progress(grouped, f"crop {camera}"):
@@ -75,6 +78,7 @@ def crop_annotated(
         rows_of_images += rows
         cuts.append(cut)
         rays.append(nominal_rays(cut.centre_px, (image.shape[1], image.shape[0]), field_of_view_deg))
+        side_slopes.append(cut.side_px * (math.tan(math.radians(field_of_view_deg / 2)) / (image.shape[1] / 2)))
     for reason in unreadable:
         print(f"left out: {reason}", file=sys.stderr)
     print(f"{len(rows_of_images)} of {len(annotations)} hands of {camera} cropped", file=sys.stderr)
@@ -87,6 +91,7 @@ def crop_annotated(
         picture_axes_from_crop=np.concatenate([cut.picture_axes_from_crop for cut in cuts]),
         rays=np.concatenate(rays),
         network=network,
+        side_slope=np.concatenate(side_slopes),
     )
     focal_px, principal_point_px = crop_intrinsics(kept.intrinsics_px, squares_around(kept.bbox_px))
     joints_cam_m = kept.joints_cam_m
@@ -192,6 +197,7 @@ def found_crops(load: Callable[[Path, str], HandNetwork]) -> Callable[..., None]
             ),
             rays=pixel_rays(squares.centre_px, found.intrinsics),
             network=network.name,
+            side_slope=squares.side_px / found.intrinsics[0, 0],
         ).save(crops, code=code)
 
     return crop_pairs

@@ -108,7 +108,12 @@ class MediaPipeHands(HandNetwork):
         colour = np.repeat(picture[..., None], 3, axis=2)
         squares = box_squares(boxes_px, self.field_of_box)
         squares = self._upright([colour] * len(boxes_px), squares).squares
-        return Cut(crops_of(colour, squares, self.input_px), picture_axes_from_crop(squares), squares.centre_px)
+        return Cut(
+            crops_of(colour, squares, self.input_px),
+            picture_axes_from_crop(squares),
+            squares.centre_px,
+            squares.side_px,
+        )
 
     def _upright(self, pictures: Sequence[Picture], squares: Squares) -> Answer:
         """The likeliest of four directions, and a second look, unless the hand is much less likely there."""

@@ -24,7 +24,7 @@ Grid = Float[Tensor, "cells cells cells"]
 
 TRUNCATION, BEHIND = 2.0, 1.2
 """A depth says something of nodes so far before it and behind it; those farther before it are empty."""
-HULL_WEIGHT, INSIDE_SHARE = 0.05, 0.1
+HULL_WEIGHT, INSIDE_SHARE = 0.05, 0.02
 """Of a hull's node outside; inside, where the hull hides what only stereo can tell, this share of it."""
 STEREO_WEIGHT = 0.2
 """Of a depth that correlates fully and is seen straight on."""

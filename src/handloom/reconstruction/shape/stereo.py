@@ -47,7 +47,7 @@ class Sweep:
     """By how much the best peak must be better than the second one."""
 
 
-COARSE = Sweep(15, 110, 0.55, 1.5, None, 0.6, 0.03)
+COARSE = Sweep(15, 160, 0.55, 1.5, None, 0.6, 0.03)
 FINE = Sweep(20, 220, 0.275, 2.2, 3.6, 0.5, 0.02)
 
 

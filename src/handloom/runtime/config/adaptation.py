@@ -1,6 +1,6 @@
 """S2DHand's hyper-parameters, and how the frames of two videos are paired for it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -90,6 +90,41 @@ class AdaptationSettings(Settings):
         le=1_000_000,
         description="Pairs on which both networks are scored after every epoch, for the curves only.",
     )
+
+
+class PlusSettings(Settings):
+    """S2DHand+: what is known beyond the paper, without labels as well; it shares pairs, batches and precision."""
+
+    draws: int = Field(
+        4,
+        ge=0,
+        le=64,
+        description="Turned and zoomed draws of each crop that the source network answers beside the crop itself; "
+        "labels are made of its mean answers.",
+    )
+    draw_turn_deg: float = Field(
+        40.0, ge=0, le=180, description="Largest turn of the draws, either way; within what the source was trained on."
+    )
+    labels: Literal["merged", "triangulated"] = Field(
+        "merged",
+        description="merged: both views' poses by confidence; triangulated: also by both views' rays to the joints, "
+        "which needs heat maps that find them well.",
+    )
+    ray_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the turn to the hand that poses and labels are given; rotations are estimated with the "
+        "source's own `ray_share`, which may be another.",
+    )
+    epochs: int = Field(8, ge=0, le=100_000, description="Passes over the adaptation pairs.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Of Adam, falling to zero as a cosine.")
+
+    @property
+    def adaptation(self) -> dict[str, Any]:
+        """How S2DHand's own settings differ for it: pairs are spread, since what is learned must hold for all."""
+        schedule = {"epochs": self.epochs, "learning_rate": self.learning_rate, "learning_rate_decay": "cosine"}
+        return {**schedule, "spread_pairs": True}
 
 
 class FootagePairingSettings(Settings):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from handloom.datasets import LABELLED
 from handloom.estimators.hands.registry import NETWORKS
-from handloom.runtime.config.adaptation import AdaptationSettings
+from handloom.runtime.config.adaptation import AdaptationSettings, PlusSettings
 from handloom.runtime.config.base import MOST_SEED, Faults, Settings
 from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.config.hold import HoldSettings
@@ -63,17 +63,20 @@ class RunSettings(Settings):
         epochs=70, batch_size=64, learning_rate=2e-3, schedule="cosine", grey_probability=0.5, precision="auto"
     )
     adaptation: AdaptationSettings = AdaptationSettings(
-        pairs=200,
+        pairs=160,
         batch_size=8,
         epochs=4,
-        learning_rate=2e-4,
+        spread_pairs=True,
+        learning_rate=1e-3,
+        learning_rate_decay="cosine",
+        warm_up_steps=20,
         merge="soft",
         attention_sharpness=5.0,
         teacher_momentum=0.995,
         teacher_warm_up=False,
         rotation_momentum=0.9,
         precision="auto",
-        evaluate="teacher",
+        evaluate="student",
         diagnostic_pairs=32,
     )
     methods: MethodsSettings = MethodsSettings()
@@ -116,6 +119,14 @@ class RunSettings(Settings):
             for name, source in sources.items()
             if source.network == "detnet" and (self.pretrain or source.checkpoint is None)
         ]
+
+    def plus_of(self, setting: str) -> PlusSettings | None:
+        """What S2DHand+ is set to in a setting of the paper, `in` or `cross`; None where it has no row.
+
+        It is DetNet's, and no part of the released code.
+        """
+        source = {"in": self.sources.in_, "cross": self.sources.cross}[setting]
+        return source.plus if self.fidelity == "fixed" and source.network == "detnet" else None
 
     @property
     def read_datasets(self) -> set[str]:

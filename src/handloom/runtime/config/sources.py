@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, create_model, model_validator
 
 from handloom.datasets import LABELLED, AssemblyHandsSettings
+from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.config.base import MOST_SEED, Faults, Settings
 from handloom.runtime.devices import Precision
 
@@ -179,6 +180,10 @@ class SourceSettings(Settings):
     )
     turned_poses: bool = Field(
         False, description="Give poses and labels this turn, too; as published only rotations' estimates know of it."
+    )
+    plus: PlusSettings | None = Field(
+        None,
+        description="S2DHand+, a row of its own beside S2DHand, for DetNet and fidelity fixed. null leaves it out.",
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,28 @@
+"""The page of the documentation that explains `quality.csv`, made from its limits."""
+
+from itertools import groupby
+
+from handloom.evaluation.sequence_quality import LIMITS
+
+_TOP = """# Quality measures
+
+<!-- Written by `python -m handloom schema --write` from `evaluation/sequence_quality.py`; do not edit. -->
+
+`snakemake --cores 2 results/hold/NAME/quality.csv` tells how well each stage of HOLD did on a video, without any
+annotation. Every row has a value, limits, a verdict (good, fair, poor, or not known), the frames to look at, and advice.
+A good value is no proof: the last column says what a measure cannot see.
+"""
+_HEAD = "| measure | good | fair | when it is not | what it cannot see |\n|---|---|---|---|---|\n"
+
+
+def quality_page() -> str:
+    """The page as Markdown: a table for each stage."""
+    sections = []
+    for stage, limits in groupby(LIMITS, key=lambda each: each.stage):
+        rows = ""
+        for each in limits:
+            word = "at least" if each.good >= each.fair else "at most"
+            good, fair = (f"{word} {value:g} {each.unit}".strip() for value in (each.good, each.fair))
+            rows += f"| {each.measure} | {good} | {fair} | {each.advice} | {each.blind} |\n"
+        sections.append(f"\n## {stage[0].upper()}{stage[1:]}\n\n{_HEAD}{rows}")
+    return _TOP + "".join(sections)

@@ -1,0 +1,37 @@
+"""Triangulation: its convention, and that rays mend what both views' poses have wrong."""
+
+import roma
+import torch
+from torch import Tensor
+
+from handloom.adaptation.triangulation import triangulated_poses
+
+ROTATION = roma.rotvec_to_rotmat(torch.tensor([0.2, -0.7, 0.3], dtype=torch.float64))
+"""R12: `view_2 = view_1 @ ROTATION`."""
+PLACES = torch.tensor([[0.3, -0.2, 4.0], [-0.5, 0.1, 5.0]], dtype=torch.float64)
+
+
+def hands(count: int = 3) -> tuple[Tensor, Tensor]:
+    """True poses in both views' frames, root first, and the slopes of the rays to their joints."""
+    generator = torch.Generator().manual_seed(0)
+    pose = 0.7 * torch.randn(count, 21, 3, generator=generator, dtype=torch.float64)
+    views = torch.stack([pose - pose[:, :1], (pose - pose[:, :1]) @ ROTATION])
+    seen = views + PLACES[:, None, None]
+    return views, seen[..., :2] / seen[..., 2:]
+
+
+def test_true_poses_and_rays_are_found_again_in_the_first_views_frame() -> None:
+    views, slopes = hands()
+    found = triangulated_poses(views, slopes, torch.ones(2, 3, 21), ROTATION)
+    torch.testing.assert_close(found, views[0], atol=1e-9, rtol=0)
+
+
+def test_rays_mend_an_orientation_that_both_views_have_wrong_alike() -> None:
+    views, slopes = hands()
+    wrong = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.4, 0.0], dtype=torch.float64))
+    both = torch.stack([views[0] @ wrong, views[0] @ wrong @ ROTATION])
+    found = triangulated_poses(both, slopes, torch.ones(2, 3, 21), ROTATION)
+    before, after = ((poses - views[0]).norm(dim=-1).mean() for poses in (both[0], found))
+    assert after < 0.9 * before
+    blind = triangulated_poses(both, slopes, torch.zeros(2, 3, 21) + 1e-4, ROTATION)
+    torch.testing.assert_close(blind, both[0], atol=1e-3, rtol=0)

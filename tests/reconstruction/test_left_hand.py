@@ -95,7 +95,7 @@ def reconstructed(folder: Path, scene: HeldHand, hand: Path | None) -> tuple[Han
     align_hand_object(
         *(files[name] for name in ("hand_poses", "object_poses", "estimates")),
         *(folder / "masks", files["aligned"], folder / "history.csv"),
-        alignment=AlignmentSettings(iterations=8),
+        alignment=AlignmentSettings(iterations=5),
         seed=0,
         hand=hand,
     )
@@ -106,14 +106,14 @@ def test_a_mirrored_video_gives_mirrored_poses(tmp_path: Path, scene: HeldHand, 
     right_poses, right = reconstructed(tmp_path / "right", scene, None)
     left_poses, left = reconstructed(tmp_path / "left", mirrored(scene), left_hand)
     assert (left_poses.side, left.side) == ("left", "left")
-    torch.testing.assert_close(left_poses.rotvec, mirror_pose(right_poses.rotvec), atol=0, rtol=0)
-    torch.testing.assert_close(left_poses.translation_m, mirror(right_poses.translation_m), atol=0, rtol=0)
-    torch.testing.assert_close(left_poses.shape, right_poses.shape, atol=0, rtol=0)
-    torch.testing.assert_close(left.hand_rotvec, mirror_pose(right.hand_rotvec), atol=1e-9, rtol=0)
-    torch.testing.assert_close(left.hand_translation_m, mirror(right.hand_translation_m), atol=1e-9, rtol=0)
-    torch.testing.assert_close(left.object_rotvec, mirror_pose(right.object_rotvec), atol=1e-9, rtol=0)
-    torch.testing.assert_close(left.object_translation_m, mirror(right.object_translation_m), atol=1e-9, rtol=0)
-    torch.testing.assert_close(left.object_scale, right.object_scale, atol=1e-9, rtol=0)
+    torch.testing.assert_close(left_poses.rotvec, mirror_pose(right_poses.rotvec), atol=4e-7, rtol=0)
+    torch.testing.assert_close(left_poses.translation_m, mirror(right_poses.translation_m), atol=1e-7, rtol=0)
+    torch.testing.assert_close(left_poses.shape, right_poses.shape, atol=4e-7, rtol=0)
+    torch.testing.assert_close(left.hand_rotvec, mirror_pose(right.hand_rotvec), atol=1e-6, rtol=0)
+    torch.testing.assert_close(left.hand_translation_m, mirror(right.hand_translation_m), atol=1e-6, rtol=0)
+    torch.testing.assert_close(left.object_rotvec, mirror_pose(right.object_rotvec), atol=1e-6, rtol=0)
+    torch.testing.assert_close(left.object_translation_m, mirror(right.object_translation_m), atol=1e-6, rtol=0)
+    torch.testing.assert_close(left.object_scale, right.object_scale, atol=1e-6, rtol=0)
     vertices = left.hand.to(torch.float32).skinned(open_hand("left")).vertices_m
     of_right = right.hand.to(torch.float32).skinned(open_hand()).vertices_m
     torch.testing.assert_close(vertices, mirror(of_right), atol=1e-6, rtol=0)

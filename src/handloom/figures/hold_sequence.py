@@ -144,13 +144,15 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks
         )
     wide = {"f": np.float64, "i": np.int64}
     arrays = {
-        name: value.astype(wide.get(value.dtype.kind, value.dtype)) if isinstance(value, np.ndarray) else value
+        name: value.astype(wide.get(value.dtype.kind, value.dtype))
         for name, value in vars(found).items()
+        if isinstance(value, np.ndarray)
     }
     rows = [row_of[name] for name in found.names]
     labels = None if masks is None else mask_files(masks, taken)
     sequence = HoldSequence(
         **arrays,
+        side=found.side,
         pictures=[taken.pictures[row] for row in rows],
         masks=None if labels is None else [labels[row] for row in rows],
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from handloom.runtime.config.load import merged, read_yaml, settings_from
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.errors import InputError
+from handloom.runtime.pickled_npy import pickled_npy
 from handloom.runtime.user_files import unfit
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +90,28 @@ def marks(**changed: Any) -> dict[str, Any]:
         ),
         (marks(right={"box": [20, 20, 300, 40]}), {}, "masks", r"prompts\.right\.box: .* reaches beyond"),
         (marks(object={"box": [0, 0, 63, 47]}), {}, "masks", r"prompts\.object\.box: .* is the whole frame"),
-        (marks(left=BOXES["right"], right=None), {}, "masks", r"masks\.prompts\.right: is not marked"),
+        (
+            marks(left=BOXES["right"], right=None),
+            {},
+            "masks",
+            r"masks\.prompts\.right: is not marked, but .*, as a left hand is marked, set hands: \[left\]",
+        ),
+        (
+            {**FILM, "hands": ["left"]},
+            {},
+            "masks",
+            r"masks\.prompts\.left: is not marked.*a right hand is marked, set hands: \[right\]",
+        ),
+        (
+            {
+                **FILM,
+                "hands": ["left"],
+                "masks": {"source": "files", "files": {"folder": "pictures", "convention": "index"}},
+            },
+            {},
+            "masks",
+            r"masks\.files\.index: names no left; HOLD needs the object and the left hand",
+        ),
         (
             {**FILM, "most": 5, "masks": {"prompts": {"frame": 7, **BOXES}}},
             {},
@@ -129,19 +152,19 @@ def marks(**changed: Any) -> dict[str, Any]:
             FILM,
             {"hand": {"estimation": {"backend": "files"}}},
             "hand_estimates",
-            r"estimation\.backend: is files, but the sequence names none: set hold\.sequences\.own\.hands",
+            r"estimation\.backend: is files, but the sequence names none: set hold\.sequences\.own\.hand_files",
         ),
         (
-            {**FILM, "hands": "no.zip"},
+            {**FILM, "hand_files": "no.zip"},
             {"hand": {"estimation": {"backend": "files"}}},
             "hand_estimates",
-            r"own\.hands: leads to no\.zip, which does not exist",
+            r"own\.hand_files: leads to no\.zip, which does not exist",
         ),
         (
-            {**FILM, "hands": "pictures"},
+            {**FILM, "hand_files": "pictures"},
             {"hand": {"estimation": {"backend": "files"}}},
             "hand_estimates",
-            r"own\.hands: .*pictures: holds 0\.png, .*; expected HOLD's v3d\.npy",
+            r"own\.hand_files: .*pictures: holds 0\.png, .*; expected HOLD's v3d\.npy",
         ),
         (
             FILM,
@@ -194,6 +217,30 @@ def test_what_stops_a_camera_pair_is_told_by_its_setting(folder: Path) -> None:
         *("footage.pairs.rig.right", "footage.pairs.rig.left_boxes", "footage.pairs.rig.right_boxes"),
         "footage.checkpoint",
     ]
+
+
+def test_a_left_hand_that_is_marked_is_no_obstacle(folder: Path) -> None:
+    left = {**marks(left=BOXES["right"], right=None), "hands": ["left"]}
+    assert not sequence_obstacles(own(left), "own", folder)
+
+
+@pytest.mark.parametrize(
+    ("held", "hands", "message"),
+    [
+        (["right"], ["right"], None),
+        (["left"], ["left"], None),
+        (["left"], ["right"], r"own\.hands: is \[right\], but .*build holds a left hand; set it to \[left\]"),
+        (["right", "left"], ["right"], r"own\.hands: .*holds a right and a left hand; one hand and one object"),
+    ],
+)
+def test_a_build_folder_of_other_hands_is_told(
+    tmp_path: Path, held: list[str], hands: list[str], message: str | None
+) -> None:
+    (tmp_path / "build/image").mkdir(parents=True)
+    (tmp_path / "build/data.npy").write_bytes(pickled_npy({"entities": {name: {} for name in (*held, "object")}}))
+    run = own({"kind": "build", "path": "build", "hands": hands})
+    told = [str(each) for each in sequence_obstacles(run, "own", tmp_path)]
+    assert not told if message is None else re.search(message, told[0])
 
 
 def test_files_of_hands_are_read_before_a_run(folder: Path) -> None:

@@ -246,8 +246,8 @@ def unused(settings: RunSettings) -> list[str]:
                 found.append(f"{place}.masks.{key} (masks.source is {masks.source})")
         if sequence.kind != "ho3d" and sequence.models is not None:
             found.append(f"{place}.models (kind is {sequence.kind})")
-        if sequence.hands is not None and hold.hand.estimation.backend != "files":
-            found.append(f"{place}.hands (hold.hand.estimation.backend is {hold.hand.estimation.backend})")
+        if sequence.hand_files is not None and hold.hand.estimation.backend != "files":
+            found.append(f"{place}.hand_files (hold.hand.estimation.backend is {hold.hand.estimation.backend})")
         if sequence.kind == "video" and _set(sequence, "frames_per_second"):
             found.append(f"{place}.frames_per_second (a video has its own)")
     if not settings.footage.chosen and _set(settings.footage, "checkpoint"):

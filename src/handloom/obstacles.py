@@ -159,16 +159,16 @@ def network_obstacles(
 
 def _hands(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path, *, own: bool) -> Iterator[Obstacle]:
     """Why a sequence cannot have hands from files."""
-    if sequence.hands is None:
-        words = f"is files, but the sequence names none: set hold.sequences.{name}.hands to what the tool wrote"
+    if sequence.hand_files is None:
+        words = f"is files, but the sequence names none: set hold.sequences.{name}.hand_files to what the tool wrote"
         yield Obstacle("hold.hand.estimation.backend", words, "hand_estimates")
         return
     seen = sequence if own and _there(sequence, folder) else None
-    fault = unfit(sequence.hands, "either", folder) or hands_fault(
-        run, folder / sequence.hands, run.hold.hand.estimation.side, seen, folder / sequence.path
+    fault = unfit(sequence.hand_files, "either", folder) or hands_fault(
+        run, folder / sequence.hand_files, sequence.side, seen, folder / sequence.path
     )
     if fault is not None:
-        yield Obstacle(f"hold.sequences.{name}.hands", fault, "hand_estimates")
+        yield Obstacle(f"hold.sequences.{name}.hand_files", fault, "hand_estimates")
 
 
 def hands_fault(run: RunSettings, given: Path, side: Side, seen: FrameSettings | None, path: Path) -> str | None:
@@ -225,6 +225,26 @@ def _source(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
             )
     if kind == "frames":
         yield from _pictures(sequence, "path", sequence.path, folder)
+    if kind == "build" and (path / "data.npy").is_file() and (words := _built_hands_fault(path, sequence.hands)):
+        yield Obstacle("hands", words, "frames")
+
+
+@cache
+def _built_hands_fault(build: Path, hands: tuple[Side, ...]) -> str | None:
+    """Why a build folder is none of the hands that are asked for; one that cannot be read is told by its reader."""
+    from handloom.runtime.pickled_npy import read_data
+
+    try:
+        entities = read_data(build / "data.npy").get("entities")
+    except InputError:
+        return None
+    held = [side for side in ("right", "left") if isinstance(entities, dict) and side in entities]
+    if not held or held == list(hands):
+        return None
+    found = f"is [{', '.join(hands)}], but {build} holds a {' and a '.join(held)} hand"
+    if len(held) > 1:
+        return f"{found}; one hand and one object are reconstructed so far: bring a folder with one hand"
+    return f"{found}; set it to [{held[0]}]"
 
 
 def _pictures(frames: FrameSettings, setting: str, path: str, folder: Path) -> Iterator[Obstacle]:
@@ -282,11 +302,10 @@ def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
         return
     named = getattr(files, files.convention)
     setting = f"masks.files.{files.convention}"
-    lacking = [entity for entity in ("object", "right") if entity not in named]
+    lacking = [entity for entity in ("object", *sequence.hands) if entity not in named]
     if lacking:
-        yield Obstacle(
-            setting, f"names no {' and no '.join(lacking)}; HOLD needs the object and the right hand", "masks"
-        )
+        needed = f"HOLD needs the object and the {sequence.side} hand (hands)"
+        yield Obstacle(setting, f"names no {' and no '.join(lacking)}; {needed}", "masks")
     root = folder / files.folder
     for entity, inside in files.entity_folders.items() if files.convention == "entity_folders" else ():
         where = Path(files.folder) / inside
@@ -320,7 +339,7 @@ def _mask_files(sequence: SequenceSettings, files: MaskFilesSettings, folder: Pa
 
 
 def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
-    """Marks on frames that are not used, outside the frame, in shares of its sides, and without the right hand."""
+    """Marks on frames that are not used, outside the frame, in shares of its sides, and without the sequence's hand."""
     marks, several = sequence.masks.marks, isinstance(sequence.masks.prompts, tuple)
     size = frame_size(folder / sequence.path, sequence) if _there(sequence, folder) else None
     used = _most_frames(sequence, folder)
@@ -333,13 +352,12 @@ def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
             words = _misplaced(prompt, size)
             if words:
                 yield Obstacle(f"{setting}.{entity}.{_kind(prompt)}", words, "masks")
-    if not any("right" in prompts.marked for prompts in marks):
-        yield Obstacle(
-            "masks.prompts.right",
-            "is not marked, but the stages of HOLD take the right hand's model so far; mirror the video, and mark the "
-            "hand as right",
-            "masks",
-        )
+    if not any(sequence.side in prompts.marked for prompts in marks):
+        other = "left" if sequence.side == "right" else "right"
+        words = f"is not marked, but it holds the object (hands: [{sequence.side}]); mark it"
+        if any(other in prompts.marked for prompts in marks):
+            words += f", or, as a {other} hand is marked, set hands: [{other}]"
+        yield Obstacle(f"masks.prompts.{sequence.side}", words, "masks")
 
 
 def _most_frames(sequence: SequenceSettings, folder: Path) -> int | float:

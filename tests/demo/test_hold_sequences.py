@@ -9,6 +9,7 @@ import pytest
 import torch
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from handloom.datasets.ho3d import read_object_model, read_sequence
@@ -20,7 +21,7 @@ from handloom.demo.people import SHAPES, pose_right_hand, random_person
 from handloom.demo.plan import HELD_OBJECTS
 from handloom.demo.renderer import Topology
 from handloom.hand.anatomy import LOWER_RAD, UPPER_RAD
-from handloom.hand.joints import SNAP_FROM_MANO21
+from handloom.hand.joints import MIRROR, SNAP_FROM_MANO21
 from handloom.hand.models import open_hand, open_hand_anatomy
 from handloom.runtime.config.sequences import DemoSequencesSettings
 from handloom.runtime.errors import InputError
@@ -222,3 +223,23 @@ def test_joints_are_in_manos_order_with_the_tips_last(root: Path) -> None:
     bones = np.linalg.norm(np.diff(snap[1:].reshape(5, 4, 3), axis=1), axis=-1)
     assert (bones < 0.06).all()
     assert (bones > 0.010).all()
+
+
+def test_a_left_hand_holds_the_object_as_a_right_one_in_a_mirror(root: Path, tmp_path: Path) -> None:
+    """The object itself is no mirror image; HO3D's reader finds the left hand where its joints are annotated."""
+    folder = tmp_path / "HO3D_v3/train/jug1"
+    render_hold_sequence(SMALL, "jug1", folder, side="left")
+    right, left = read_sequence(root / "train/jug1"), read_sequence(folder)
+    flip = np.array(MIRROR)
+    np.testing.assert_allclose(left.hand_joints_cam_m, right.hand_joints_cam_m * flip, atol=1e-6)
+    posed = left.skinned_hands(open_hand("left")).keypoints_m.numpy()
+    np.testing.assert_allclose(posed, left.hand_joints_cam_m, atol=1e-4)
+    turn, shift = left.cam_from_object[:, :3, :3], left.cam_from_object[:, :3, 3]
+    assert np.linalg.det(turn) == pytest.approx(1.0)
+    vertices = read_object_model(root / "models", "101_jug").vertices_m
+    mirrored_m = (
+        vertices @ right.cam_from_object[:, :3, :3].swapaxes(1, 2) + right.cam_from_object[:, None, :3, 3]
+    ) * flip
+    placed_m = vertices @ turn.swapaxes(1, 2) + shift[:, None]
+    for placed, mirrored in zip(placed_m, mirrored_m, strict=True):
+        assert cKDTree(placed).query(mirrored)[0].max() < 0.003, "one surface, of vertices 2.5 mm apart"

@@ -1,6 +1,6 @@
 """A turning hand that holds a box, ray cast by the demo's renderer, and all poses known exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor
 from handloom.demo.grasps import closed_fingers
 from handloom.demo.renderer import Environment, Mesh, Scene, Topology
 from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.hand.anatomy import mirror_pose
+from handloom.hand.joints import MIRROR, Side
 from handloom.hand.mano import rest_joints_m
 from handloom.hand.models import open_hand
 from handloom.reconstruction.build_folder import write_build
@@ -153,19 +155,38 @@ def arrays(poses: SequencePoses) -> dict[str, Tensor]:
     return {name: value for name, value in vars(poses).items() if isinstance(value, Tensor)}
 
 
-def write_small_build(folder: Path) -> Path:
-    """The held box as a build folder."""
-    held = held_box()
+def in_mirror(poses: SequencePoses) -> SequencePoses:
+    """The poses that a mirror across the camera's x shows, of the other hand."""
+    flip = poses.object_translation_m.new_tensor(MIRROR)
+    return replace(
+        poses,
+        hand_rotvec=mirror_pose(poses.hand_rotvec),
+        hand_translation_m=poses.hand_translation_m * flip,
+        object_rotvec=mirror_pose(poses.object_rotvec),
+        object_translation_m=poses.object_translation_m * flip,
+        side="left" if poses.side == "right" else "right",
+    )
+
+
+def write_small_build(folder: Path, side: Side = "right") -> Path:
+    """The held box as a build folder; held by the left hand, it is the other one in a mirror, the camera the same."""
+    held, model = held_box(), open_hand(side)
     frames, masks = held.write_pictures(folder)
+    poses, points = held.poses, held.vertices_sfm
+    if side == "left":
+        poses, points = in_mirror(poses), points * MIRROR
+        for path in (*frames.iterdir(), *masks.iterdir()):
+            picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:, ::-1]
+            cv2.imwrite(str(path), np.where(picture == 150, 250, picture) if path.parent == masks else picture)
     scene = build_scene(
-        held.poses,
-        torch.from_numpy(held.vertices_sfm),
+        poses,
+        torch.from_numpy(points),
         held.intrinsics,
-        MODEL,
+        model,
         sequence="box",
         names=[f"{number:04d}.jpg" for number in range(FRAMES)],
         image_paths=sorted(frames.iterdir()),
         mask_paths=sorted(masks.iterdir()),
     )
-    write_build(folder / "build", scene, {"right": MODEL})
+    write_build(folder / "build", scene, {side: model})
     return folder / "build"

@@ -92,7 +92,17 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
             {"fidelity": "faithful"},
             r"in\.ray_share: is 0\.5, but fidelity[^\n]*\n *sources\.cross\.ray_share: is 0\.75, but fidelity",
         ),
-        ({"hold": {"hand": {"estimation": {"side": "left"}}}}, r"hold\.hand\.estimation\.side: is left, .*mirror"),
+        (
+            {"hold": {"hand": {"estimation": {"side": "left"}}}},
+            r"hold\.hand\.estimation\.side: is left, .*set hold\.sequences\.NAME\.hands: \[left\]; no video .*mirrored",
+        ),
+        ({"hold": {"sequences": {"jug1": {"hands": "data/hands"}}}}, r"jug1\.hands: is 'data/hands'; .* hand_files"),
+        (
+            {"hold": {"sequences": {"jug1": {"hands": ["right", "left"]}}}},
+            r"jug1\.hands: is .* one hand and one object",
+        ),
+        ({"hold": {"sequences": {"jug1": {"hands": []}}}}, r"jug1\.hands: expected at least 1 of them"),
+        ({"hold": {"sequences": {"jug1": {"hands": ["both"]}}}}, r"jug1\.hands\.0: expected 'right' or 'left'"),
         ({"hold": {"compact": {"phase3": {"cells": [64]}}}}, r"compact\.phase3\.cells: .* set hold\.object_cells"),
         ({"hold": {"sequences": {"jug1": {"path": "data/jug"}}}}, r"hold\.sequences\.jug1\.path: .* renders it to"),
         ({"hold": {"sequences": {"a b": None}}}, r"hold\.sequences\.a b: a name has letters"),

@@ -71,3 +71,27 @@ def test_with_mano_the_rules_of_hold_keep_their_inputs_in_place(fresh: Callable[
     with_hand = [names for names in inputs if "resources/mano/mano_right.npz" in names]
     assert len(with_hand) >= 7
     assert all(names[-1] == "resources/mano/mano_right.npz" for names in with_hand)
+
+
+@pytest.mark.parametrize(
+    ("mano", "model"), [(None, "resources/hand/left.npz"), ("data/mano", "resources/mano/mano_left.npz")]
+)
+def test_a_left_hand_goes_into_every_stage_but_the_network(
+    fresh: Callable[[str], Project], mano: str | None, model: str
+) -> None:
+    """Networks know right hands, and see mirrored crops; a stage with the other model would fit a right hand."""
+    project = fresh(f"left_{mano is None}")
+    target = with_backend(project, "detnet", mano).replace("hand_estimates.npz", "phase3/predictions.npz")
+    settings = yaml.safe_load((project.folder / "tiny.yaml").read_text())
+    settings["hold"]["sequences"] = {Path(target).parts[2]: {"hands": ["left"]}}
+    (project.folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    for name in ("MANO_RIGHT.pkl", "MANO_LEFT.pkl") if mano else ():
+        (project.folder / mano).mkdir(parents=True, exist_ok=True)
+        (project.folder / mano / name).write_bytes(b"something")
+    planned = project.snakemake("--dry-run", target)
+    jobs = {block.split(":", 1)[0]: block for block in planned.split("\nrule ")[1:] if "results/hold/" in block}
+    with_left = {name for name, block in jobs.items() if model in block}
+    named = {"hand_poses", "align_hand_object", "build_sequence", "object_shape", "hand_template", "train_phase"}
+    assert named | {"refine_poses", "hold_predictions"} <= with_left
+    assert "hand_estimates" not in with_left
+    assert not [name for name in with_left if "mano_right" in jobs[name]]

@@ -32,6 +32,18 @@ use rule stage as convert_mano with:
         **stage("hand.mano_files:convert_mano", watched=contents_of(mano_pickle("right"), mano_pickle("left"))),
 
 
+use rule stage as left_hand with:
+    """The shipped hand mirrored, for sequences in which the left hand holds the object."""
+    output:
+        model="resources/hand/left.npz",
+    pathvars:
+        job="left_hand",
+    resources:
+        **needs(runtime=10),
+    params:
+        **stage("hand.models:write_left_hand"),
+
+
 use rule stage as shipped_network with:
     """A network out of the package, so that no result depends on where the package lies."""
     output:

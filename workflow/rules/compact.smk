@@ -5,7 +5,7 @@ use rule stage as hand_template with:
     """Signed distances of the shaped hand at rest: the shape prior of the hand's field."""
     input:
         build=build_of,
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         template=f"{OF_SEQUENCE}/hand_template.npz",
     pathvars:
@@ -32,7 +32,7 @@ use rule stage as train_phase with:
             "phase3_unrefined": f"results/hold/{wildcards.sequence}/phase1/poses.npz",
             "phase3": f"results/hold/{wildcards.sequence}/phase2/poses.npz",
         }[wildcards.phase],
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         network=f"{OF_SEQUENCE}/{{phase}}/network.safetensors",
         poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",

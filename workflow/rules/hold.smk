@@ -15,6 +15,7 @@ if RENDERED:
             **stage(
                 "demo.hold_sequences:render_hold_sequence",
                 demo=part(HOLD.demo, "seed", "frames", "width_px", "height_px"),
+                side=side_of,
             ),
 
     use rule stage as render_held_object with:
@@ -115,7 +116,7 @@ use rule stage as hand_estimates with:
             f"estimators.{ESTIMATION.backend}.hands:find_hands",
             network=ESTIMATION.of(ESTIMATION.backend),
             search=ESTIMATION.search,
-            side=ESTIMATION.side,
+            side=side_of,
             where=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
             device=RUN.device,
             watched=hand_state,
@@ -149,7 +150,7 @@ use rule stage as hand_poses with:
     input:
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         poses=f"{OF_SEQUENCE}/hand_poses.npz",
     pathvars:
@@ -169,7 +170,7 @@ use rule stage as align_hand_object with:
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         masks=masks_of,
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         history=f"{OF_SEQUENCE}/alignment.csv",
@@ -192,7 +193,7 @@ use rule stage as build_sequence with:
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=masks_of,
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         build=directory(f"{OF_SEQUENCE}/build"),
     pathvars:
@@ -208,7 +209,7 @@ use rule stage as object_shape with:
     input:
         on_device(f"{OF_SEQUENCE}/shape.npz"),
         build=build_of,
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         shape=f"{OF_SEQUENCE}/shape.npz",
         hull_mesh=f"{OF_SEQUENCE}/hull/object.npz",
@@ -235,7 +236,7 @@ use rule stage as refine_poses with:
         build=build_of,
         first_poses=f"{OF_SEQUENCE}/phase1/poses.npz",
         mesh=f"{OF_SEQUENCE}/phase1/object.npz",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         poses=f"{OF_SEQUENCE}/phase2/poses.npz",
         history=f"{OF_SEQUENCE}/phase2/history.csv",

@@ -13,7 +13,7 @@ PHASES = ["hull", "phase1", "phase3_unrefined", "phase3"]
 RENDERED = {} if HOLD.demo is None else {name: object_name(name) for name in HOLD.demo.sequences}
 ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
 WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
-# The hand model of the stages; none for the shipped one.
+# The hand model that networks take, which know right hands; none for the shipped one.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
 OTHERS = HOLD.others
@@ -46,6 +46,19 @@ def without(settings, *names):
 def sequence_of(wildcards):
     """The settings of the wildcard's sequence."""
     return or_end(named_entry, RUN, "sequences", wildcards.sequence)
+
+
+def side_of(wildcards):
+    """The hand that holds the object in the wildcard's sequence."""
+    return sequence_of(wildcards).side
+
+
+def hand_model_of(wildcards):
+    """The hand model of a sequence's stages, of its side; none for the shipped right hand."""
+    side = side_of(wildcards)
+    if RUN.mano:
+        return f"resources/mano/mano_{side}.npz"
+    return [] if side == "right" else "resources/hand/left.npz"
 
 
 def of_sequence(wildcards, path):
@@ -175,7 +188,7 @@ def hand_files(wildcards):
     if ESTIMATION.backend != "files":
         return []
     ready(wildcards, "hand_estimates")
-    return of_sequence(wildcards, sequence_of(wildcards).hands)
+    return of_sequence(wildcards, sequence_of(wildcards).hand_files)
 
 
 def hand_state(wildcards):

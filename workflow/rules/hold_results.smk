@@ -7,7 +7,7 @@ use rule stage as hold_predictions with:
         build=build_of,
         poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",
         mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
     pathvars:
@@ -25,7 +25,7 @@ use rule stage as hold_truth with:
         source=annotated_source,
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         truth=f"{OF_SEQUENCE}/truth.npz",
     pathvars:
@@ -61,7 +61,7 @@ use rule stage as score_interchange with:
     input:
         interchange=interchange_file,
         truth=f"{OF_SEQUENCE}/truth.npz",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         scores=f"{OF_SEQUENCE}/interchange/{{method}}/scores.json",
         frames=f"{OF_SEQUENCE}/interchange/{{method}}/scores.csv",
@@ -117,7 +117,7 @@ use rule stage as sequence_quality with:
         hand_estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         aligned=f"{OF_SEQUENCE}/aligned.npz",
         shape=f"{OF_SEQUENCE}/shape.npz",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         table=f"{OF_SEQUENCE}/quality.csv",
     pathvars:

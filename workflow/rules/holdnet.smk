@@ -40,7 +40,7 @@ use rule stage as hand_prior with:
         on_device(f"{OF_SEQUENCE}/hand_prior.safetensors"),
         build=build_of,
         checkpoint=released_prior,
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         prior=f"{OF_SEQUENCE}/hand_prior.safetensors",
         figures=f"{OF_SEQUENCE}/hand_prior.json",
@@ -66,7 +66,7 @@ use rule stage as object_prior with:
         on_device(f"{OF_SEQUENCE}/object_prior.safetensors"),
         build=build_of,
         shape=f"{OF_SEQUENCE}/shape.npz",
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         prior=f"{OF_SEQUENCE}/object_prior.safetensors",
         figures=f"{OF_SEQUENCE}/object_prior.json",
@@ -96,7 +96,7 @@ use rule stage as train_holdnet with:
         object_prior=first_shape,
         first_poses=first_poses,
         checkpoint=released_checkpoint,
-        hand=MANO_HAND,
+        hand=hand_model_of,
     output:
         network=f"{OF_SEQUENCE}/{{phase}}/network.safetensors",
         poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",

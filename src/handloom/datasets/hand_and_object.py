@@ -3,11 +3,12 @@
 A frame that failed or has no annotation is NaN.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from handloom.hand.joints import Side
 from handloom.runtime.artifacts import Artifact
 
 
@@ -22,6 +23,8 @@ class HandAndObject:
     hand_vertices_cam_m: Float[np.ndarray, "frames hand 3"]
     hand_joints_cam_m: Float[np.ndarray, "frames 21 3"]
     hand_faces: Int[np.ndarray, "hand_faces 3"]
+    side: Side = field(default="right", kw_only=True)
+    """Which hand it is."""
 
 
 _MAY_BE_NAN = ("cam_from_object", "hand_vertices_cam_m", "hand_joints_cam_m")

@@ -12,11 +12,11 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handloom.demo.held_objects import outer_distance_m
-from handloom.demo.people import FINGER_JOINTS, HandMotion, Person, Track, Turns, place_hand, smooth_noise
+from handloom.demo.people import FINGER_JOINTS, MIRROR, HandMotion, Person, Track, Turns, place_hand, smooth_noise
 from handloom.demo.plan import ObjectKind
 from handloom.demo.renderer import Matrix, Vector
 from handloom.geometry.surfaces import vertex_normals
-from handloom.hand.anatomy import FLEXION, FREEDOM, RADIAL, TWIST, within_limits
+from handloom.hand.anatomy import FLEXION, FREEDOM, RADIAL, TWIST, mirror_pose, within_limits
 from handloom.hand.joints import MANO_JOINT_COUNT
 from handloom.hand.mano import rest_joints_m, skin
 from handloom.hand.models import open_hand, open_hand_anatomy
@@ -225,6 +225,20 @@ class HoldMotion:
     hand: HandMotion
     object_rotation: Turns
     object_translation_m: Track
+
+    def mirrored(self) -> "HoldMotion":
+        """The left hand's motion: that of the right one in a mirror, S = diag(-1, 1, 1).
+
+        The object is no mirror image: all are their own in y, so that T = diag(1, -1, 1) maps one onto itself, and
+        S R T is a rotation.
+        """
+        return HoldMotion(
+            mirror_pose(torch.from_numpy(self.pose_rotvec)).numpy(),
+            self.hand_translation_m * MIRROR,
+            self.hand.mirrored(),
+            np.diag(MIRROR) @ self.object_rotation @ np.diag([1.0, -1.0, 1.0]),
+            self.object_translation_m * MIRROR,
+        )
 
 
 def perform(

@@ -26,7 +26,7 @@ from handloom.demo.pictures import FLAT_PNG, Sensor, render_all, single_threaded
 from handloom.demo.plan import HELD_OBJECTS, object_name
 from handloom.demo.renderer import Environment, Matrix, PaintedSurface, Scene, pinhole
 from handloom.demo.room import random_environment, random_room, studio_environment, with_photographs
-from handloom.hand.joints import MANO21_FROM_SNAP
+from handloom.hand.joints import MANO21_FROM_SNAP, Side
 from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings
 from handloom.runtime.files import whole_folder
 from handloom.runtime.seeds import numpy_generator
@@ -57,10 +57,12 @@ class _Shot:
     sensor: Sensor
 
 
-def render_hold_sequence(demo: DemoSequencesSettings, sequence: DemoSequence, frames: Path, threads: int = 1) -> None:
-    """Stage: render one sequence into the folder `frames` (train/{sequence})."""
+def render_hold_sequence(
+    demo: DemoSequencesSettings, sequence: DemoSequence, frames: Path, threads: int = 1, *, side: Side = "right"
+) -> None:
+    """Stage: render one sequence into the folder `frames` (train/{sequence}), held by the hand of that side."""
     with single_threaded():
-        shot = _prepared(demo, sequence)
+        shot = _prepared(demo, sequence, side)
     with whole_folder(frames) as folder:
         for part in ("rgb", "seg", "meta"):
             (folder / part).mkdir()
@@ -71,11 +73,12 @@ def render_hold_sequence(demo: DemoSequencesSettings, sequence: DemoSequence, fr
         render_all(render, range(demo.frames), threads=threads, label=f"render {sequence}")
 
 
-def _prepared(demo: DemoSequencesSettings, sequence: DemoSequence) -> _Shot:
+def _prepared(demo: DemoSequencesSettings, sequence: DemoSequence, side: Side) -> _Shot:
     performance = PERFORMANCES[sequence]
     stream, person, thing = cast(demo, sequence)
     grasp = optimised_grasp(HELD_OBJECTS[sequence][1], performance, person.shape)
     motion = perform(stream, demo.frames, performance, grasp, person)
+    motion = motion if side == "right" else motion.mirrored()
     width, height = demo.width_px, demo.height_px
     focal = _FOCAL_PER_WIDTH * width
     centre = np.array([width - 1, height - 1]) / 2 + stream.uniform(-3, 3, 2)

@@ -3,7 +3,7 @@
 Everything is computed for a right hand; a left hand is its mirror image in x, so both follow one convention.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -134,6 +134,11 @@ class HandMotion:
     vertices_m: Float[np.ndarray, "frames vertices 3"]
     keypoints_m: Float[np.ndarray, "frames 21 3"]
 
+    def mirrored(self) -> "HandMotion":
+        """The left hand that a right one is in a mirror across the world's x."""
+        vertices, keypoints = (self.vertices_m * MIRROR).astype(np.float32), self.keypoints_m * MIRROR
+        return replace(self, is_left=True, vertices_m=vertices, keypoints_m=keypoints)
+
     def mesh(self, frame: int, *, grey: bool = False) -> Mesh:
         """The hand of one frame as a mesh of the scene."""
         topology, labels = TOPOLOGY.left if self.is_left else TOPOLOGY.right
@@ -153,9 +158,8 @@ def place_hand(
     keypoints = np.einsum("fij,fkj->fki", world_from_wrist, keypoints) + wrist_m[:, None]
     forearm = _forearm(vertices[:, TOPOLOGY.loop], world_from_wrist, elbow_m, person.sleeve)
     vertices = np.concatenate([vertices, forearm], axis=1)
-    if is_left:
-        vertices, keypoints = vertices * MIRROR, keypoints * MIRROR
-    return HandMotion(person, is_left, world_from_wrist, vertices.astype(np.float32), keypoints)
+    right = HandMotion(person, False, world_from_wrist, vertices.astype(np.float32), keypoints)
+    return right.mirrored() if is_left else right
 
 
 def _forearm(

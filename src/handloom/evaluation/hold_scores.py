@@ -43,7 +43,9 @@ _REFERENCE_NAMES = {
     "f5_ra": "f5_root_pct",
     "f10_ra": "f10_root_pct",
 }
-"""The names of the reference's `metric.json`."""
+"""The names of the reference's `metric.json`, of a right hand."""
+_OF_LEFT = {"mpjpe_ra_r": "mpjpe_ra_l", "cd_right": "cd_left", "f5_right": "f5_left", "f10_right": "f10_left"}
+"""And those of a left one."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def score_hold(
     meshes = FrameMeshes.of(predicted, predictions), FrameMeshes.of(annotated, truth)
     scored = score_sequence(*meshes, annotated.valid, protocol=protocol, seed=seed, restarts=restarts)
     of = {"sequence": sequence, "method": "HOLD", "variant": phase, "protocol": protocol, "seed": seed}
+    of["hand"] = annotated.side
     write_scores(scores, frames, *scored, of)
 
 
@@ -150,11 +153,12 @@ def write_scores(
 ) -> None:
     """Write a sequence's scores as JSON (NaN as null, also under the reference's names) and its frames as CSV.
 
-    `of` says what was scored: sequence, method, variant, protocol, seed, and perhaps a remark, what a reader of the
-    numbers has to know, which goes into the table's row.
+    `of` says what was scored: sequence, method, variant, protocol, seed, which hand, and perhaps a remark, what a
+    reader of the numbers has to know, which goes into the table's row.
     """
     values = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in scores.items()}
-    reference = {name: values[ours] for name, ours in _REFERENCE_NAMES.items()}
+    of_left = _OF_LEFT if of["hand"] == "left" else {}
+    reference = {of_left.get(name, name): values[ours] for name, ours in _REFERENCE_NAMES.items()}
     write_table(frames_path, frames.round(6))
     write_json(path, {**of, **values, "reference_names": {**reference, "seq_name": of["sequence"]}})
     print(

@@ -115,6 +115,7 @@ def score_interchange(
     except InputError as error:
         raise InputError(f"{interchange}: {error}") from error
     of = {"sequence": sequence, "method": method, "variant": found.weights_id, "protocol": protocol, "seed": seed}
+    of["hand"] = annotated.side
     notes = list(_remarks(found, annotation, valid))
     for note in notes:
         print(f"{interchange}: {note}", file=sys.stderr)

@@ -109,6 +109,7 @@ def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
     return {
         "units": "m",
         "frame": "OpenCV camera: x right, y down, z forward; x_cam = R x_object + t",
+        "hand": found.side,
         "joint_order": "SNAP: wrist, then thumb, index, middle, ring, pinky from base to tip",
         "intrinsics": found.intrinsics.tolist(),
         "meshes_are_of": shown,

@@ -143,11 +143,16 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks
             "extract the frames of the same sequence"
         )
     wide = {"f": np.float64, "i": np.int64}
-    arrays = {name: array.astype(wide.get(array.dtype.kind, array.dtype)) for name, array in vars(found).items()}
+    arrays = {
+        name: value.astype(wide.get(value.dtype.kind, value.dtype))
+        for name, value in vars(found).items()
+        if isinstance(value, np.ndarray)
+    }
     rows = [row_of[name] for name in found.names]
     labels = None if masks is None else mask_files(masks, taken)
     sequence = HoldSequence(
         **arrays,
+        side=found.side,
         pictures=[taken.pictures[row] for row in rows],
         masks=None if labels is None else [labels[row] for row in rows],
     )

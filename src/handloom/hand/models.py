@@ -40,6 +40,20 @@ def open_hand_anatomy() -> Anatomy:
     return Anatomy(*(torch.from_numpy(_arrays()[name]) for name in ("rest_frames", "rest_angles_rad")))
 
 
+def write_left_hand(model: Path) -> None:
+    """Stage: the embedded left hand as a file, as that of MANO is one."""
+    write_hand_model(model, open_hand("left"), {}, {"source": "the embedded right hand, mirrored"})
+
+
+def require_side(path: Path, side: Side, model: HandModel) -> None:
+    """Raise InputError for what a file tells of the other hand than the model's."""
+    if side != model.side:
+        raise InputError(
+            f"{path}: is of a {side} hand, but the hand model is a {model.side} one; run the rules that make it again, "
+            "and check the sequence's hands"
+        )
+
+
 def mirrored(model: HandModel) -> HandModel:
     """The other hand: x changes sign in all lengths and faces turn round, so that they still look outwards.
 

@@ -11,7 +11,7 @@ import torch
 from handloom.datasets.numbered_pictures import numbered_pictures
 from handloom.estimators.hands.found import FoundHands
 from handloom.estimators.sfm.object_poses import ObjectPoses
-from handloom.hand.models import configured_hand
+from handloom.hand.models import configured_hand, require_side
 from handloom.reconstruction.gradient_alignment import align_by_gradient
 from handloom.reconstruction.grasp_alignment import Holding, align_grasp
 from handloom.reconstruction.object_size import POINTS_DEVIATION, largest_extent
@@ -58,6 +58,7 @@ def align_hand_object(
     rows: list[dict[str, Any]] = []
     holding: Holding | None
     model = configured_hand(hand)
+    require_side(hand_poses, poses.side, model)
     if alignment.fidelity == "faithful":
         track, placed = align_by_gradient(model, poses, thing, seen, rows)
         holding = None

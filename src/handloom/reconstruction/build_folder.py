@@ -100,7 +100,10 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     hands = {}
     for side in sides:
         if side not in models:
-            raise InputError(f"{path}: holds a {side} hand, but no {side} hand model was given; name one")
+            raise InputError(
+                f"{path}: holds a {side} hand, but no {side} hand model was given; set the sequence's hands to the one "
+                "hand that its build folder holds"
+            )
         foreign += _checked_keys(path, f"entities.{side}.", entities[side], _HAND_KEYS)
         hands[side] = _hand(path, side, entities[side], models[side], len(names))
     foreign += _checked_keys(path, "entities.object.", entities["object"], _OBJECT_KEYS)

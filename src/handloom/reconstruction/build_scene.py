@@ -18,7 +18,7 @@ from handloom.datasets.frames import read_frames
 from handloom.datasets.masks import mask_files
 from handloom.estimators.sfm.object_poses import ObjectPoses, undistort_sequence
 from handloom.hand.mano import HandModel
-from handloom.hand.models import configured_hand
+from handloom.hand.models import configured_hand, require_side
 from handloom.reconstruction.build_folder import BuildScene, write_build
 from handloom.reconstruction.scene_placement import ScenePlacement, cameras_of_placement, placement_at
 from handloom.reconstruction.tracks import SequencePoses
@@ -46,6 +46,7 @@ def build_sequence(
     """
     poses, thing = SequencePoses.load(aligned), ObjectPoses.load(object_poses)
     taken, model = read_frames(frames, frames_json), configured_hand(hand)
+    require_side(aligned, poses.side, model)
     with tempfile.TemporaryDirectory(prefix="handloom-build-") as work:
         images, labels = Path(work) / "frames", Path(work) / "masks"
         undistort_sequence(taken, masks, object_poses, images, labels)

@@ -33,4 +33,5 @@ def write_predictions(
         hand_vertices_cam_m=posed.vertices_m.numpy(),
         hand_joints_cam_m=posed.keypoints_m.numpy(),
         hand_faces=model.faces.numpy().astype(np.int32),
+        side=model.side,
     ).save(predictions, code=code)

@@ -14,7 +14,7 @@ from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.geometry.rotations import rotation_between
 from handloom.geometry.surfaces import sealed_volume
 from handloom.hand.mano import HandModel
-from handloom.hand.models import configured_hand
+from handloom.hand.models import configured_hand, require_side
 from handloom.reconstruction.hand_energy import (
     DEPTH_STEP,
     PATH_SMOOTHNESS,
@@ -97,6 +97,7 @@ def register_hands(
     """
     seen, intrinsics = FoundHands.load(estimates), torch.from_numpy(ObjectPoses.load(object_poses).intrinsics)
     model = configured_hand(hand)
+    require_side(estimates, seen.side, model)
     if registration.fidelity == "faithful" and seen.vertices_cam is not None:
         track, good = track_of_meshes(model, torch.from_numpy(seen.vertices_cam), seed)
         _check_share(registration, good)

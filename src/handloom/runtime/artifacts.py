@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -63,7 +63,7 @@ class Artifact:
 
     Arrays (NumPy's, PyTorch's, or None where that is allowed) are checked for presence, type, shape and finiteness,
     named axes for being equally long; `may_be_nan` names those that say "none" by NaN. Everything else is a plain value
-    and stands in the header.
+    and stands in the header; what a file lacks has its default, if there is one.
     """
 
     _header: ClassVar[Header]
@@ -99,7 +99,7 @@ class Artifact:
         """
         arrays, header = read_arrays(path, cls._header.kind, wanted=cls._annotations())
         annotations = cls._annotations()
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {each.name: each.default for each in fields(cls) if each.default not in (MISSING, None)}
         for name, annotation in annotations.items():
             types = _array_types(annotation)
             if name in arrays:

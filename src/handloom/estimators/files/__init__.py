@@ -11,7 +11,7 @@ MATCH_SETTING = "hold.hand.estimation.files.match"
 
 
 class FileHandsSettings(Settings):
-    """Hands from files of other tools (docs/your_own_video.md), of sequences (`hands`) and of views (`left_hands`)."""
+    """Hands from files of other tools (docs/your_own_video.md), a sequence's `hand_files` or a view's `left_hands`."""
 
     match: Literal["name", "extracted", "order"] = Field(
         "name",

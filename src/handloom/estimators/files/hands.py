@@ -34,8 +34,8 @@ _SAME_SHAPE = 0.01
 _ON_MASK = 0.3
 """A hand with a smaller share of its key points on hand or object is another one."""
 _SIDE_ADVICE = (
-    "name the files of the hand that is marked; to follow a left one, mirror the video, run the tool on that, and mark "
-    "the hand as right"
+    "name the files of the hand that is looked at, or the hand that they tell of (a sequence's hands, a camera pair's "
+    "side); there is no need to mirror the video"
 )
 
 

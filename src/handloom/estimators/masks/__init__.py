@@ -28,7 +28,7 @@ def _of_dataset(sequence: SequenceSettings) -> dict[str, Any]:
             "and object in masks.prompts, or to files"
         )
         raise Faults([("masks.source", words)])
-    return {"kind": sequence.kind}
+    return {"kind": sequence.kind, "hand": sequence.side}
 
 
 def _files(sequence: SequenceSettings) -> MaskFilesSettings:
@@ -53,8 +53,9 @@ def _marked(sequence: SequenceSettings) -> dict[str, Any]:
     return {"marks": [each.model_dump(mode="json") for each in masks.marks], **_limits(sequence)}
 
 
-def _limits(sequence: SequenceSettings) -> dict[str, float]:
-    return {"empty_fraction": sequence.masks.empty_fraction, "largest_share": sequence.masks.largest_share}
+def _limits(sequence: SequenceSettings) -> dict[str, Any]:
+    masks = sequence.masks
+    return {"empty_fraction": masks.empty_fraction, "largest_share": masks.largest_share, "hand": sequence.side}
 
 
 def _checkpoint(sequence: SequenceSettings) -> tuple[str, str]:

@@ -68,7 +68,7 @@ def corrected_masks(
     labels, poses, hands = read_masks(masks, taken), ObjectPoses.load(object_poses), FoundHands.load(hand_estimates)
     video = np.stack([read_rgb(path) for path in taken.pictures])
     better = correct(video, labels, poses, hands, still_camera=still_camera)
-    write_sequence_masks(better, taken, corrected, picture)
+    write_sequence_masks(better, taken, corrected, picture, hand=hands.side)
 
 
 def correct(

@@ -30,13 +30,21 @@ from handloom.estimators.masks.mask_contents import (
     stored_size,
 )
 from handloom.estimators.masks.sequence_masks import absences, write_sequence_masks
+from handloom.hand.joints import Side
 from handloom.runtime.config.sequences import Entity, MaskConvention
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_grey, read_rgb
 
 
 def masks_of_dataset(
-    given: Path, kind: Literal["ho3d", "build"], frames: Path, frames_json: Path, masks: Path, picture: Path
+    given: Path,
+    kind: Literal["ho3d", "build"],
+    frames: Path,
+    frames_json: Path,
+    masks: Path,
+    picture: Path,
+    *,
+    hand: Side = "right",
 ) -> None:
     """Stage: the masks that a data set brings: HO3D's rendered segmentations, or those of a HOLD build folder.
 
@@ -44,14 +52,14 @@ def masks_of_dataset(
     missing or damaged, or no frame shows the object or no frame shows a hand.
     """
     taken = read_frames(frames, frames_json)
-    labels = _segmentations(given / "seg", taken) if kind == "ho3d" else _of_build(given, taken)
-    for what, gone in absences(labels).items():
+    labels = _segmentations(given / "seg", taken, hand) if kind == "ho3d" else _of_build(given, taken)
+    for what, gone in absences(labels, hand).items():
         if gone.all():
             raise InputError(
                 f"{given}: none of the {len(taken)} masks shows the {what}; expected HO3D-v3's colours or HOLD's "
                 "labels; give mask files or a prompt instead"
             )
-    write_sequence_masks(labels, taken, masks, picture)
+    write_sequence_masks(labels, taken, masks, picture, hand=hand)
 
 
 def masks_of_files(
@@ -64,24 +72,25 @@ def masks_of_files(
     picture: Path,
     *,
     largest_share: float = 1.0,
+    hand: Side = "right",
 ) -> None:
     """Stage: the masks of the folder `given`; raises InputError as `read_mask_files` and `write_sequence_masks` do."""
     taken = read_frames(frames, frames_json)
     labels = read_mask_files(given, settings, taken)
     advice = f"look at the files in {given}, and at what masks.files says of them"
-    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice)
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice, hand)
 
 
-def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"]) -> Labels:
-    """HO3D-v3's rendered segmentation (right hand blue, object another colour, background black) as labels.
+def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"], hand: Side = "right") -> Labels:
+    """HO3D-v3's rendered segmentation (the hand blue, object another colour, background black) as labels.
 
-    The archive's README does not tell the colours; that the hand is pure blue is how published readers of version 3 use
-    it. Version 2 has other colours.
+    Which hand it is they do not tell; HO3D's are right ones. The archive's README does not tell the colours; that the
+    hand is pure blue is how published readers of version 3 use it. Version 2 has other colours.
     """
     strong = colour > 127
     labels = np.full(colour.shape[:2], BACKGROUND, np.uint8)
     labels[strong.any(-1)] = OBJECT
-    labels[strong[..., 2] & ~strong[..., 0] & ~strong[..., 1]] = RIGHT_HAND
+    labels[strong[..., 2] & ~strong[..., 0] & ~strong[..., 1]] = LABEL_OF[hand]
     return labels
 
 
@@ -96,9 +105,9 @@ def labels_from_build(path: Path) -> Labels:
     return labels
 
 
-def _segmentations(folder: Path, frames: Frames) -> LabelSequence:
+def _segmentations(folder: Path, frames: Frames, hand: Side) -> LabelSequence:
     paths = files_of_originals(folder, numbered_pictures(folder), frames)
-    return np.stack([_enlarged(path, labels_from_ho3d(read_rgb(path)), frames) for path in paths])
+    return np.stack([_enlarged(path, labels_from_ho3d(read_rgb(path), hand), frames) for path in paths])
 
 
 def _of_build(build: Path, frames: Frames) -> LabelSequence:

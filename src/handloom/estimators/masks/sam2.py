@@ -20,6 +20,7 @@ from handloom.datasets.masks import LABEL_OF, PAINTING_ORDER, LabelSequence
 from handloom.estimators.masks.grabcut import outlined
 from handloom.estimators.masks.sequence_masks import advice_for, marks_of, write_sequence_masks
 from handloom.estimators.published_weights import PublishedWeights, read_state
+from handloom.hand.joints import Side
 from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
@@ -48,11 +49,12 @@ def tracked_masks(
     device: str,
     empty_fraction: float,
     largest_share: float = 1.0,
+    hand: Side = "right",
 ) -> None:
     """Stage: the masks that the checkpoint `given` finds; raises InputError as its parts do."""
     taken = read_frames(frames, frames_json)
     labels = track_with_sam2(taken.pictures, marks_of(marks, taken), given, config, device)
-    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks))
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks), hand)
 
 
 def track_with_sam2(

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 
 from handloom.datasets.frames import Frames, Picture, write_frames_sheet
 from handloom.datasets.masks import LABEL_OF, LEFT_HAND, OBJECT, RIGHT_HAND, Labels, LabelSequence, write_masks
+from handloom.hand.joints import Side
 from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.errors import InputError, listed
 
@@ -49,11 +50,12 @@ def write_sequence_masks(
     empty_fraction: float = 1.0,
     largest_share: float = 1.0,
     advice: str = "",
+    hand: Side = "right",
 ) -> None:
     """Write one label image per frame, and the contact sheet `picture`.
 
-    Frames without an entity are counted and listed; raises InputError, with the advice, for an entity missing in more
-    than `empty_fraction` of the frames, and for one that covers more than `largest_share` of a frame.
+    Frames without the object or the hand are counted and listed; raises InputError, with the advice, for
+    one missing in more than `empty_fraction` of the frames, and one that covers more than `largest_share` of a frame.
     """
     for entity, label in LABEL_OF.items():
         shares = (labels == label).mean((1, 2))
@@ -66,12 +68,13 @@ def write_sequence_masks(
                 f"{largest_share:g}; the mask is inverted (background white, {what} black) or has leaked: {advice}; if "
                 f"the {what} is that large, raise masks.largest_share"
             )
-    for what, gone in absences(labels).items():
+    for what, gone in absences(labels, hand).items():
         missing = [path.name for path, is_gone in zip(frames.pictures, gone, strict=True) if is_gone]
         if gone.mean() > empty_fraction:
             raise InputError(
                 f"{frames.folder}: the mask of the {what} is empty in {len(missing)} of {len(frames)} frames "
                 f"({listed(missing)}), more than masks.empty_fraction = {empty_fraction:g}; {advice}"
+                f"{_other_hand_advice(labels, hand) if what == 'hand' else ''}"
             )
         if missing:
             print(f"masks: no {what} in {len(missing)} of {len(frames)} frames: {listed(missing)}", file=sys.stderr)
@@ -79,11 +82,17 @@ def write_sequence_masks(
     write_frames_sheet(frames, lambda number, image: overlay(image, labels[number]), picture)
 
 
-def absences(labels: LabelSequence) -> dict[str, Bool[np.ndarray, " frames"]]:
-    """In which frames the object is not seen, and the hand: the right one, or the left where there is no other."""
-    empty = {entity: ~(labels == label).any((1, 2)) for entity, label in LABEL_OF.items()}
-    hand = empty["right"] & empty["left"] if empty["right"].all() or empty["left"].all() else empty["right"]
-    return {"object": empty["object"], "hand": hand}
+def absences(labels: LabelSequence, hand: Side) -> dict[str, Bool[np.ndarray, " frames"]]:
+    """In which frames the object is not seen, and the hand of a side."""
+    return {what: ~(labels == label).any((1, 2)) for what, label in (("object", OBJECT), ("hand", LABEL_OF[hand]))}
+
+
+def _other_hand_advice(labels: LabelSequence, hand: Side) -> str:
+    """What to set where the masks show the other hand only."""
+    other: Side = "left" if hand == "right" else "right"
+    if (labels == LABEL_OF[hand]).any() or not (labels == LABEL_OF[other]).any():
+        return ""
+    return f"; they show a {other} hand, but hands is [{hand}]: set it to [{other}] if that holds the object"
 
 
 def overlay(image: Picture, labels: Labels) -> Picture:

@@ -29,8 +29,8 @@ class FootagePairSettings(Settings):
     right_boxes: OwnPath | None = Field(None, description="The same of the second view.")
     left_hands: OwnPath | None = Field(
         None,
-        description="Hands of the first view that another tool found, as hold.sequences.NAME.hands; the network is not "
-        "asked, and learns from the pictures.",
+        description="Hands of the first view that another tool found, as hold.sequences.NAME.hand_files; the network "
+        "is not asked, and learns from the pictures.",
     )
     right_hands: OwnPath | None = Field(None, description="The same of the second view.")
     side: Literal["right", "left", "auto"] = Field(

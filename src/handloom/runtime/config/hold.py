@@ -81,11 +81,6 @@ class HoldSettings(Settings):
                 yield place, f"is {path}, but hold.demo.sequences does not render it"
 
     def _unusable(self) -> Iterator[tuple[str, str]]:
-        if self.hand.estimation.side != "right":
-            yield (
-                "hand.estimation.side",
-                "is left, but the stages of HOLD take the right hand's model so far; mirror the video and set right",
-            )
         known = f"hold.sequences has {', '.join(self.chosen) or 'none'}"
         for name in self.holdnet.checkpoints:
             if name not in self.chosen:

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from handloom.hand.joints import Side
 from handloom.runtime.config.base import MOST_SEED, Faults, OwnPath, Settings
 
 Entity = Literal["object", "right", "left"]
@@ -211,6 +212,25 @@ def _folder_name(name: str) -> str:
 
 EntryName = Annotated[str, AfterValidator(_folder_name)]
 """What a user calls a sequence or a camera pair."""
+
+
+def _sides(given: Any) -> Any:
+    """Refuses the text that files of hands are named by, and two hands."""
+    if isinstance(given, str):
+        raise ValueError(
+            f"is '{given}'; expected a list of the hands that hold the object, [right] or [left] (what another tool "
+            "found is hand_files)"
+        )
+    if isinstance(given, list | tuple) and len(given) > 1:
+        raise ValueError(
+            f"is {list(given)}, but one hand and one object are reconstructed so far; name the hand that holds the "
+            "object, [right] or [left], and the other one is background"
+        )
+    return given
+
+
+Hands = Annotated[tuple[Side, ...], BeforeValidator(_sides)]
+"""The hands that are reconstructed."""
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
 DemoSequence = Literal["jug1", "carton1", "lamp1", "mug1"]
 
@@ -295,9 +315,15 @@ class FrameSettings(Settings):
 
 
 class SequenceSettings(FrameSettings):
-    """One sequence: a right hand (or both) with one object before a static camera, and where its masks come from."""
+    """One sequence: a hand with one object before a static camera, and where its masks come from."""
 
     path: OwnPath = Field(description="The file or folder.")
+    hands: Hands = Field(
+        ("right",),
+        min_length=1,
+        description="Which of the person's hands holds the object: [right] or [left]; the other one is background.",
+        json_schema_extra={"items": {"enum": ["right", "left"]}},
+    )
     models: OwnPath | None = Field(
         None, description="ho3d: folder of YCB-style models; null is the folder models beside train."
     )
@@ -313,7 +339,7 @@ class SequenceSettings(FrameSettings):
         description="Largest distance between two points of the object, metres (of a box its space diagonal), as a "
         "tape measure tells; null estimates it from the hand, which is some 10 to 15 % unsure.",
     )
-    hands: OwnPath | None = Field(
+    hand_files: OwnPath | None = Field(
         None,
         description="With hold.hand.estimation.backend: files, what another tool found: a folder, zip archive or file "
         "(docs/your_own_video.md).",
@@ -322,6 +348,11 @@ class SequenceSettings(FrameSettings):
     masks: MaskSettings = Field(
         default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."
     )
+
+    @property
+    def side(self) -> Side:
+        """The hand that holds the object."""
+        return self.hands[0]
 
 
 class DemoSequencesSettings(Settings):

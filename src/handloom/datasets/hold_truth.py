@@ -36,8 +36,8 @@ def write_truth(
     if valid.any() and np.nanmedian(offset) > _OTHER_MODEL_M:
         raise InputError(
             f"{source / 'meta'}: the annotated joints lie {1000 * np.nanmedian(offset):.1f} mm from those of the hand "
-            "model in use; expected at most 5 mm. They were made with another hand model (set `mano`), or are of the "
-            "other hand (set the sequence's hands)"
+            "model in use; expected at most 5 mm. They were made with another hand model: set `mano`; "
+            "if they are of the other hand: the sequence's hands"
         )
     thing = sequence.object_model(models)
     HoldTruth(

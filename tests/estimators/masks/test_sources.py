@@ -23,10 +23,14 @@ def sequence(kind: str = "ho3d", **masks: object) -> SequenceSettings:
 @pytest.mark.parametrize(
     ("source", "given", "own"),
     [
-        ("propagation", None, {"marks", "still_camera", "empty_fraction", "largest_share"}),
-        ("sam2", ("masks.sam2.checkpoint", "data/sam2.pt"), {"marks", "config", "empty_fraction", "largest_share"}),
-        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction", "largest_share"}),
-        ("dataset", ("path", "data/own"), {"kind"}),
+        ("propagation", None, {"marks", "still_camera", "empty_fraction", "largest_share", "hand"}),
+        (
+            "sam2",
+            ("masks.sam2.checkpoint", "data/sam2.pt"),
+            {"marks", "config", "empty_fraction", "largest_share", "hand"},
+        ),
+        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction", "largest_share", "hand"}),
+        ("dataset", ("path", "data/own"), {"kind", "hand"}),
     ],
 )
 def test_a_source_is_given_what_it_uses(source: str, given: tuple[str, str] | None, own: set[str]) -> None:

@@ -20,7 +20,7 @@ def test_crops_hold_no_annotation() -> None:
     rows, crops, labels = ({field.name for field in fields(kind)} for kind in (HandRows, HandCrops, HandLabels))
     assert crops & labels == rows
     assert not issubclass(HandCrops, HandLabels)
-    assert crops - rows == {"image_u8", "picture_axes_from_crop", "rays", "network"}
+    assert crops - rows == {"image_u8", "picture_axes_from_crop", "rays", "side_slope", "network"}
 
 
 def test_pairs_share_sequence_frame_and_hand() -> None:

@@ -96,6 +96,7 @@ def test_nothing_that_adaptation_is_given_can_hold_a_label() -> None:
     assert set(given) == {
         *("network", "learner", "pairs", "start_12", "settings", "options", "updates_per_epoch", "fidelity", "budget"),
         *("seed", "generator", "device", "source", "rows", "image_u8", "axes_from_crop", "ray_turns", "turned"),
+        *("drawn", "chosen"),
     }
     assert not [name for name, hint in given.items() if "Label" in repr(hint)]
 

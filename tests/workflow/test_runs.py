@@ -187,7 +187,7 @@ def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> N
 
 def test_a_changed_file_runs_again_what_reads_it(built: Project) -> None:
     output = built.snakemake("results/tables/s2d_in.csv", "--dry-run", "--forcerun", "start_rotations")
-    assert planned(output) == {"start_rotations", "adapt", "score_headset", "s2d_table"}
+    assert planned(output) == {"start_rotations", "adapt", "adapt_plus", "score_headset", "s2d_table"}
 
 
 def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) -> None:

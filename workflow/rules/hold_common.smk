@@ -179,7 +179,9 @@ def corrects_masks(sequence):
 
 
 def masks_of(wildcards):
-    """The masks of a sequence that hand and object are fitted to: those carried along the frames, corrected."""
+    """The masks of a sequence that hand and object are fitted to, carried ones corrected; a build folder has its own."""
+    if sequence_of(wildcards).kind == "build":
+        return []
     return f"{OF_SEQUENCE}/{'corrected_masks' if corrects_masks(sequence_of(wildcards)) else 'masks'}"
 
 

@@ -27,6 +27,10 @@ _SWAPPED_WITHIN = 0.25
 """Of the way to the neighbouring frame: so far away a sharper picture is taken instead."""
 
 
+_STILL = 1e-6
+"""The way from picture to picture of a video in which nothing moves: they are spread evenly over time."""
+
+
 def chosen_by_motion(
     pictures: Iterable[Picture], most: int | None = None, marked: Collection[int] = ()
 ) -> Int[np.ndarray, " chosen"]:
@@ -38,7 +42,7 @@ def chosen_by_motion(
     beyond = [number for number in marked if number >= len(ways)]
     if beyond:
         raise InputError(f"masks.prompts.frame: is {beyond[0]}, but there are {len(ways)} pictures, numbered from 0")
-    path = np.cumsum(ways + _REST * ways.mean()) if len(ways) else ways
+    path = np.cumsum(ways + max(_REST * ways.mean(), _STILL)) if len(ways) else ways
     if most is None:
         most = int(np.clip(ways.sum() / _FARTHEST, FEWEST, MOST))
     return np.union1d(_sharper(_spread(path, most), path, sharpness), np.array([*marked], int)).astype(int)

@@ -22,13 +22,11 @@ _MOVING_SHARE = 0.05
 """Of the picture's pixels: the way is the mean of so many that move farthest, as most of it stands still."""
 _REST = 0.15
 """Of the mean way, what counts for every picture, however little seems to move."""
+_STILL = 1e-6
+"""The least that counts: where nothing moves at all, frames are spread evenly over time."""
 _SHARPNESS_SIDE_PX = 640
 _SWAPPED_WITHIN = 0.25
 """Of the way to the neighbouring frame: so far away a sharper picture is taken instead."""
-
-
-_STILL = 1e-6
-"""The way from picture to picture of a video in which nothing moves: they are spread evenly over time."""
 
 
 def chosen_by_motion(

@@ -148,7 +148,7 @@ LIMITS = (
     ),
     Limits(
         *("hand", "frames that show the named side", "%", 90, 60),
-        "the other hand is followed, or the video is mirrored: check hold.hand.estimation.side and the masks",
+        "the other hand is followed, or the video is mirrored: check the sequence's hands and the masks",
     ),
     Limits("hand", "hand's side in the image", "px", 80, 50, "film from closer by"),
     Limits(

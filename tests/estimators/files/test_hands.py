@@ -172,7 +172,7 @@ def test_the_hand_on_the_mask_is_taken_of_several(place: Sequence8, tmp_path: Pa
         (given / f"{name}.json").write_text(json.dumps([elsewhere, parameters(row)]))
     np.testing.assert_allclose(taken(place, given).joints_cam, SHOWN.joints_cam_m, atol=1e-4)
     with pytest.raises(InputError, match=r"2 right hands in frame 000000, and nothing shows which"):
-        taken(place._replace(masks=None), given)  # type: ignore[arg-type]
+        taken(place._replace(masks=None), given)
 
 
 def rows_shifted(folder: Path) -> Path:
@@ -419,7 +419,7 @@ def _right_view(place: Sequence8, tmp_path: Path, files: Any) -> FoundHands:
 def test_a_view_must_know_the_size_of_the_tools_pictures(place: Sequence8, tmp_path: Path) -> None:
     given = hold_folder(tmp_path / "processed", "metro")
     with pytest.raises(InputError, match=r"does not tell the size of its pictures, and no mask shows"):
-        taken(place._replace(masks=None), given)  # type: ignore[arg-type]
+        taken(place._replace(masks=None), given)
 
 
 def test_parameters_with_more_shape_than_the_hand_model_are_refused(place: Sequence8, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ class Sequence8(NamedTuple):
 
     frames: Path
     frames_json: Path
-    masks: Path
+    masks: Path | None
     object_poses: Path
     hand: Path
 
@@ -220,7 +220,10 @@ def taken(place: Sequence8, given: Path, *, match: str = "name", **changed: Any)
 def mirrored_picture(shown: Shown = SHOWN) -> Shown:
     """The same pictures mirrored, in which the hands are left ones, as a network tells of them."""
     flip = np.array(MIRROR)
-    across = lambda points: points * [-1, 1] + [WIDTH_PX - 1, 0]  # noqa: E731
+
+    def across(points: np.ndarray) -> np.ndarray:
+        return points * [-1, 1] + [WIDTH_PX - 1, 0]
+
     return shown._replace(
         joints_cam_m=shown.joints_cam_m * flip,
         vertices_cam_m=shown.vertices_cam_m * flip,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.camera_rotation import ROTATION_PAIRS, consensus_rotation
-from handloom.adaptation.drawn_answers import DrawnPairs, predict_draws
+from handloom.adaptation.drawn_answers import DrawnPairs
 from handloom.adaptation.map_learner import MapLearner
 from handloom.adaptation.method import Method, Surroundings, descend
 from handloom.adaptation.pairs import PairBatch
@@ -31,7 +31,6 @@ from handloom.hand.joints import BONE
 from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.errors import InputError
 
-__all__ = ["adapt", "predict_draws"]
 ATTENTION_SHARPNESS = 5.0
 """beta of the soft merge."""
 SHORTEST_BONE = 0.3

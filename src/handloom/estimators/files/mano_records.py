@@ -62,6 +62,8 @@ _VALUES = {
 }
 _OF_FILE = ("focal", "size")
 """What may be told once for all hands."""
+_PLACES = ("crop", "centre", "side"), ("translation", "focal", "size")
+"""What tells where in the picture a hand is: in the crop, or in the whole picture."""
 _KNOWN = {*_PICTURE, *_SIDE, *(name for value in _VALUES.values() for name in value.names)}
 _ADVICE = "docs/your_own_video.md lists the names and sizes"
 
@@ -286,7 +288,7 @@ def _camera(values: Mapping[str, np.ndarray], hands: Sequence[_Hand]) -> ToolCam
     Raises InputError where both are told and do not put the hand into one place.
     """
     where, cameras = hands[0].where, []
-    if {"crop", "centre", "side"} <= values.keys():
+    if values.keys() >= set(_PLACES[0]):
         scale, side = values["crop"][:, :1], values["side"]
         if not (scale > 0).all():
             row = int(np.argmin(scale))
@@ -294,16 +296,16 @@ def _camera(values: Mapping[str, np.ndarray], hands: Sequence[_Hand]) -> ToolCam
         depth = 2 * _CROP_FOCAL_PX / (_CROP_PX * scale)
         shift = np.hstack([values["crop"][:, 1:], depth])
         cameras.append(ToolCamera(_CROP_FOCAL_PX / _CROP_PX * side[:, 0], values["centre"], shift))
-    if {"translation", "focal", "size"} <= values.keys():
+    if values.keys() >= set(_PLACES[1]):
         if not (values["translation"][:, 2] > 0).all() or not (values["focal"] > 0).all():
             raise InputError(f"{where}: its hands are behind the camera, by cam_t and the focal length; {_ADVICE}")
         cameras.append(ToolCamera(values["focal"][:, 0], values["size"] / 2, values["translation"]))
     if not cameras:
-        named = [_VALUES[name].names[0] for name in ("crop", "centre", "side", "translation", "focal", "size")]
-        lacking = [name for name, key in zip(named, _PLACES, strict=True) if key not in values]
+        lacking = [_VALUES[key].names[0] for place in _PLACES for key in place if key not in values]
+        ways = ", or ".join(", ".join(_VALUES[key].names[0] for key in place) for place in _PLACES)
         raise InputError(
-            f"{where}: does not tell where in the picture its hands are: it lacks {listed(lacking)}; expected "
-            f"{', '.join(named[:3])}, or {', '.join(named[3:])}; {_ADVICE}"
+            f"{where}: does not tell where in the picture its hands are: it lacks {listed(lacking)}; expected {ways}; "
+            f"{_ADVICE}"
         )
     if len(cameras) == 2:
         origin = np.zeros((len(hands), 1, 3))
@@ -316,6 +318,3 @@ def _camera(values: Mapping[str, np.ndarray], hands: Sequence[_Hand]) -> ToolCam
                 "(scaled_focal_length), both of the whole picture, and for left hands pred_cam as the demo turns it"
             )
     return cameras[0]
-
-
-_PLACES = ("crop", "centre", "side", "translation", "focal", "size")

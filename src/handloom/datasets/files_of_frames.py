@@ -191,11 +191,8 @@ def _around(stem: str, name: str) -> tuple[str, str]:
 
 def _by_number(files: Sequence[Path], frames: Frames) -> list[Path] | None:
     """Of each frame the file of its original number, where one number tells the frames apart, and one the files."""
-    numbers, of_files = _telling([*frames.names]), _telling([path.name for path in files])
-    if numbers is None or of_files is None:
-        return None
-    file_of = dict(zip(of_files, files, strict=True))
-    return [file_of[number] for number in numbers] if set(numbers) <= set(of_files) else None
+    rows = _some_by_number([path.name for path in files], frames.names)
+    return [files[rows[frame]] for frame in range(len(frames))] if len(rows) == len(frames) else None
 
 
 def _by_extracted(files: Sequence[Path], frames: Frames) -> list[Path] | None:

@@ -62,7 +62,7 @@ def test_scores_of_known_files(tmp_path: Path) -> None:
 
 
 def test_rays_of_two_cameras_meet_in_the_points_that_they_show() -> None:
-    left = hands(3) + [0.0, 0.0, 1.0]
+    left = hands(3) + np.array([0.0, 0.0, 1.0])
     turn, shift = TURN.as_matrix(), np.array([-0.5, 0.0, 0.1])
     rays = [each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (left, left @ turn.T + shift)]
     found, gap = triangulated(*rays, turn, shift)

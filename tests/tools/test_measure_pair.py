@@ -50,7 +50,7 @@ def test_scores_of_known_files(tmp_path: Path) -> None:
         joints_left_before_m=left,
         joints_right_before_m=right,
         right_from_left_before=off,
-        **{"side": "right", "size": "", "sources": {}},
+        **{"side": "right", "size": "", "sources": {}, "crossed_before_mm": 2.0, "crossed_mm": 1.0, "kept": "adapted"},
     ).save(tmp_path / "poses.npz")
     found = scores(tmp_path / "truth.npz", tmp_path)
     assert found["rotation_before_deg"] == pytest.approx(3)

@@ -43,8 +43,7 @@ ADAPTED_FILES = {
 }
 # What S2DHand+ is set to, by the settings of the paper that have it.
 PLUS = {name: plus for name in SETTINGS if (plus := RUN.plus_of(name)) is not None}
-with_plus = "|".join(PLUS) or "none"
-without_plus = "|".join(name for name in SETTINGS if name not in PLUS) or "none"
+WITHOUT_PLUS = "|".join(name for name in SETTINGS if PLUS and name not in PLUS) or "none"
 ENVIRONMENT = "../../envs/handloom.yaml"
 if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own path for wildcards
     ENVIRONMENT = str(SOURCE.parent / "envs/handloom.yaml").replace("{", "{{").replace("}", "}}")
@@ -124,6 +123,11 @@ def network_of(wildcards):
 def source_setting(name):
     """A parameter: a value of the wildcard's source network."""
     return lambda wildcards: getattr(SOURCES[wildcards.setting], name)
+
+
+def plus_setting(name):
+    """A parameter: a value of S2DHand+ in the wildcard's setting."""
+    return lambda wildcards: getattr(PLUS[wildcards.setting], name)
 
 
 def network_file(setting, path):

@@ -53,7 +53,7 @@ use rule stage as crop_views with:
         ),
 
 
-SOURCE_ANSWERS = [
+SOURCE_STEPS = [
     stage(
         lambda wildcards: f"adaptation.{network_of(wildcards).learner}:predict_source",
         ray_share=source_setting("ray_share"),
@@ -69,51 +69,48 @@ SOURCE_ANSWERS = [
         ray_share=source_setting("ray_share"),
     ),
 ]
+DRAWS = "results/s2d/{setting}/{headset}/drawn_answers.npz"
+DRAW_STEP = stage(
+    "adaptation.drawn_answers:predict_draws",
+    ray_share=source_setting("ray_share"),
+    plus_share=plus_setting("ray_share"),
+    draws=plus_setting("draws"),
+    draw_turn_deg=plus_setting("draw_turn_deg"),
+    device=RUN.device,
+    watched=contents_of(source_network),
+)
 
 
 use rule stage as predict_source with:
-    """The source network's pose for every crop of a headset, the baseline, and R(0) of all its camera pairs."""
+    """The source network's pose for every crop of a headset, and R(0) of its pairs; for S2DHand+ its answers to draws."""
     input:
         on_device("results/s2d/{setting}/{headset}/source_predictions.npz"),
         crops=headset_crops,
         labels=headset_labels,
         source=source_network,
     output:
+        **({"answers": DRAWS} if PLUS else {}),
         predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
         rotations="results/s2d/{setting}/{headset}/rotations.json",
     pathvars:
         job="predict_source/{setting}/{headset}",
     wildcard_constraints:
-        setting=without_plus,
+        setting="|".join(PLUS or SETTINGS),
     resources:
         **needs(runtime=120, gpu=1, with_gpu={"mem_mb": 16000, "runtime": 240}),
     params:
-        **steps(*SOURCE_ANSWERS),
+        **steps(*SOURCE_STEPS, *([DRAW_STEP] if PLUS else [])),
 
 
-use rule predict_source as predict_draws with:
-    """The same, and its mean answers to turned and zoomed draws of every crop: S2DHand+'s teacher."""
+use rule predict_source as predict_source_alone with:
+    """The same of a setting without S2DHand+ where the other has it."""
     output:
         predictions="results/s2d/{setting}/{headset}/source_predictions.npz",
         rotations="results/s2d/{setting}/{headset}/rotations.json",
-        answers="results/s2d/{setting}/{headset}/drawn_answers.npz",
-    pathvars:
-        job="predict_draws/{setting}/{headset}",
     wildcard_constraints:
-        setting=with_plus,
+        setting=WITHOUT_PLUS,
     params:
-        **steps(
-            *SOURCE_ANSWERS,
-            stage(
-                "adaptation.drawn_answers:predict_draws",
-                ray_share=source_setting("ray_share"),
-                plus_share=lambda wildcards: PLUS[wildcards.setting].ray_share,
-                draws=lambda wildcards: PLUS[wildcards.setting].draws,
-                draw_turn_deg=lambda wildcards: PLUS[wildcards.setting].draw_turn_deg,
-                device=RUN.device,
-                watched=contents_of(source_network),
-            ),
-        ),
+        **steps(*SOURCE_STEPS),
 
 
 S2DHAND = stage(
@@ -127,62 +124,56 @@ S2DHAND = stage(
     device=RUN.device,
     watched=contents_of(source_network),
 )
+S2DHAND_PLUS = stage(
+    "adaptation.methods.detnet_s2dhand_plus:adapt",
+    files={"answers": "draws", **{kind: f"plus_{kind}" for kind in ADAPTED_FILES}},
+    variant="s2dhand_plus",
+    seeds=list(RUN.seeds),
+    adaptation=lambda wildcards: part(RUN.adaptation, "pairs", "batch_size", "precision", "diagnostic_pairs")
+    | PLUS[wildcards.setting].adaptation,
+    options=lambda wildcards: plain(PLUS[wildcards.setting]),
+    fidelity=RUN.fidelity,
+    ray_share=plus_setting("ray_share"),
+    turned_poses=True,
+    device=RUN.device,
+    watched=contents_of(source_network),
+)
+OF_PAIR = {
+    "crops": pair_crops,
+    "labels": pair_labels,
+    "source": source_network,
+    "rotations": "results/s2d/{setting}/{headset}/rotations.json",
+}
 
 
 use rule stage as adapt with:
-    """S2DHand on one camera pair, with every seed; what is finished is kept, and what was killed goes on."""
+    """S2DHand and S2DHand+ on one camera pair, with every seed; what is finished is kept, what was killed goes on."""
     input:
         on_device(of_seeds("s2dhand", "networks")[0]),
-        crops=pair_crops,
-        labels=pair_labels,
-        source=source_network,
-        rotations="results/s2d/{setting}/{headset}/rotations.json",
+        **OF_PAIR,
+        draws=DRAWS if PLUS else [],
     output:
         **adapted_files("s2dhand"),
+        **(adapted_files("s2dhand_plus", "plus_") if PLUS else {}),
     pathvars:
         job="adapt/{setting}/{headset}/{pair}",
     wildcard_constraints:
-        setting=without_plus,
+        setting="|".join(PLUS or SETTINGS),
     resources:
-        **needs(runtime=240, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 2880}),
+        **needs(runtime=120, gpu=1, with_gpu={"mem_mb": 24000, "runtime": 1440}),
         checkpoint_seconds=RUN.checkpoint_seconds,
     params:
-        **steps(S2DHAND),
+        **steps(S2DHAND, *([S2DHAND_PLUS] if PLUS else [])),
 
 
-use rule adapt as adapt_plus with:
-    """S2DHand and S2DHand+ on one camera pair, with every seed."""
+use rule adapt as adapt_alone with:
+    """The same of a setting without S2DHand+ where the other has it."""
     input:
         on_device(of_seeds("s2dhand", "networks")[0]),
-        crops=pair_crops,
-        labels=pair_labels,
-        source=source_network,
-        rotations="results/s2d/{setting}/{headset}/rotations.json",
-        draws="results/s2d/{setting}/{headset}/drawn_answers.npz",
+        **OF_PAIR,
     output:
         **adapted_files("s2dhand"),
-        **adapted_files("s2dhand_plus", "plus_"),
-    pathvars:
-        job="adapt_plus/{setting}/{headset}/{pair}",
     wildcard_constraints:
-        setting=with_plus,
+        setting=WITHOUT_PLUS,
     params:
-        **steps(
-            S2DHAND,
-            stage(
-                "adaptation.methods.detnet_s2dhand_plus:adapt",
-                files={"answers": "draws", **{kind: f"plus_{kind}" for kind in ADAPTED_FILES}},
-                variant="s2dhand_plus",
-                seeds=list(RUN.seeds),
-                adaptation=lambda wildcards: part(
-                    RUN.adaptation, "pairs", "batch_size", "precision", "diagnostic_pairs"
-                )
-                | PLUS[wildcards.setting].adaptation,
-                options=lambda wildcards: plain(PLUS[wildcards.setting]),
-                fidelity=RUN.fidelity,
-                ray_share=lambda wildcards: PLUS[wildcards.setting].ray_share,
-                turned_poses=True,
-                device=RUN.device,
-                watched=contents_of(source_network),
-            ),
-        ),
+        **steps(S2DHAND),

@@ -51,17 +51,23 @@ localrules:
     all,
 
 
-use rule stage as all with:
+rule all:
     """All tables, every figure, and what it all cost: time and memory of every rule, by its jobs' benchmark files."""
     default_target: True
     input:
-        *collect("results/tables/s2d_{setting}.csv", setting=SETTINGS),
-        *[*FIGURES, *HOLD_TABLES, *HOLD_QUALITY, *HOLD_FIGURES, *HOLD_PAGES, *FOOTAGE_FILES],
+        finished=[
+            *collect("results/tables/s2d_{setting}.csv", setting=SETTINGS),
+            *[*FIGURES, *HOLD_TABLES, *HOLD_QUALITY, *HOLD_FIGURES, *HOLD_PAGES, *FOOTAGE_FILES],
+        ],
     output:
         table=shown("results/tables/cost.csv", "cost", "Tables", {"table": "cost", "setting": "all"}),
-    pathvars:
-        job="all",
+    log:
+        "logs/all.log",
+    conda:
+        ENVIRONMENT
     resources:
         **needs(mem_mb=1000, runtime=10),
     params:
         **stage("evaluation.benchmarks:write_cost", benchmarks="benchmarks"),
+    script:
+        "../scripts/stage.py"

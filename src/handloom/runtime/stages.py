@@ -23,7 +23,7 @@ from handloom.runtime.errors import InputError
 from handloom.runtime.files import writing
 from handloom.runtime.outputs import Outputs, appearing_together
 
-_BESIDE = ("stage", "code", "watched", "within", "files")
+BESIDE = ("stage", "code", "watched", "within", "files")
 """What a stage's parameters hold besides its function's arguments."""
 
 
@@ -32,7 +32,7 @@ def stage(
     *,
     watched: Any = None,
     within: Any = None,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | Sequence[str]] | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
     """A rule's parameters: its function, `module:name` inside the package, the digest of that code, and its own.
@@ -41,7 +41,7 @@ def stage(
     become JSON values, so that snakemake can store them and compare them with those of the last run. `watched` is the
     state of what the function reads besides its inputs (`files_state`), and `within` the dotted place of the sequence
     whose settings its errors name; it gets neither. `files` are arguments of a step with the names that their files
-    have in the rule.
+    have in the rule, one or several.
     """
     digest: Any = (lambda wildcards: _digest(function(wildcards))) if callable(function) else _digest(function)
     given = {"stage": function, "code": digest, **{name: plain(value) for name, value in parameters.items()}}
@@ -91,7 +91,7 @@ def run_job(
         raise InputError(f"{_named(several)}: its rule has one name twice among inputs and outputs: {sorted(twice)}")
     with appearing_together(outputs) as made, writing(_first(outputs.values())):
         files = {**inputs, **made}
-        taken = [_files_of(each, files, alone=len(several) == 1) for each in several]
+        taken = [files_of(each, files, alone=len(several) == 1) for each in several]
         if unused := files.keys() - {file for names in taken for of_name in names.values() for file in of_name}:
             raise InputError(f"{_named(several)}: none of them takes {', '.join(sorted(unused))}")
         for each, names in zip(several, taken, strict=True):
@@ -109,7 +109,7 @@ def _first(outputs: Iterable[str | Path | Sequence[str]]) -> Path:
     return Path(named if isinstance(named, str | Path) else named[0])
 
 
-def _files_of(step: Mapping[str, Any], files: Mapping[str, Any], *, alone: bool) -> dict[str, list[str]]:
+def files_of(step: Mapping[str, Any], files: Mapping[str, Any], *, alone: bool) -> dict[str, list[str]]:
     """What a stage's arguments that are files are called in the rule: all files, or those that one of the steps has."""
     renamed = step.get("files", {})
     asked = files if alone else inspect.signature(stage_function(step["stage"])).parameters
@@ -128,7 +128,7 @@ def _paths(several: Sequence[Any]) -> Any:
 
 def _run_step(step: Mapping[str, Any], files: Mapping[str, Any], offered: Mapping[str, Any]) -> None:
     """Call one stage; its errors name a sequence's settings in full where it is told which sequence it is."""
-    parameters = {name: value for name, value in step.items() if name not in _BESIDE}
+    parameters = {name: value for name, value in step.items() if name not in BESIDE}
     parameters |= parameters.pop("arguments", {})
     if twice := files.keys() & parameters.keys():
         raise InputError(f"{_named([step])}: its rule has one name twice among files and parameters: {sorted(twice)}")

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -139,23 +139,35 @@ def jobs_of(config: dict[str, Any]) -> list[Job]:
             seen = set()
             for values in product(*of_rule):
                 wildcards = SimpleNamespace(**dict(zip(names, values, strict=True)))
-                given = {
-                    name: value(wildcards) if callable(value) else value
-                    for name, value in rule.params.items()
-                    if name not in ("watched", "within")
-                }
+                given = [resolved(step, wildcards) for step in steps_of(rule)]
                 if repr(given) in seen:
                     continue
                 seen.add(repr(given))
                 files = [name for name, value in rule.input.items() if is_given(value, wildcards)]
                 files += rule.output.keys()
                 offered = dict.fromkeys((*rule.resources, "threads", "code", "work")) | vars(wildcards)
-                for step in given.get("steps", [given]):
+                for step in given:
                     own = {name: value for name, value in step.items() if name not in BESIDE}
                     own |= own.pop("arguments", {})
-                    taken = files_of(step, dict.fromkeys(files), alone="steps" not in given)
+                    taken = files_of(step, dict.fromkeys(files), alone=len(given) == 1)
                     found.append(Job(rule.name, step["stage"], step["code"], list(taken), own, offered))
     return found
+
+
+def steps_of(rule: Any) -> list[Mapping[str, Any]]:
+    """The stages of a rule, before they know their wildcards."""
+    if "steps" in rule.params.keys():  # noqa: SIM118 (no mapping)
+        return list(inspect.getclosurevars(inspect.unwrap(rule.params["steps"])).nonlocals["stages"])
+    return [dict(rule.params.items())]
+
+
+def resolved(step: Mapping[str, Any], wildcards: SimpleNamespace) -> dict[str, Any]:
+    """What a stage is given for some wildcards."""
+    return {
+        name: value(wildcards) if callable(value) else value
+        for name, value in step.items()
+        if name not in ("watched", "within")
+    }
 
 
 def is_given(files: Any, wildcards: SimpleNamespace) -> bool:

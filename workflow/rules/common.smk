@@ -1,5 +1,7 @@
 """The checked configuration, the wildcards' values, and the functions that rules share."""
 
+import logging
+import time
 from functools import cache
 
 from handloom.check import PRESET_RECORD, missing, named_entry, notices, refuse_stopped, require
@@ -14,9 +16,13 @@ from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.files import files_state, require_writable, write_text
 from handloom.runtime.job import hand_down_source
+from handloom.runtime.run_lines import tell_by_lines
 from handloom.runtime.stages import plain, stage, steps
 
+BEGAN = time.time()
 hand_down_source(SOURCE)
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    tell_by_lines(logging.getLogger("snakemake.logging"))
 # The shell around a job waits for it when both are asked to stop: a training saves its state first.
 shell.prefix("set -euo pipefail; trap : TERM; ")
 

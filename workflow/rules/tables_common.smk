@@ -1,4 +1,16 @@
-"""What S2DHand's scores and tables are made of."""
+"""What S2DHand's scores and tables are made of, and which files a person looks at first."""
+
+TO_LOOK_AT = [
+    Path(path)
+    for path in (
+        *(f"results/tables/{name}.md" for name in ("s2d_in", "s2d_cross", "s2d_methods", "hold")),
+        *("results/tables/hold_quality.html", "results/figures/s2d_qualitative.png"),
+        *(f"results/figures/hold/{name}.png" for name in SEQUENCES),
+        *HOLD_PAGES,
+        *(f"results/hold/{name}/{file}" for name in SEQUENCES for file in ("masks.png", "quality.csv")),
+        *(path for path in FOOTAGE_FILES if path.endswith(("overlay.mp4", "quality.csv"))),
+    )
+]
 
 
 def table_files(headset):

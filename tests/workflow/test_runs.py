@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,6 +194,36 @@ def test_a_changed_file_runs_again_what_reads_it(built: Project) -> None:
 def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) -> None:
     output = built.snakemake("--dry-run", "--config", "adaptation={'learning_rat': 1}", fails=True)
     assert "adaptation.learning_rat: no such setting" in output
+
+
+def test_another_preset_has_its_own_place_and_leaves_the_results_of_the_first_alone(built: Project) -> None:
+    def state() -> dict[Path, int]:
+        files = [
+            path
+            for folder in ("results", "resources", "logs", "benchmarks")
+            for path in (built.folder / folder).rglob("*")
+        ]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before, target = state(), "results/s2d/source/in/detnet.safetensors"
+    try:
+        output = built.snakemake(target, "--config", "preset=mine")
+        made = {str(path.relative_to(built.folder)) for path in (built.folder / "presets").rglob("*") if path.is_file()}
+        assert "Nothing to be done" in built.snakemake(target, "--dry-run", "--config", "preset=mine")
+        whole = built.snakemake("--dry-run", "--config", "preset=mine")
+    finally:
+        shutil.rmtree(built.folder / "presets", ignore_errors=True)
+    assert (
+        "results/ holds those of preset smoke; this run, of preset mine, has its own in presets/mine/results/" in output
+    )
+    job = "convert_source/in"
+    assert made == {f"presets/mine/{path}" for path in (target, f"logs/{job}.log", f"benchmarks/{job}.tsv")}
+    assert state() == before
+    assert planned(whole) >= {"render_assembly_sequence", "adapt", "train_phase", "cost"}
+    named = re.findall(r"^    (?:input|output|log|benchmark): (.*)$", whole, flags=re.M)
+    elsewhere = [path for line in named for path in line.split(", ") if path.startswith(("results/", "logs/", "bench"))]
+    assert named
+    assert elsewhere == []
 
 
 def test_the_report_is_one_offline_file_with_tables_and_pictures(built: Project) -> None:

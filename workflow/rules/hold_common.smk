@@ -260,7 +260,7 @@ def interchange_file(wildcards):
 
 def stage_benchmarks(sequence, rules):
     """The benchmark files of rules that ran for a sequence."""
-    return [f"benchmarks/{rule}/{sequence}.tsv" for rule in rules]
+    return [f"{PLACE}benchmarks/{rule}/{sequence}.tsv" for rule in rules]
 
 
 def phase_benchmarks(sequence, phase):
@@ -271,6 +271,6 @@ def phase_benchmarks(sequence, phase):
     refined, shapes = ["refine_poses"] if phase == "phase3" else [], SHAPES
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
         needed, refined, shapes = [], [], ["hand_prior"]
-    trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
+    trained = [f"{PLACE}benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
     masks = ["corrected_masks"] * corrects_masks(SEQUENCES[sequence])
     return stage_benchmarks(sequence, [*STAGES, *masks, *shapes, *refined]) + trained

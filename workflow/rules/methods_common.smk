@@ -41,4 +41,4 @@ def benchmarks_of_adapted(wildcards):
             if "cross" in PLUS:
                 of_plus = f"results/s2d/{of_pair}/s2dhand_plus/seed{seed}.predictions.npz"
                 found[of_plus] = f"benchmarks/adapt_plus/{of_pair}.tsv"
-    return found
+    return {placed(adapted, PLACE): placed(benchmark, PLACE) for adapted, benchmark in found.items()}

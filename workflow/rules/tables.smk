@@ -98,6 +98,6 @@ rule cost:
     resources:
         **needs(mem_mb=1000, runtime=10),
     params:
-        **stage("evaluation.benchmarks:write_cost", benchmarks="benchmarks"),
+        **stage("evaluation.benchmarks:write_cost", benchmarks=f"{PLACE}benchmarks"),
     script:
         "../scripts/stage.py"

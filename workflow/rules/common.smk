@@ -33,6 +33,8 @@ if PLACE:  # rules, and who types a target, name files as those in results/
     places = {folder: PLACE + folder for folder in OWN_FOLDERS}
     workflow.modifier.path_modifier = PathModifier(places, None, workflow, workflow.modifier.path_modifier)
     workflow.__class__ = placed_workflow(type(workflow), PLACE)
+    roots = {name: each.model_copy(update={"root": placed(each.root, PLACE)}) for name, each in RUN.datasets}
+    RUN = RUN.model_copy(update={"datasets": RUN.datasets.model_copy(update=roots)})
 GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split

@@ -16,7 +16,7 @@ from handloom.figures.hold_export import ExportedPoses, export_hold
 from handloom.figures.hold_sequence import read_hold_sequence
 from handloom.runtime.files import read_json
 
-from .browser import looked_at, needs_chromium
+from ..browser import looked_at, needs_chromium
 from .hold_files import FAILED, FRAMES, INTRINSICS, HoldFiles, block
 
 EXPORT = ("object.glb", "object.ply", "hand.glb", "hand.ply", "scene.glb", "poses.npz", "poses.json", "scene.html")

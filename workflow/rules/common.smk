@@ -109,16 +109,6 @@ def shown(path, caption, category, labels):
     return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
-def demo_sheet(name, data_set, split):
-    """A contact sheet of rendered pictures, as the report shows it."""
-    return shown(f"results/figures/demo/{name}.png", "demo", "Demo data", {"data set": data_set, "split": split})
-
-
-def s2d_figure(name, picture):
-    """A figure of both settings, as the report shows it."""
-    return shown(f"results/figures/s2d_{name}.png", name, "S2DHand", {"picture": picture, "setting": "both"})
-
-
 def network_of(wildcards):
     """The row of a setting's hand network."""
     return NETWORKS[SOURCES[wildcards.setting].network]

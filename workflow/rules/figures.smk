@@ -10,7 +10,7 @@ if RUN.demo is not None:
             annotations=lambda wildcards: annotations_of(wildcards.split),
             images=lambda wildcards: images_of(wildcards.split),
         output:
-            picture=demo_sheet("assembly_hands_{split}", "AssemblyHands-ego", "{split}"),
+            picture="results/figures/demo/assembly_hands_{split}.png",
         pathvars:
             job="assembly_hands_sheet/{split}",
         resources:
@@ -23,7 +23,7 @@ if RUN.demo is not None:
         input:
             folder=f"{DATASETS.rhd.root}/RHD_published_v2/{{rhd_split}}",
         output:
-            picture=demo_sheet("rhd_{rhd_split}", "RHD", "{rhd_split}"),
+            picture="results/figures/demo/rhd_{rhd_split}.png",
         pathvars:
             job="rhd_sheet/{rhd_split}",
         resources:
@@ -36,7 +36,7 @@ if RUN.demo is not None:
         input:
             folder=f"{DATASETS.ganerated.root}/data",
         output:
-            picture=demo_sheet("ganerated", "GANerated Hands", "train"),
+            picture="results/figures/demo/ganerated.png",
         pathvars:
             job="ganerated_sheet",
         resources:
@@ -66,12 +66,7 @@ use rule stage as qualitative with:
         handoccnet=[] if HANDOCCNET_LACKS else HANDOCCNET.checkpoint,
         hand=[] if HANDOCCNET_LACKS else MANO_HAND,
     output:
-        picture=shown(
-            "results/figures/s2d_qualitative{which}.png",
-            "qualitative",
-            "S2DHand",
-            lambda wildcards: {"picture": "hands", "setting": setting_of(wildcards)},
-        ),
+        picture="results/figures/s2d_qualitative{which}.png",
     log:
         "logs/qualitative{which}.log",
     benchmark:
@@ -93,7 +88,7 @@ use rule stage as adaptation_curves with:
     input:
         histories=of_adaptations(SETTINGS, "history.csv"),
     output:
-        picture=s2d_figure("adaptation_curves", "adaptation curves"),
+        picture="results/figures/s2d_adaptation_curves.png",
     pathvars:
         job="adaptation_curves",
     resources:
@@ -107,7 +102,7 @@ use rule stage as pretraining_curves with:
     input:
         histories=training_histories,
     output:
-        picture=s2d_figure("pretraining_curves", "source training"),
+        picture="results/figures/s2d_pretraining_curves.png",
     pathvars:
         job="pretraining_curves",
     resources:
@@ -122,7 +117,7 @@ use rule stage as rotation_errors with:
         rotations=[path for setting in SETTINGS for path in of_headsets(setting, "rotations.json")],
         scores=[path for setting in SETTINGS for path in of_headsets(setting, "scores.csv")],
     output:
-        picture=s2d_figure("rotation_error", "rotation errors"),
+        picture="results/figures/s2d_rotation_error.png",
     pathvars:
         job="rotation_errors",
     resources:
@@ -136,10 +131,30 @@ use rule stage as view_analysis with:
     input:
         analyses=[path for setting in SETTINGS for path in of_headsets(setting, "view_analysis.csv")],
     output:
-        picture=s2d_figure("view_analysis", "what limits labels"),
+        picture="results/figures/s2d_view_analysis.png",
     pathvars:
         job="view_analysis",
     resources:
         **needs(runtime=20),
     params:
         **stage("figures.plots:draw_view_analysis"),
+
+
+use rule stage as overview with:
+    """One page of what the run found: both papers' figures and tables, and how sure own sequences and pairs are."""
+    input:
+        hold_figures=[f"results/figures/hold/{name}.png" for name in SEQUENCES],
+        hold_tables=[f"{table.removesuffix('csv')}html" for table in HOLD_TABLES],
+        hold_quality=[f"results/hold/{name}/quality.csv" for name in WITH_STAGES],
+        s2d_figures=[path for path in FIGURES if "/demo/" not in path],
+        s2d_tables=collect("results/tables/s2d_{setting}.html", setting=SETTINGS),
+        footage_figures=[path for path in FOOTAGE_FILES if path.endswith(("jpg", "png"))],
+        footage_quality=[path for path in FOOTAGE_FILES if path.endswith("quality.csv")],
+    output:
+        page=shown("results/overview.html", "overview", "Overview", {"page": "what this run found"}),
+    pathvars:
+        job="overview",
+    resources:
+        **needs(runtime=10),
+    params:
+        **stage("figures.overview:write_overview", preset=RUN.preset, fidelity=RUN.fidelity),

@@ -230,6 +230,11 @@ def quality_tables(wildcards):
     return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
 
 
+def quality_of(wildcards):
+    """The quality of a sequence; none of a build folder, whose stages did not run here."""
+    return [] if sequence_of(wildcards).kind == "build" else f"{OF_SEQUENCE}/quality.csv"
+
+
 def refinement_of(wildcards):
     """The settings of phase 2; a size that is known stays."""
     known = sequence_of(wildcards).object_size_m is not None

@@ -88,7 +88,10 @@ use rule stage as hold_table with:
         csv="results/tables/hold{ablation}.csv",
         markdown="results/tables/hold{ablation}.md",
         html=shown(
-            "results/tables/hold{ablation}.html", "hold_table", "Tables", {"table": "HOLD", "setting": "{ablation}"}
+            "results/tables/hold{ablation}.html",
+            "hold_table",
+            "Tables",
+            lambda wildcards: {"table": "HOLD, phase by phase" if wildcards.ablation else "HOLD"},
         ),
     log:
         "logs/hold_table{ablation}.log",
@@ -156,12 +159,7 @@ use rule stage as hold_overlay with:
         masks=masks_of,
         aligned=aligned_of,
     output:
-        picture=shown(
-            "results/figures/hold/{sequence}.png",
-            "hold_overlay",
-            "HOLD",
-            {"picture": "reconstruction", "sequence": "{sequence}"},
-        ),
+        picture="results/figures/hold/{sequence}.png",
     pathvars:
         job="hold_overlay/{sequence}",
     resources:
@@ -178,18 +176,8 @@ use rule stage as hold_turntable with:
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=masks_of,
     output:
-        turntable=shown(
-            f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
-            "hold_turntable",
-            "HOLD",
-            {"picture": "turntable, {phase}", "sequence": "{sequence}"},
-        ),
-        overlay=shown(
-            f"{OF_SEQUENCE}/{{phase}}/overlay.mp4",
-            "hold_video",
-            "HOLD",
-            {"picture": "video, {phase}", "sequence": "{sequence}"},
-        ),
+        turntable=f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
+        overlay=f"{OF_SEQUENCE}/{{phase}}/overlay.mp4",
     pathvars:
         job="hold_turntable/{sequence}/{phase}",
     resources:
@@ -222,6 +210,7 @@ use rule stage as hold_export with:
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=masks_of,
+        quality=quality_of,
     output:
         object_glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
         object_ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",
@@ -230,7 +219,9 @@ use rule stage as hold_export with:
         scene_glb=f"{OF_SEQUENCE}/{{phase}}/export/scene.glb",
         poses_npz=f"{OF_SEQUENCE}/{{phase}}/export/poses.npz",
         poses_json=f"{OF_SEQUENCE}/{{phase}}/export/poses.json",
-        page=f"{OF_SEQUENCE}/{{phase}}/scene.html",
+        page=shown(
+            f"{OF_SEQUENCE}/{{phase}}/scene.html", "hold_scene", "Scenes", {"sequence": "{sequence}", "of": "{phase}"}
+        ),
     pathvars:
         job="hold_export/{sequence}/{phase}",
     resources:

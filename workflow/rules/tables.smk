@@ -90,7 +90,7 @@ rule cost:
             *[*HOLD_TABLES, *FIGURES, *HOLD_FIGURES, *FOOTAGE_FILES],
         ],
     output:
-        table=shown("results/tables/cost.csv", "cost", "Tables", {"table": "cost", "setting": "all"}),
+        table=shown("results/tables/cost.csv", "cost", "Tables", {"table": "what it cost"}),
     log:
         "logs/cost.log",
     conda:

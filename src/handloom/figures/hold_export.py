@@ -12,6 +12,7 @@ photographs as small WebPs; all in base64.
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -26,14 +27,16 @@ from PIL import Image
 from handloom.figures.gltf import coloured_mesh, write_glb
 from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
 from handloom.figures.mesh_picture import PaintedMesh
+from handloom.figures.overview import advice
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.files import atomic_path, write_json, write_text
 
 _SCRIPT = "mesh_viewer.js"
-_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 320, 72  # small, as one page holds all frames
+_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 300, 40  # small, as one page holds all frames
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 1em auto; padding: 0 1em; color: #222; max-width: 80em; }
-h1 { font-size: 1.3em; }
+h1 { font-size: 1.3em; } h2 { font-size: 1.1em; }
+.poor { color: #b02020; font-weight: 600; } .fair { color: #9a6a00; font-weight: 600; }
 .views { display: grid; grid-template-columns: 2fr 1fr; gap: 1em; align-items: start; }
 canvas, img { width: 100%; box-sizing: border-box; border: 1px solid #ccc; }
 canvas { touch-action: none; cursor: grab; }
@@ -84,6 +87,7 @@ def export_hold(
     *,
     sequence: str,
     masks: Path | None = None,
+    quality: Path | None = None,
     code: str = "",
 ) -> None:
     """Stage: write the coloured meshes, the poses and the page of a sequence.
@@ -103,7 +107,7 @@ def export_hold(
     poses = ExportedPoses(found.names, found.intrinsics, found.cam_from_object, found.hand_joints_cam_m)
     poses.save(poses_npz, code=code)
     write_json(poses_json, poses_as_text(found, found.names[shown]))
-    write_text(page, page_text(found, sequence))
+    write_text(page, page_text(found, sequence, [] if quality is None else advice(quality)))
 
 
 def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
@@ -130,8 +134,8 @@ def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
     }
 
 
-def page_text(found: HoldSequence, title: str) -> str:
-    """The page as HTML; frames without hand or object are left out."""
+def page_text(found: HoldSequence, title: str, advice_html: Sequence[str] = ()) -> str:
+    """The page as HTML; frames without hand or object are left out. `advice_html` is what to film better."""
     scene = scene_data(found)
     script = resources.files("handloom.data").joinpath(_SCRIPT).read_text(encoding="utf-8")
     boxes = {f"show-{mesh['name']}": mesh["name"] for mesh in scene["meshes"]}
@@ -143,6 +147,9 @@ def page_text(found: HoldSequence, title: str) -> str:
     width, height = scene["size_px"]
     size_mm = " x ".join(f"{1000 * side:.0f}" for side in _box_sides_m(found.object_vertices_m))
     left_out = len(found.names) - len(found.usable)
+    told = (
+        f"<h2>What to trust less, or film better</h2><ul><li>{'<li>'.join(advice_html)}</ul>\n" if advice_html else ""
+    )
     note = f" {left_out} frames could not be reconstructed and are left out." if left_out else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>HOLD: {escape(title)}</title>\n'
@@ -155,7 +162,7 @@ def page_text(found: HoldSequence, title: str) -> str:
         '<div class="controls"><button id="play">Play</button><button id="reset">Camera\'s view</button>'
         '<input type="range" id="frame" min="0" value="0" aria-label="frame"><span id="name"></span></div>\n'
         f'<div class="controls">{switches}<span id="length" role="status"></span></div>\n'
-        f"{_HELP}"
+        f"{_HELP}{told}"
         # "</" would end the element early.
         f'<script type="application/json" id="scene">{json.dumps(scene).replace("</", "<" + chr(92) + "/")}</script>\n'
         f"<script>\n{script}</script>\n</body>\n</html>\n"

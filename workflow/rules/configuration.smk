@@ -4,9 +4,10 @@ import shlex
 import sys
 from pathlib import Path
 
-# The workflow runs the code that lies beside it, installed or not.
-SOURCE = Path(workflow.current_basedir).parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
+# The workflow runs the code that lies beside it, installed or not; one that snakemake fetches runs the installed.
+SOURCE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1] / "src"
+if SOURCE.is_dir():
+    sys.path.insert(0, str(SOURCE))
 # Snakemake writes the interpreter into jobs' commands as it is; one with a space in its path would end each of them.
 sys.executable = shlex.quote(sys.executable)
 

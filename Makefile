@@ -9,6 +9,8 @@ CORES ?= 2
 PIP_EXTRA ?=
 
 BIN := $(VENV)/bin
+# What the demo shows first.
+FIRST := results/figures/demo/assembly_hands_val.png results/figures/hold/jug1.png
 SETTINGS := in cross
 UNSEEN := 41 42 43
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
@@ -16,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo test lint docs sources clean
 
 demo: $(VENV)/.installed
-	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --cores $(CORES) --prioritize $(FIRST)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(PYTEST_ARGS)

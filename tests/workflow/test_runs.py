@@ -23,7 +23,7 @@ HOLD_COLUMNS = [
     *("method", "sequence", "mpjpe_mm", "chamfer_cm2", "f5_pct", "f10_pct", "chamfer_hand_cm2", "mrrpe_mm"),
     *("coverage_pct", "seconds"),
 ]
-DESCENDANTS = {"adapt", "score_headset", "s2d_table", "cost", "all"}
+DESCENDANTS = {"adapt", "s2d_table", "s2d_plots", "all"}
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def test_a_run_reconstructs_the_sequences_and_scores_them(built: Project) -> Non
 def test_the_cost_of_every_rule_is_told(built: Project) -> None:
     with (built.folder / "results/tables/cost.csv").open(newline="") as file:
         rules = {row["rule"]: row for row in csv.DictReader(file)}
-    assert {"adapt", "adapt_plus", "crop_views", "render_assembly_sequence", "score_headset"} <= set(rules)
-    assert int(rules["adapt"]["jobs"]) == int(rules["adapt_plus"]["jobs"]) == 2  # a pair each, with all seeds
+    assert {"adapt", "crop_views", "render_assembly_split", "s2d_table"} <= set(rules)
+    assert int(rules["adapt"]["jobs"]) == 2  # a pair each, with all seeds and variants
     assert float(rules["adapt"]["seconds"]) > 0
 
 
@@ -93,18 +93,18 @@ def test_a_finished_run_started_again_does_nothing_and_says_so(built: Project) -
 @pytest.mark.parametrize(
     ("change", "runs", "stays"),
     [
-        ("adaptation={'learning_rate': 0.0123}", DESCENDANTS, {"crop_views", "predict_source", "start_rotations"}),
-        ("seeds=[1, 2]", {"adapt", "score_headset", "s2d_table"}, {"crop_views", "predict_source", "train_phase"}),
+        ("adaptation={'learning_rate': 0.0123}", DESCENDANTS, {"crop_views", "predict_source"}),
+        ("seeds=[1, 2]", {"adapt", "s2d_table"}, {"crop_views", "predict_source", "train_phase"}),
         ("pairs=['1-2', '1-3']", {"adapt", "s2d_table"}, {"crop_views", "predict_source", "train_phase"}),
         (
             "hold={'hand': {'registration': {'iterations': 9}}}",
-            {"hand_poses", "align_hand_object", "build_sequence", "train_phase", "hold_table"},
+            {"build_sequence", "train_phase", "hold_table"},
             {"hand_estimates", "object_poses", "sequence_masks", "adapt"},
         ),
         (
             "hold={'refinement': {'steps': 5}}",
             {"refine_poses", "train_phase", "hold_table"},
-            {"build_sequence", "hand_template", "hand_poses", "adapt"},
+            {"build_sequence", "adapt"},
         ),
         ("hold={'sequences': {'jug1': {'most': 9}}}", {"extract_frames", "sequence_masks", "train_phase"}, {"adapt"}),
     ],
@@ -114,7 +114,7 @@ def test_a_changed_setting_runs_again_what_depends_on_it(
 ) -> None:
     found = planned(built.snakemake("--dry-run", "--config", change))
     assert found >= runs
-    assert found.isdisjoint(stays | {"render_assembly_sequence", "render_hold_sequence"})
+    assert found.isdisjoint(stays | {"render_assembly_split", "render_hold_sequence"})
 
 
 def test_another_checkpoint_in_its_place_is_noticed_though_it_is_older(built: Project) -> None:
@@ -130,7 +130,7 @@ def test_another_checkpoint_in_its_place_is_noticed_though_it_is_older(built: Pr
         output = built.snakemake("--dry-run")
     finally:
         path.write_bytes(before)
-    assert planned(output) >= {"convert_source", "predict_source", "start_rotations", *DESCENDANTS}
+    assert planned(output) >= {"convert_source", "predict_source", *DESCENDANTS}
     assert planned(output).isdisjoint({"crop_views", "list_invalid", "train_phase"})
     assert "setting=in" not in re.findall(r"^rule convert_source:$.*?^    wildcards: (.*?)$", output, flags=re.S | re.M)
 
@@ -153,7 +153,7 @@ def test_phase_3_s_settings_leave_phase_1_alone(built: Project) -> None:
     assert "train_phase" in planned(output)
     assert phases
     assert set(phases) <= {"phase3", "phase3_unrefined"}
-    assert planned(output).isdisjoint({"refine_poses", "build_sequence", "hand_template", "adapt"})
+    assert planned(output).isdisjoint({"refine_poses", "build_sequence", "adapt"})
 
 
 def test_a_moved_project_has_nothing_to_do(built: Project, tmp_path: Path) -> None:
@@ -184,12 +184,12 @@ def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> N
     with edited(path, "        return ", "        settled = 1\n        return "):
         output = built.snakemake("--dry-run")
     assert planned(output) >= DESCENDANTS
-    assert planned(output).isdisjoint({"render_assembly_sequence", "crop_views", "predict_source", "start_rotations"})
+    assert planned(output).isdisjoint({"render_assembly_split", "crop_views", "predict_source"})
 
 
 def test_a_changed_file_runs_again_what_reads_it(built: Project) -> None:
-    output = built.snakemake("results/tables/s2d_in.csv", "--dry-run", "--forcerun", "start_rotations")
-    assert planned(output) == {"start_rotations", "adapt", "adapt_plus", "score_headset", "s2d_table"}
+    output = built.snakemake("results/tables/s2d_in.csv", "--dry-run", "--forcerun", "predict_source")
+    assert planned(output) == {"predict_source", "adapt", "s2d_table"}
 
 
 def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) -> None:
@@ -220,7 +220,7 @@ def test_another_preset_has_its_own_place_and_leaves_the_results_of_the_first_al
     job = "convert_source/in"
     assert made == {f"presets/mine/{path}" for path in (target, f"logs/{job}.log", f"benchmarks/{job}.tsv")}
     assert state() == before
-    assert planned(whole) >= {"render_assembly_sequence", "adapt", "train_phase", "cost"}
+    assert planned(whole) >= {"render_assembly_split", "adapt", "train_phase", "all"}
     named = re.findall(r"^    (?:input|output|log|benchmark): (.*)$", whole, flags=re.M)
     elsewhere = [path for line in named for path in line.split(", ") if path.startswith(("results/", "logs/", "bench"))]
     assert named

@@ -1,49 +1,6 @@
-"""Pictures: what the demo rendered, and what adaptation did."""
+"""Pictures of what adaptation did."""
 
 from handloom.check import handoccnet_lacks
-
-if RUN.demo is not None:
-
-    use rule stage as assembly_hands_sheet with:
-        """The four simultaneous views of the demo's headsets, with joints and boxes on every second row."""
-        input:
-            annotations=lambda wildcards: annotations_of(wildcards.split),
-            images=lambda wildcards: images_of(wildcards.split),
-        output:
-            picture="results/figures/demo/assembly_hands_{split}.png",
-        pathvars:
-            job="assembly_hands_sheet/{split}",
-        resources:
-            **needs(runtime=10),
-        params:
-            **stage("demo.contact_sheets:assembly_hands_sheet"),
-
-    use rule stage as rhd_sheet with:
-        """Pictures of the demo's Rendered Hand Pose, with joints on every second one."""
-        input:
-            folder=f"{DATASETS.rhd.root}/RHD_published_v2/{{rhd_split}}",
-        output:
-            picture="results/figures/demo/rhd_{rhd_split}.png",
-        pathvars:
-            job="rhd_sheet/{rhd_split}",
-        resources:
-            **needs(runtime=10),
-        params:
-            **stage("demo.contact_sheets:rhd_sheet"),
-
-    use rule stage as ganerated_sheet with:
-        """Pictures of the demo's GANerated Hands, without and with objects."""
-        input:
-            folder=f"{DATASETS.ganerated.root}/data",
-        output:
-            picture="results/figures/demo/ganerated.png",
-        pathvars:
-            job="ganerated_sheet",
-        resources:
-            **needs(runtime=10),
-        params:
-            **stage("demo.contact_sheets:ganerated_sheet"),
-
 
 HANDOCCNET = HOLD.hand.estimation.handoccnet
 HANDOCCNET_LACKS = handoccnet_lacks(RUN, Path())
@@ -83,20 +40,6 @@ use rule stage as qualitative with:
         ),
 
 
-use rule stage as adaptation_curves with:
-    """Label error, rotation error and the distance between student and teacher over the epochs."""
-    input:
-        histories=of_adaptations(SETTINGS, "history.csv"),
-    output:
-        picture="results/figures/s2d_adaptation_curves.png",
-    pathvars:
-        job="adaptation_curves",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.plots:draw_adaptation_curves"),
-
-
 use rule stage as pretraining_curves with:
     """Losses and held-out error of the source networks that were trained here."""
     input:
@@ -111,33 +54,27 @@ use rule stage as pretraining_curves with:
         **stage("figures.plots:draw_pretraining_curves"),
 
 
-use rule stage as rotation_errors with:
-    """Angle between estimated and calibrated rotation of every pair, before and after adaptation."""
+use rule stage as s2d_plots with:
+    """Curves of all adaptations; errors of all pairs' rotations, before and after; what limits the views' labels."""
     input:
+        histories=of_adaptations(SETTINGS, "history.csv"),
         rotations=[path for setting in SETTINGS for path in of_headsets(setting, "rotations.json")],
         scores=[path for setting in SETTINGS for path in of_headsets(setting, "scores.csv")],
-    output:
-        picture="results/figures/s2d_rotation_error.png",
-    pathvars:
-        job="rotation_errors",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.plots:draw_rotation_errors"),
-
-
-use rule stage as view_analysis with:
-    """Mono-M that the networks have, and that two views' poses could have: what is left of it, and how much reached."""
-    input:
         analyses=[path for setting in SETTINGS for path in of_headsets(setting, "view_analysis.csv")],
     output:
-        picture="results/figures/s2d_view_analysis.png",
+        curves="results/figures/s2d_adaptation_curves.png",
+        rotation_error="results/figures/s2d_rotation_error.png",
+        view_analysis="results/figures/s2d_view_analysis.png",
     pathvars:
-        job="view_analysis",
+        job="s2d_plots",
     resources:
         **needs(runtime=20),
     params:
-        **stage("figures.plots:draw_view_analysis"),
+        **steps(
+            stage("figures.plots:draw_adaptation_curves", files={"picture": "curves"}),
+            stage("figures.plots:draw_rotation_errors", files={"picture": "rotation_error"}),
+            stage("figures.plots:draw_view_analysis", files={"picture": "view_analysis"}),
+        ),
 
 
 use rule stage as overview with:

@@ -23,7 +23,7 @@ HELD_OBJECTS: dict[DemoSequence, tuple[int, ObjectKind]] = {
     "lamp1": (103, "lamp"),
     "mug1": (104, "mug"),
 }
-"""Number and kind of what is held in HOLD's sequences; YCB's own numbers end at 077."""
+"""Number and kind of what is held in HOLD's sequences, by whose names it goes; YCB's own numbers end at 077."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,3 @@ def _train_name(number: int) -> tuple[str, Headset]:
     day = f"2021-03-{1 + number % 28:02d}"
     name = f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_{day}_1012{10 + number % 50}"
     return name, "headset1" if number % 2 == 0 else "headset2"
-
-
-def object_name(sequence: DemoSequence) -> str:
-    """The object of one of HOLD's sequences, named as YCB names objects: 101_jug."""
-    number, kind = HELD_OBJECTS[sequence]
-    return f"{number}_{kind}"

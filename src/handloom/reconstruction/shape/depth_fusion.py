@@ -24,8 +24,8 @@ Grid = Float[Tensor, "cells cells cells"]
 
 TRUNCATION, BEHIND = 2.0, 1.2
 """A depth says something of nodes so far before it and behind it; those farther before it are empty."""
-HULL_WEIGHT, INSIDE_SHARE = 0.05, 0.02
-"""Of a hull's node outside; inside, where the hull hides what only stereo can tell, this share of it."""
+HULL_WEIGHT, INSIDE_SHARE, SEEN_EMPTY_SHARE = 0.05, 0.1, 0.02
+"""Of a hull's node outside; inside, where only stereo can tell, a share of it, and less where a frame looks through."""
 STEREO_WEIGHT = 0.2
 """Of a depth that correlates fully and is seen straight on."""
 STIFFNESS = 0.1
@@ -77,7 +77,10 @@ def _facing(views: CubeViews, found: DepthMap) -> Float[Tensor, "rows columns"]:
 
 def fused(hull: Grid, evidence: Evidence | None) -> Grid:
     """The thin plate through a hull's distances and the evidence."""
-    weight = torch.where(hull > 0, HULL_WEIGHT, INSIDE_SHARE * HULL_WEIGHT if evidence else HULL_WEIGHT)
+    weight = torch.full_like(hull, HULL_WEIGHT)
+    if evidence is not None:
+        inside = torch.where(evidence.empty > 0, SEEN_EMPTY_SHARE, INSIDE_SHARE)
+        weight = torch.where(hull > 0, HULL_WEIGHT, HULL_WEIGHT * inside)
     target = weight * hull
     if evidence is not None:
         weight = weight + STEREO_WEIGHT * (evidence.weight + evidence.empty)

@@ -89,6 +89,8 @@ def run_job(
     several = parameters.get("steps", [parameters])
     if twice := inputs.keys() & outputs.keys():
         raise InputError(f"{_named(several)}: its rule has one name twice among inputs and outputs: {sorted(twice)}")
+    for device in {each.get("device", "cpu") for each in several} - {"cpu"}:
+        require_device(device)  # before a step that needs none takes its time
     with appearing_together(outputs) as made, writing(_first(outputs.values())):
         files = {name: value for name, value in {**inputs, **made}.items() if value != []}
         taken = [files_of(each, files) for each in several]
@@ -148,8 +150,6 @@ def _run_step(step: Mapping[str, Any], files: Mapping[str, Any], offered: Mappin
 def _call(called: Callable[..., None], function: str, given: dict[str, Any], offered: Mapping[str, Any]) -> None:
     asked = inspect.signature(called).parameters
     given |= {name: value for name, value in offered.items() if name in asked and name not in given}
-    if (device := given.get("device", "cpu")) != "cpu":
-        require_device(device)
     try:
         validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
     except ValidationError as error:

@@ -143,9 +143,7 @@ use rule stage as footage_poses with:
         poses=f"{OF_RIG}/poses.npz",
         text=f"{OF_RIG}/poses.json",
         rotation=f"{OF_RIG}/rotation.json",
-        video=shown(
-            f"{OF_RIG}/overlay.mp4", "footage_video", "Own camera pairs", {"picture": "fused poses", "pair": "{rig}"}
-        ),
+        video=f"{OF_RIG}/overlay.mp4",
         skeleton=f"{OF_RIG}/skeleton.glb",
         table=shown(
             f"{OF_RIG}/quality.csv", "footage_quality", "Own camera pairs", {"picture": "quality", "pair": "{rig}"}

@@ -12,6 +12,9 @@ import pytest
         ("datasets.video", {"torch", "scipy", "pandas", "matplotlib"}),
         ("evaluation.s2d_table", {"torch", "scipy", "matplotlib"}),
         ("figures.plots", {"torch", "trimesh"}),
+        ("datasets.invalid_list", {"torch", "scipy", "pandas", "matplotlib"}),
+        ("evaluation.headset_scores", {"torch", "scipy", "matplotlib"}),
+        ("evaluation.hold_tables", {"torch", "scipy", "cv2", "matplotlib"}),
         ("adaptation.pairing", {"torch._dynamo", "pandas", "matplotlib"}),
     ],
 )

@@ -108,7 +108,7 @@ def test_footage_becomes_fused_poses(
     again = project.snakemake("footage", "--dry-run", "--config", f"footage={more}")
     assert "footage_adapt" in again
     assert "footage_hands" not in again
-    assert "footage_crops" not in again
+    assert "footage_pairs" not in again
     later = project.snakemake("footage", "--dry-run", "--config", "footage={'pairs': {'my_rig': {'offset_s': 0.04}}}")
     assert "footage_pairs" in later
     assert "footage_hands" not in later

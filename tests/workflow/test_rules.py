@@ -146,11 +146,13 @@ def jobs_of(config: dict[str, Any]) -> list[Job]:
                 files = [name for name, value in rule.input.items() if is_given(value, wildcards)]
                 files += rule.output.keys()
                 offered = dict.fromkeys((*rule.resources, "threads", "code", "work")) | vars(wildcards)
-                for step in given:
+                every = [files_of(step, files) for step in given]
+                rest = set(files) - {file for taken in every for _, found in taken.values() for file in found}
+                for step, taken in zip(given, every, strict=True):
                     own = {name: value for name, value in step.items() if name not in BESIDE}
                     own |= own.pop("arguments", {})
-                    taken = files_of(step, dict.fromkeys(files), alone=len(given) == 1)
-                    found.append(Job(rule.name, step["stage"], step["code"], list(taken), own, offered))
+                    named = [*taken, *sorted(rest)]
+                    found.append(Job(rule.name, step["stage"], step["code"], named, own, offered))
     return found
 
 

@@ -13,7 +13,7 @@ from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.obstacles import weights_fault
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
-from handloom.runtime.code_digest import code_digest
+from handloom.runtime.code_digest import keep, take_kept
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.files import files_state, require_writable, write_text
@@ -23,6 +23,8 @@ from handloom.runtime.run_lines import tell_by_lines
 from handloom.runtime.stages import plain, stage, steps
 
 BEGAN = time.time()
+KNOWN_CODE = Path(".snakemake/handloom_code.json")
+take_kept(KNOWN_CODE)
 hand_down_source(SOURCE)
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     tell_by_lines(logging.getLogger("snakemake.logging"))

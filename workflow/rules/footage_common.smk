@@ -6,6 +6,7 @@ FOOTAGE = RUN.footage
 OF_RIG = "results/footage/{rig}"
 OF_VIEW = f"{OF_RIG}/{{view}}"
 VIEWS = ["left", "right"]
+TO_CROP = {"frames": "frames", "frames_json": "frames.json", "hands": "hands.npz"}
 FOOTAGE_FILES = [
     f"results/footage/{rig}/{name}"
     for rig in FOOTAGE.chosen

@@ -1,5 +1,11 @@
 """S2DHand: crops, first rotations, adaptation."""
 
+INVALID = stage(
+    "datasets.invalid_list:list_invalid",
+    dataset=DATASETS.assembly_hands,
+    watched=contents_of(split_annotations),
+)
+
 
 use rule stage as list_invalid with:
     """The hands of a split that are too hidden to use: one list over all cameras."""
@@ -12,19 +18,14 @@ use rule stage as list_invalid with:
     resources:
         **needs(mem_mb=4000, runtime=30),
     params:
-        **stage(
-            "datasets.invalid_list:list_invalid",
-            dataset=DATASETS.assembly_hands,
-            watched=contents_of(split_annotations),
-        ),
+        **INVALID,
 
 
 use rule stage as crop_views with:
-    """All hand crops of a headset's cameras, as a network sees them, and their labels apart."""
+    """All hand crops of a headset's cameras, as a network sees them, their labels apart, and which hands are left out."""
     input:
-        split_annotations,
         images_of("{split}"),
-        invalid="results/s2d/views/{split}/invalid.txt",
+        annotations=split_annotations,
         weights=cropping_weights,
     output:
         **{
@@ -32,12 +33,14 @@ use rule stage as crop_views with:
             for camera in CAMERAS
             for kind, suffix in (("crops", "npz"), ("labels", "labels.npz"))
         },
+        invalid="results/s2d/views/{split}/{headset}/invalid.{network}.txt",
     pathvars:
         job="crop_views/{split}/{headset}.{network}",
     resources:
         **needs(mem_mb=4000, runtime=480),
     params:
         **steps(
+            INVALID,
             *(
                 stage(
                     lambda wildcards: f"estimators.{wildcards.network}.hands:crop_views",
@@ -49,7 +52,7 @@ use rule stage as crop_views with:
                     watched=contents_of(split_annotations),
                 )
                 for camera in CAMERAS
-            )
+            ),
         ),
 
 

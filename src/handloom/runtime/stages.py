@@ -89,14 +89,16 @@ def run_job(
     several = parameters.get("steps", [parameters])
     if twice := inputs.keys() & outputs.keys():
         raise InputError(f"{_named(several)}: its rule has one name twice among inputs and outputs: {sorted(twice)}")
+    for device in {each.get("device", "cpu") for each in several} - {"cpu"}:
+        require_device(device)  # before a step that needs none takes its time
     with appearing_together(outputs) as made, writing(_first(outputs.values())):
-        files = {**inputs, **made}
-        taken = [files_of(each, files, alone=len(several) == 1) for each in several]
-        if unused := files.keys() - {file for names in taken for of_name in names.values() for file in of_name}:
-            raise InputError(f"{_named(several)}: none of them takes {', '.join(sorted(unused))}")
+        files = {name: value for name, value in {**inputs, **made}.items() if value != []}
+        taken = [files_of(each, files) for each in several]
+        if unused := files.keys() - {file for names in taken for _, of_name in names.values() for file in of_name}:
+            raise InputError(f"{_named(several)}: takes no {', '.join(sorted(unused))}, which its rule has")
         for each, names in zip(several, taken, strict=True):
-            given = {name: _paths([files[file] for file in of_name]) for name, of_name in names.items()}
-            written = [outputs[file] for of_name in names.values() for file in of_name if file in outputs]
+            given = {name: _paths([files[file] for file in found], one) for name, (one, found) in names.items()}
+            written = [outputs[file] for _, found in names.values() for file in found if file in outputs]
             _run_step(each, given, {**offered, "work": _first(written).parent / "work"})
 
 
@@ -109,21 +111,24 @@ def _first(outputs: Iterable[str | Path | Sequence[str]]) -> Path:
     return Path(named if isinstance(named, str | Path) else named[0])
 
 
-def files_of(step: Mapping[str, Any], files: Mapping[str, Any], *, alone: bool) -> dict[str, list[str]]:
-    """What a stage's arguments that are files are called in the rule: all files, or those that one of the steps has."""
-    renamed = step.get("files", {})
-    asked = files if alone else inspect.signature(stage_function(step["stage"])).parameters
-    names = {name: renamed.get(name, name) for name in asked}
-    lists = {name: [found] if isinstance(found, str) else list(found) for name, found in names.items()}
-    return {name: found for name, found in lists.items() if found[0] in files}
+def files_of(step: Mapping[str, Any], files: Iterable[str]) -> dict[str, tuple[bool, list[str]]]:
+    """Of a stage's arguments, those that are files of its rule: whether it is one name there, and which it is."""
+    renamed, there = step.get("files", {}), set(files)
+    found = {name: renamed.get(name, name) for name in inspect.signature(stage_function(step["stage"])).parameters}
+    named = {
+        name: (isinstance(each, str), [each] if isinstance(each, str) else list(each)) for name, each in found.items()
+    }
+    return {
+        name: (one, some) for name, (one, each) in named.items() if (some := [file for file in each if file in there])
+    }
 
 
-def _paths(several: Sequence[Any]) -> Any:
-    """One file, or all of several files and lists of files."""
-    lists = [str(each) if isinstance(each, str | Path) else [str(path) for path in each] for each in several]
-    if len(lists) == 1:
-        return lists[0]
-    return [path for each in lists for path in ([each] if isinstance(each, str) else each)]
+def _paths(several: Sequence[Any], one: bool) -> Any:
+    """A file or a list of files, or the files of several such in one list."""
+    lists = [[each] if isinstance(each, str | Path) else list(each) for each in several]
+    if one and isinstance(several[0], str | Path):
+        return str(several[0])
+    return [str(path) for each in lists for path in each]
 
 
 def _run_step(step: Mapping[str, Any], files: Mapping[str, Any], offered: Mapping[str, Any]) -> None:
@@ -132,7 +137,7 @@ def _run_step(step: Mapping[str, Any], files: Mapping[str, Any], offered: Mappin
     parameters |= parameters.pop("arguments", {})
     if twice := files.keys() & parameters.keys():
         raise InputError(f"{_named([step])}: its rule has one name twice among files and parameters: {sorted(twice)}")
-    given = {name: value for name, value in files.items() if value != []} | parameters
+    given = {**files, **parameters}
     offered = {**offered, **({"code": step["code"]} if "code" in step else {})}
     try:
         _call(stage_function(step["stage"]), step["stage"], given, offered)
@@ -145,8 +150,6 @@ def _run_step(step: Mapping[str, Any], files: Mapping[str, Any], offered: Mappin
 def _call(called: Callable[..., None], function: str, given: dict[str, Any], offered: Mapping[str, Any]) -> None:
     asked = inspect.signature(called).parameters
     given |= {name: value for name, value in offered.items() if name in asked and name not in given}
-    if (device := given.get("device", "cpu")) != "cpu":
-        require_device(device)
     try:
         validate_call(config=ConfigDict(arbitrary_types_allowed=True))(called)(**given)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from handloom.runtime.files import write_text
 
-_WIDTH_PX, _QUALITY = 1200, 68
+_WIDTH_PX, _QUALITY = 1200, 66
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 0 auto; padding: 1em; max-width: 84em; color: #222; }
 img { max-width: 100%; height: auto; } figure { margin: 1em 0; } figcaption, p { color: #555; max-width: 60em; }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.adaptation.pseudo_labels import merge_weights
-from handloom.adaptation.triangulation import beside_rays, place_of_first, poses_of_still_cameras
+from handloom.adaptation.triangulation import beside_rays, place_of_first, triangulated_poses
 from handloom.datasets.frames import read_frames
 from handloom.datasets.views import OWN_PAIR, FramePairs
 from handloom.estimators.hands.found import FoundHands, bone_lengths
@@ -95,7 +95,7 @@ class SeenKeypoints(NamedTuple):
     def joined(self, poses: ViewPoses) -> Float[Tensor, "pairs 21 3"]:
         """Poses that fit both views' poses and rays, in bones 0-9."""
         place = place_of_first(self.slopes, self.rotation_12, self.direction)
-        return poses_of_still_cameras(poses.of_bone(1.0), self.slopes, self.confidence, self.rotation_12, place)
+        return triangulated_poses(poses.of_bone(1.0), self.slopes, self.confidence, self.rotation_12, place)
 
 
 def fuse_poses(

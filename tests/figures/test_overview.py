@@ -45,6 +45,11 @@ def test_the_page_has_sections_of_what_there_is_only(tmp_path: Path) -> None:
         assert words in text
     for words in ("S2DHand:", "Own camera pairs", "http"):
         assert words not in text
+    pd.DataFrame(FOOTAGE | {"value": [12.5, None]}).to_csv(tmp_path / "mug/pair.csv", index=False)
+    own = tmp_path / "own.html"
+    write_overview(own, preset="a", fidelity="b", footage_quality=[tmp_path / "mug/pair.csv"])
+    for words in ("Own camera pairs", "<li>rotation deviation: do not trust", "<td>12.5</td>", "all is well"):
+        assert words in own.read_text()
     assert text.index("<figure>") < text.index("mug: how sure") < text.index("<h1>Scores")
     (tmp_path / "t.html").write_text("no table")
     with pytest.raises(ValueError, match="no table's page"):

@@ -32,7 +32,7 @@ from handloom.runtime.artifacts import Artifact
 from handloom.runtime.files import atomic_path, write_json, write_text
 
 _SCRIPT = "mesh_viewer.js"
-_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 300, 40  # small, as one page holds all frames
+_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 280, 40  # small, as one page holds all frames
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 1em auto; padding: 0 1em; color: #222; max-width: 80em; }
 h1 { font-size: 1.3em; } h2 { font-size: 1.1em; }

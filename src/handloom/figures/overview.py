@@ -15,11 +15,12 @@ from PIL import Image
 
 from handloom.runtime.files import write_text
 
-_WIDTH_PX, _QUALITY = 1200, 68
+_WIDTH_PX, _QUALITY = 1200, 66
 _STYLE = """
 body { font-family: system-ui, sans-serif; margin: 0 auto; padding: 1em; max-width: 84em; color: #222; }
 img { max-width: 100%; height: auto; } figure { margin: 1em 0; } figcaption, p { color: #555; max-width: 60em; }
-.table { overflow-x: auto; } .poor { color: #b02020; font-weight: 600; } .fair { color: #9a6a00; font-weight: 600; }
+th, td { text-align: left; vertical-align: top; padding: .2em .6em; } .table { overflow-x: auto; }
+.poor { color: #b02020; font-weight: 600; } .fair { color: #9a6a00; font-weight: 600; }
 """
 _CAPTIONS = {
     "s2d_qualitative": "Cross-dataset: median, most improved and worst hand of each headset, in both views.",
@@ -87,7 +88,10 @@ def _judged(name: str, quality: Path) -> str:
     """What to film better."""
     lines = advice(quality)
     told = "".join(f"<li>{line}</li>" for line in lines)
-    return f"<h3>{escape(name)}: how sure</h3>\n" + (f"<ul>{told}</ul>\n" if lines else "<p>No fault seen.</p>\n")
+    frame = pd.read_csv(quality)
+    rows = "" if "verdict" in frame else frame.to_html(index=False, border=0, na_rep="")  # few, of a camera pair
+    told = f"<ul>{told}</ul>\n" if lines else "<p>No fault seen.</p>\n"
+    return f"<h3>{escape(name)}: how sure</h3>\n{told}{rows}"
 
 
 def _figure(path: Path, caption: str) -> str:

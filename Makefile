@@ -36,15 +36,16 @@ docs: $(VENV)/.installed-docs
 sources: $(VENV)/.installed
 	$(BIN)/snakemake $(SETTINGS:%=results/s2d/source/%/card.md) --configfile config/source.yaml --cores $(CORES) \
 		--set-threads pretrain_source=1
-	set -e; for setting in $(SETTINGS); do \
-		cp results/s2d/source/$$setting/detnet.safetensors src/handloom/data/detnet_small_$$setting.safetensors; \
-		cp results/s2d/source/$$setting/card.md src/handloom/data/detnet_small_$$setting.md; \
+	set -e; place=results; test "$$(cat results/preset.txt)" = source || place=presets/source/results; \
+	for setting in $(SETTINGS); do \
+		cp $$place/s2d/source/$$setting/detnet.safetensors src/handloom/data/detnet_small_$$setting.safetensors; \
+		cp $$place/s2d/source/$$setting/card.md src/handloom/data/detnet_small_$$setting.md; \
 		$(BIN)/python tools/measure_source.py src/handloom/data/detnet_small_$$setting.safetensors \
 			--seeds $(UNSEEN) >> src/handloom/data/detnet_small_$$setting.md; \
 	done
 
 clean: # your own data/ stays
-	rm -rf .snakemake resources logs benchmarks report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .snakemake resources logs benchmarks presets report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find results -mindepth 1 ! -path results/README.md -delete
 
 $(BIN)/python:

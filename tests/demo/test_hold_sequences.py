@@ -24,7 +24,6 @@ from handloom.hand.anatomy import LOWER_RAD, UPPER_RAD
 from handloom.hand.joints import MIRROR, SNAP_FROM_MANO21
 from handloom.hand.models import open_hand, open_hand_anatomy
 from handloom.runtime.config.sequences import DemoSequencesSettings
-from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 from handloom.runtime.pickles import load_pickle
 

@@ -3,12 +3,14 @@
 import csv
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ..browser import looked_at, needs_chromium
 from .project import Project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -195,12 +197,97 @@ def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) ->
     assert "adaptation.learning_rat: no such setting" in output
 
 
-def test_the_report_is_one_offline_file_with_tables_and_pictures(built: Project) -> None:
-    built.run([*built.command("--report", "report.html")[:-2]])  # no --cores, as the README has it
-    page = (built.folder / "report.html").read_text()
-    assert "s2d_cross" in page
-    assert "cost" in page
+def test_another_preset_has_its_own_place_and_leaves_the_results_of_the_first_alone(built: Project) -> None:
+    def state() -> dict[Path, int]:
+        files = [
+            path
+            for folder in ("results", "resources", "logs", "benchmarks")
+            for path in (built.folder / folder).rglob("*")
+        ]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before, target = state(), "results/s2d/source/in/detnet.safetensors"
+    try:
+        output = built.snakemake(target, "--config", "preset=mine")
+        made = {str(path.relative_to(built.folder)) for path in (built.folder / "presets").rglob("*") if path.is_file()}
+        assert "Nothing to be done" in built.snakemake(target, "--dry-run", "--config", "preset=mine")
+        whole = built.snakemake("--dry-run", "--config", "preset=mine")
+    finally:
+        shutil.rmtree(built.folder / "presets", ignore_errors=True)
+    assert (
+        "results/ holds those of preset smoke; this run, of preset mine, has its own in presets/mine/results/" in output
+    )
+    job = "convert_source/in"
+    assert made == {f"presets/mine/{path}" for path in (target, f"logs/{job}.log", f"benchmarks/{job}.tsv")}
+    assert state() == before
+    assert planned(whole) >= {"render_assembly_split", "adapt", "train_phase", "all"}
+    named = re.findall(r"^    (?:input|output|log|benchmark): (.*)$", whole, flags=re.M)
+    elsewhere = [path for line in named for path in line.split(", ") if path.startswith(("results/", "logs/", "bench"))]
+    assert named
+    assert elsewhere == []
+
+
+@pytest.fixture(scope="module")
+def report(built: Project) -> Path:
+    """The report, made as the README has it, without --cores."""
+    built.run([*built.command("--report", "report.html")[:-2]])
+    return built.folder / "report.html"
+
+
+def test_the_report_is_one_offline_file_with_tables_and_pictures(report: Path) -> None:
+    page = report.read_text()
+    for name in ("s2d_cross", "cost", "overview.html", "scene.html"):
+        assert name in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?://", page)
+    assert report.stat().st_size < 10_000_000
+
+
+_OPENED = """
+  await wait(1);
+  const landing = document.body.textContent, shown = {};
+  app.showCategory("Scenes"); await wait(0.5);
+  document.querySelector("a[iconname=eye]").click(); await wait(1);
+  const width = document.querySelector("iframe").clientWidth, pages = {};
+  for (const [path, result] of Object.entries(results)) {
+    if (!path.endsWith(".html")) continue;
+    const bytes = Uint8Array.from(atob(result.data_uri.split("base64,")[1]), (letter) => letter.charCodeAt(0));
+    const inner = document.createElement("iframe"), loaded = new Promise((done) => { inner.onload = done; });
+    inner.width = width; inner.height = 900; inner.srcdoc = new TextDecoder().decode(bytes);
+    document.body.append(inner); await loaded;
+    const page = inner.contentDocument, canvas = page.querySelector("canvas");
+    let drawn = null;
+    if (canvas) {
+      inner.contentWindow.dispatchEvent(new Event("resize"));
+      const gl = canvas.getContext("webgl"), pixels = new Uint8Array(4 * canvas.width * canvas.height);
+      gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+      drawn = pixels.filter((value, i) => i % 4 === 0 && Math.abs(value - 247) > 3).length / (pixels.length / 4);
+    }
+    const inside = (one) => (one.shadowRoot ? [...one.shadowRoot.children] : one);
+    const tables = [...page.querySelectorAll("*")].flatMap(inside);
+    pages[path] = { drawn, images: [...page.images].filter((image) => image.naturalWidth > 0).length,
+                    tables: tables.filter((one) => one.tagName === "TABLE").length,
+                    overflow: Math.max(...tables.map((one) => one.getBoundingClientRect().right)) - width };
+    inner.remove();
+  }
+  return { landing, width, pages };
+"""
+
+
+@needs_chromium
+def test_a_browser_shows_the_report_with_scenes_that_are_drawn_and_tables_that_fit(
+    report: Path, tmp_path: Path
+) -> None:
+    found = looked_at(report, _OPENED, tmp_path, 1400, allowed="cdn.tailwindcss.com should not be used")
+    for words in ("Start here", "HOLD", "MPJPE", "S2DHand", "Mono-M reduced by"):
+        assert words in found["landing"]
+    assert found["width"] > 900
+    pages = found["pages"]
+    (scene,) = [page for path, page in pages.items() if path.endswith("scene.html")]
+    assert scene["drawn"] > 0.02
+    overview = pages["results/overview.html"]
+    assert overview["images"] >= 5
+    assert overview["tables"] >= 4
+    assert {path: page["overflow"] for path, page in pages.items() if page["overflow"] > 0} == {}
 
 
 def test_the_asset_check_needs_nothing(built: Project) -> None:

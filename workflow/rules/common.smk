@@ -4,7 +4,9 @@ import logging
 import time
 from functools import cache
 
-from handloom.check import PRESET_RECORD, missing, named_entry, notices, refuse_stopped, require
+from snakemake.path_modifier import PathModifier
+
+from handloom.check import missing, named_entry, notices, refuse_stopped, require
 from handloom.datasets import LABELLED
 from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
 from handloom.estimators.hands.registry import NETWORKS
@@ -16,6 +18,7 @@ from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.files import files_state, require_writable, write_text
 from handloom.runtime.job import hand_down_source
+from handloom.runtime.places import OWN_FOLDERS, PRESET_RECORD, place_of, placed, placed_workflow
 from handloom.runtime.run_lines import tell_by_lines
 from handloom.runtime.stages import plain, stage, steps
 
@@ -29,6 +32,13 @@ shell.prefix("set -euo pipefail; trap : TERM; ")
 RUN = or_end(settings_from, config, more=lambda run: missing(run, Path()))
 for line in notices(RUN, Path()) if workflow.is_main_process else ():
     print(f"handloom: {line}", file=sys.stderr)
+PLACE = place_of(RUN.preset, Path())
+if PLACE:  # rules, and who types a target, name files as those in results/
+    places = {folder: PLACE + folder for folder in OWN_FOLDERS}
+    workflow.modifier.path_modifier = PathModifier(places, None, workflow, workflow.modifier.path_modifier)
+    workflow.__class__ = placed_workflow(type(workflow), PLACE)
+    roots = {name: each.model_copy(update={"root": placed(each.root, PLACE)}) for name, each in RUN.datasets}
+    RUN = RUN.model_copy(update={"datasets": RUN.datasets.model_copy(update=roots)})
 GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
@@ -99,7 +109,7 @@ def on_device(result):
     def nothing(wildcards):
         elsewhere = workflow.non_local_exec or workflow.resource_settings.nodes is not None
         if GPUS and workflow.is_main_process and not elsewhere:
-            if not Path(result.format(**dict(wildcards.items()))).exists():
+            if not Path(placed(result.format(**dict(wildcards.items())), PLACE)).exists():
                 or_end(require_gpu, RUN.device)
         return []
 
@@ -109,16 +119,6 @@ def on_device(result):
 def shown(path, caption, category, labels):
     """An output that the report shows, explained by workflow/report/{caption}.rst."""
     return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
-
-
-def demo_sheet(name, data_set, split):
-    """A contact sheet of rendered pictures, as the report shows it."""
-    return shown(f"results/figures/demo/{name}.png", "demo", "Demo data", {"data set": data_set, "split": split})
-
-
-def s2d_figure(name, picture):
-    """A figure of both settings, as the report shows it."""
-    return shown(f"results/figures/s2d_{name}.png", name, "S2DHand", {"picture": picture, "setting": "both"})
 
 
 def network_of(wildcards):

@@ -9,7 +9,7 @@ if RUN.demo is not None:
             **dict(zip(ANNOTATIONS, annotations_of("{split}"))),
             images=directory(f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{{split}}"),
             sequences=directory(f"{DATASETS.assembly_hands.root}/sequences/{{split}}"),
-            picture=demo_sheet("assembly_hands_{split}", "AssemblyHands-ego", "{split}"),
+            picture="results/figures/demo/assembly_hands_{split}.png",
         pathvars:
             job="render_assembly_split/{split}",
         threads: 8
@@ -25,7 +25,7 @@ if RUN.demo is not None:
         """One split of Rendered Hand Pose: colour pictures from a third person's view, masks and annotations."""
         output:
             folder=directory(f"{DATASETS.rhd.root}/RHD_published_v2/{{rhd_split}}"),
-            picture=demo_sheet("rhd_{rhd_split}", "RHD", "{rhd_split}"),
+            picture="results/figures/demo/rhd_{rhd_split}.png",
         pathvars:
             job="render_rhd/{rhd_split}",
         threads: 8
@@ -47,7 +47,7 @@ if RUN.demo is not None:
         """GANerated Hands: colour pictures of left hands, with and without an object."""
         output:
             folder=directory(f"{DATASETS.ganerated.root}/data"),
-            picture=demo_sheet("ganerated", "GANerated Hands", "train"),
+            picture="results/figures/demo/ganerated.png",
         pathvars:
             job="render_ganerated",
         threads: 8

@@ -23,12 +23,7 @@ use rule stage as qualitative with:
         handoccnet=[] if HANDOCCNET_LACKS else HANDOCCNET.checkpoint,
         hand=[] if HANDOCCNET_LACKS else MANO_HAND,
     output:
-        picture=shown(
-            "results/figures/s2d_qualitative{which}.png",
-            "qualitative",
-            "S2DHand",
-            lambda wildcards: {"picture": "hands", "setting": setting_of(wildcards)},
-        ),
+        picture="results/figures/s2d_qualitative{which}.png",
     log:
         "logs/qualitative{which}.log",
     benchmark:
@@ -50,7 +45,7 @@ use rule stage as pretraining_curves with:
     input:
         histories=training_histories,
     output:
-        picture=s2d_figure("pretraining_curves", "source training"),
+        picture="results/figures/s2d_pretraining_curves.png",
     pathvars:
         job="pretraining_curves",
     resources:
@@ -67,9 +62,9 @@ use rule stage as s2d_plots with:
         scores=[path for setting in SETTINGS for path in of_headsets(setting, "scores.csv")],
         analyses=[path for setting in SETTINGS for path in of_headsets(setting, "view_analysis.csv")],
     output:
-        curves=s2d_figure("adaptation_curves", "adaptation curves"),
-        rotation_error=s2d_figure("rotation_error", "rotation errors"),
-        view_analysis=s2d_figure("view_analysis", "what limits labels"),
+        curves="results/figures/s2d_adaptation_curves.png",
+        rotation_error="results/figures/s2d_rotation_error.png",
+        view_analysis="results/figures/s2d_view_analysis.png",
     pathvars:
         job="s2d_plots",
     resources:
@@ -80,3 +75,23 @@ use rule stage as s2d_plots with:
             stage("figures.plots:draw_rotation_errors", files={"picture": "rotation_error"}),
             stage("figures.plots:draw_view_analysis", files={"picture": "view_analysis"}),
         ),
+
+
+use rule stage as overview with:
+    """One page of what the run found: both papers' figures and tables, and how sure own sequences and pairs are."""
+    input:
+        hold_figures=[f"results/figures/hold/{name}.png" for name in SEQUENCES],
+        hold_tables=[f"{table.removesuffix('csv')}html" for table in HOLD_TABLES],
+        hold_quality=[f"results/hold/{name}/quality.csv" for name in WITH_STAGES],
+        s2d_figures=[path for path in FIGURES if "/demo/" not in path],
+        s2d_tables=collect("results/tables/s2d_{setting}.html", setting=SETTINGS),
+        footage_figures=[path for path in FOOTAGE_FILES if path.endswith(("jpg", "png"))],
+        footage_quality=[path for path in FOOTAGE_FILES if path.endswith("quality.csv")],
+    output:
+        page=shown("results/overview.html", "overview", "Overview", {"page": "what this run found"}),
+    pathvars:
+        job="overview",
+    resources:
+        **needs(runtime=10),
+    params:
+        **stage("figures.overview:write_overview", preset=RUN.preset, fidelity=RUN.fidelity),

@@ -220,6 +220,11 @@ def quality_tables(wildcards):
     return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
 
 
+def quality_of(wildcards):
+    """The quality of a sequence; none of a build folder, whose stages did not run here."""
+    return [] if sequence_of(wildcards).kind == "build" else f"{OF_SEQUENCE}/quality.csv"
+
+
 def refinement_of(wildcards):
     """The settings of phase 2; a size that is known stays."""
     known = sequence_of(wildcards).object_size_m is not None
@@ -250,7 +255,7 @@ def interchange_file(wildcards):
 
 def stage_benchmarks(sequence, rules):
     """The benchmark files of rules that ran for a sequence."""
-    return [f"benchmarks/{rule}/{sequence}.tsv" for rule in rules]
+    return [f"{PLACE}benchmarks/{rule}/{sequence}.tsv" for rule in rules]
 
 
 def phase_benchmarks(sequence, phase):
@@ -261,7 +266,7 @@ def phase_benchmarks(sequence, phase):
     refined, shapes = ["refine_poses"] if phase == "phase3" else [], SHAPES
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
         needed, refined, shapes = [], [], ["hand_prior"]
-    trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
+    trained = [f"{PLACE}benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
     masks = ["corrected_masks"] * corrects_masks(SEQUENCES[sequence])
     return stage_benchmarks(sequence, [*STAGES, *masks, *shapes, *refined]) + trained
 
@@ -273,18 +278,11 @@ def phase_files(phase):
     """What a phase leaves: predictions in the camera's frame, videos, meshes, poses, and a page to turn the scene on."""
     folder = f"{OF_SEQUENCE}/{phase}"
     exports = ("object.glb", "object.ply", "hand.glb", "hand.ply", "scene.glb", "poses.npz", "poses.json")
-    labels = {"sequence": "{sequence}"}
     return {
         "predictions": f"{folder}/predictions.npz",
         **{name.replace(".", "_"): f"{folder}/export/{name}" for name in exports},
-        "page": f"{folder}/scene.html",
-        **{
-            video: shown(f"{folder}/{video}.mp4", caption, "HOLD", {"picture": f"{name}, {phase}", **labels})
-            for video, caption, name in (
-                ("turntable", "hold_turntable", "turntable"),
-                ("overlay", "hold_video", "video"),
-            )
-        },
+        "page": shown(f"{folder}/scene.html", "hold_scene", "Scenes", {"sequence": "{sequence}", "of": phase}),
+        **{video: f"{folder}/{video}.mp4" for video in ("turntable", "overlay")},
     }
 
 

@@ -4,6 +4,7 @@ from functools import partial
 from types import SimpleNamespace
 
 PICTURED = {"frames": f"{OF_SEQUENCE}/frames", "frames_json": f"{OF_SEQUENCE}/frames.json", "masks": masks_of}
+PICTURED |= {"quality": quality_of}
 PREDICTED = stage("reconstruction.predictions:write_predictions", watched=sequence_state(BUILD_IN))
 DRAWN = [stage("figures.hold_pictures:write_hold_videos"), stage("figures.hold_export:export_hold")]
 
@@ -28,12 +29,7 @@ use rule stage as hold_results with:
         **steps(PREDICTED, *DRAWN),
 
 
-OVERLAY = shown(
-    "results/figures/hold/{sequence}.png",
-    "hold_overlay",
-    "HOLD",
-    {"picture": "reconstruction", "sequence": "{sequence}"},
-)
+OVERLAY = "results/figures/hold/{sequence}.png"
 PHASE3 = {"build": build_of, "poses": f"{OF_SEQUENCE}/phase3/poses.npz", "mesh": f"{OF_SEQUENCE}/phase3/object.npz"}
 PICTURE = stage("figures.hold_pictures:draw_hold_overlay")
 

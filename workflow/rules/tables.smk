@@ -58,9 +58,10 @@ rule all:
         finished=[
             *collect("results/tables/s2d_{setting}.csv", setting=SETTINGS),
             *[*FIGURES, *HOLD_TABLES, *HOLD_QUALITY, *HOLD_FIGURES, *HOLD_PAGES, *FOOTAGE_FILES],
+            "results/overview.html",
         ],
     output:
-        table=shown("results/tables/cost.csv", "cost", "Tables", {"table": "cost", "setting": "all"}),
+        table=shown("results/tables/cost.csv", "cost", "Tables", {"table": "what it cost"}),
     log:
         "logs/all.log",
     conda:
@@ -68,6 +69,6 @@ rule all:
     resources:
         **needs(mem_mb=1000, runtime=10),
     params:
-        **stage("evaluation.benchmarks:write_cost", benchmarks="benchmarks"),
+        **stage("evaluation.benchmarks:write_cost", benchmarks=f"{PLACE}benchmarks"),
     script:
         "../scripts/stage.py"

@@ -1,8 +1,9 @@
 """What S2DHand's scores and tables are made of, and which files a person looks at first."""
 
 TO_LOOK_AT = [
-    Path(path)
+    Path(placed(path, PLACE))
     for path in (
+        "results/overview.html",
         *(f"results/tables/{name}.md" for name in ("s2d_in", "s2d_cross", "s2d_methods", "hold")),
         *("results/tables/hold_quality.html", "results/figures/s2d_qualitative.png"),
         *(f"results/figures/hold/{name}.png" for name in SEQUENCES),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.adaptation.pseudo_labels import merge_weights
-from handloom.adaptation.triangulation import beside_rays, place_of_first, poses_of_still_cameras
+from handloom.adaptation.triangulation import beside_rays, place_of_first, triangulated_poses
 from handloom.datasets.frames import read_frames
 from handloom.datasets.views import OWN_PAIR, FramePairs
 from handloom.estimators.hands.found import FoundHands, bone_lengths
@@ -100,7 +100,7 @@ class SeenKeypoints(NamedTuple):
         """Steady poses that fit both views' poses and rays, in bones 0-9."""
         place = place_of_first(self.slopes, self.rotation_12, self.direction)
         own = poses.of_bone(1.0)
-        found = poses_of_still_cameras(own, self.slopes, self.confidence, self.rotation_12, place)
+        found = triangulated_poses(own, self.slopes, self.confidence, self.rotation_12, place)
         return steady(found.numpy(), self.times_s)
 
 

@@ -3,6 +3,7 @@
 from itertools import groupby
 
 from handloom.evaluation.sequence_quality import LIMITS
+from handloom.runtime.config.documents import item
 
 _TOP = """# Quality measures
 
@@ -10,19 +11,20 @@ _TOP = """# Quality measures
 
 `snakemake --cores 2 results/hold/NAME/quality.csv` tells how well each stage of HOLD did on a video, without any
 annotation. Every row has a value, limits, a verdict (good, fair, poor, or not known), the frames to look at, and
-advice. A good value is no proof: the last column says what a measure cannot see.
+advice. A good value is no proof: below is what each measure cannot see.
 """
-_HEAD = "| measure | good | fair | when it is not | what it cannot see |\n|---|---|---|---|---|\n"
 
 
 def quality_page() -> str:
-    """The page as Markdown: a table for each stage."""
+    """The page as Markdown: a list for each stage, with what to do where a measure is not good."""
     sections = []
     for stage, limits in groupby(LIMITS, key=lambda each: each.stage):
         rows = ""
         for each in limits:
             word = "at least" if each.good >= each.fair else "at most"
             good, fair = (f"{word} {value:g} {each.unit}".strip() for value in (each.good, each.fair))
-            rows += f"| {each.measure} | {good} | {fair} | {each.advice} | {each.blind} |\n"
-        sections.append(f"\n## {stage[0].upper()}{stage[1:]}\n\n{_HEAD}{rows}")
+            advice = f" Otherwise {each.advice}." if each.advice else ""
+            blind = f" Cannot see {each.blind}." if each.blind else ""
+            rows += item(f"**{each.measure}**: good {good}, fair {fair}.{advice}{blind}")
+        sections.append(f"\n## {stage[0].upper()}{stage[1:]}\n\n{rows}")
     return _TOP + "".join(sections)

@@ -170,12 +170,9 @@ def fuse_poses(
     metric = adapted.metric
     rays = [torch.from_numpy(view.rays_of(index)) for view, index in zip(found, rows, strict=True)]
     times_s = np.array(listed[0].times_s)[rows[0]]
-    seen = SeenKeypoints(
-        torch.stack([each[..., :2] / each[..., 2:] for each in rays]),
-        before.confidence,
-        *(torch.tensor(estimate[name], dtype=torch.float64) for name in ("keypoints", "direction")),
-        times_s=times_s,
-    )
+    by_keypoints, direction = (torch.tensor(estimate[name], dtype=torch.float64) for name in ("keypoints", "direction"))
+    slopes = torch.stack([each[..., :2] / each[..., 2:] for each in rays])
+    seen = SeenKeypoints(slopes, before.confidence, by_keypoints, direction, times_s)
     crossed = [1000 * NOMINAL_BONE_M * seen.crossed(poses) for poses in (before, after)]
     kept: Literal["adapted", "source"] = "adapted" if crossed[1] <= crossed[0] else "source"
     if kept == "source":

@@ -5,15 +5,19 @@
     python tools/measure_pair.py calibrated RIG.json RESULTS    scores it against the cameras' calibration
 
 Errors are root-aligned and not rotated: wrists together, each pose scaled so that its bone 0-9 has the true length.
+`common` is the share of both views' squared errors that is alike in both, which no merging removes; `merged` their
+plain mean by the true rotation, `turned` what it has wrong after each hand's best turn, `shaped` without its mean error
+along the axes of the true palm.
 
 RIG.json tells, in OpenCV's conventions, {"size": [width, height] of both cameras' pictures, "left": {"matrix": 3 x 3,
 "distortion": [...]}, "right": the same, "right_from_left": {"rotation": 3 x 3, "translation": [...]}}; hands get the
 nominal size. Its truth are both views' found key points, triangulated. It cannot see what the key points of both views
-have wrong alike, and a pose that was triangulated of the same key points looks better by it than it is: what of a gain
-is real, rendered pairs tell.
+have wrong alike, and poses that were fitted to the same key points look better by it than they are: `--keypoints OTHER`
+takes those of another network's results of the same frames, and what of a gain is real, rendered pairs tell.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +34,8 @@ from handloom.runtime.files import read_json
 from rendered_pair import Filmed, Filming, film
 
 KINDS = ("left", "right", "fused")
+OF_PAIRS = [f"joints{view}{stage}_m" for view in ("", "_left", "_right") for stage in ("", "_before")]
+INDEX_BASE, LITTLE_BASE = 5, 17
 
 
 def bones(joints: np.ndarray) -> np.ndarray:
@@ -47,7 +53,7 @@ def error_mm(joints_m: np.ndarray, true_m: np.ndarray) -> float:
 
 def errors(poses: FusedPoses, left_m: np.ndarray, right_m: np.ndarray, turn: np.ndarray) -> dict[str, float]:
     """What a camera pair's results have wrong, before and after adaptation, by true joints along each camera's axes."""
-    figures = {}
+    figures: dict[str, float] = {}
     for ending in ("_before", ""):
         name = ending or "_after"
         found = torch.from_numpy(getattr(poses, f"right_from_left{ending}"))
@@ -57,7 +63,31 @@ def errors(poses: FusedPoses, left_m: np.ndarray, right_m: np.ndarray, turn: np.
             KINDS, (*joints, getattr(poses, f"joints{ending}_m")), (left_m, right_m, left_m), strict=True
         ):
             figures[f"{kind}{name}_mm"] = error_mm(own, true)
+        parts = causes(joints[0], joints[1] @ turn, left_m)
+        figures |= {f"{part}{name}{'' if part == 'common' else '_mm'}": value for part, value in parts.items()}
     return figures
+
+
+def causes(first_m: np.ndarray, second_m: np.ndarray, true_m: np.ndarray) -> dict[str, float]:
+    """What two views' poses have wrong alike, and what of it turns and the mean error explain; all along one axes."""
+    true_m = true_m - true_m[:, :1]
+    first, second = (each * (bones(true_m) / bones(each)) for each in (first_m, second_m))
+    merged = (first + second) / 2
+    alike, apart = (float(np.square(each).sum()) for each in (merged - true_m, (first - second) / 2))
+    left, _, right = np.linalg.svd(merged.swapaxes(1, 2) @ true_m)
+    mirrored = np.ones((len(merged), 1, 3))
+    mirrored[:, 0, 2] = np.sign(np.linalg.det(left @ right))
+    across = true_m[:, INDEX_BASE] - true_m[:, LITTLE_BASE]
+    along = true_m[:, BONE[1]]
+    axes = np.linalg.qr(np.stack([along, across, np.cross(along, across)], -1))[0]
+    axes *= np.sign((axes * np.stack([along, across, np.cross(along, across)], -1)).sum(1, keepdims=True))
+    wrong = (merged - true_m) @ axes
+    return {
+        "common": alike / (alike + apart),
+        "merged": error_mm(merged, true_m),
+        "turned": float(1000 * np.linalg.norm(merged @ ((left * mirrored) @ right) - true_m, axis=-1).mean()),
+        "shaped": float(1000 * np.linalg.norm(wrong - wrong.mean(0), axis=-1).mean()),
+    }
 
 
 def scores(truth: Path, results: Path) -> dict[str, float]:
@@ -75,19 +105,24 @@ def scores(truth: Path, results: Path) -> dict[str, float]:
     )
 
 
-def calibrated_scores(rig: Path, results: Path) -> dict[str, float]:
-    """The figures of a calibrated camera pair's results, and how far apart the rays of its key points pass."""
+def calibrated_scores(rig: Path, results: Path, keypoints: Path) -> dict[str, float]:
+    """The figures of a calibrated camera pair's results, and how far apart the rays of some results' key points pass.
+
+    Frames without a hand in these are left out.
+    """
     told, poses = read_json(rig), FusedPoses.load(results / "poses.npz")
     turn = np.array(told["right_from_left"]["rotation"], float)
     shift = np.array(told["right_from_left"]["translation"], float)
     rays = []
     for view, rows in (("left", poses.index_left), ("right", poses.index_right)):
-        found = FoundHands.load(results / view / "hands.npz")
-        scale = read_json(results / view / "frames.json")["width_px"] / told["size"][0]
+        found = FoundHands.load(keypoints / view / "hands.npz")
+        scale = read_json(keypoints / view / "frames.json")["width_px"] / told["size"][0]
         matrix = np.array(told[view]["matrix"], float) * [[scale], [scale], [1]]
         points = undistorted(found.keypoints_px[rows].astype(float), matrix, np.array(told[view]["distortion"], float))
         rays.append(pixel_rays(points, matrix))
-    joints, gap = triangulated(*rays, turn, shift)
+    known = np.isfinite(rays[0] + rays[1]).all((1, 2))
+    joints, gap = triangulated(rays[0][known], rays[1][known], turn, shift)
+    poses = replace(poses, **{name: getattr(poses, name)[known] for name in OF_PAIRS})
     size = NOMINAL_BONE_M / np.median(bones(joints))
     other = joints @ turn.T + shift
     figures = errors(poses, size * joints, size * other, turn)
@@ -122,6 +157,8 @@ def main() -> None:
         scoring = commands.add_parser(name)
         scoring.add_argument(truth, type=Path)
         scoring.add_argument("results", type=Path)
+        if name == "calibrated":
+            scoring.add_argument("--keypoints", type=Path, metavar="OTHER")
     asked = parser.parse_args()
     if asked.command == "film":
         settings = Filming(
@@ -137,7 +174,7 @@ def main() -> None:
     if asked.command == "score":
         figures = scores(asked.folder / "truth.npz", asked.results)
     else:
-        figures = calibrated_scores(asked.rig, asked.results)
+        figures = calibrated_scores(asked.rig, asked.results, asked.keypoints or asked.results)
     print(pd.Series(figures).round(3).to_string())
 
 

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import roma
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from handloom.adaptation.fused_poses import FusedPoses, SeenKeypoints, ViewPoses, fuse_poses, fused, rotation_report
+from handloom.adaptation.fused_poses import (
+    FusedPoses,
+    SeenKeypoints,
+    ViewPoses,
+    fuse_poses,
+    fused,
+    rotation_report,
+    steady,
+)
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.datasets.views import FramePairs
 from handloom.estimators.hands.found import FoundHands
@@ -93,12 +102,30 @@ def test_what_both_pictures_show_mends_what_both_views_have_wrong(posed_pair: Ow
     slopes = torch.stack([each[..., :2] / each[..., 2:] for each in (left, right + shift)])
     rotation_12 = torch.from_numpy(filmed.right_from_left.T.copy())
     poses = views(relative[0] @ lean, relative[0] @ lean @ rotation_12, rotation_12=rotation_12)
-    seen = SeenKeypoints(slopes, poses.confidence, rotation_12, shift / shift.norm())
+    times_s = filmed.times_left_s[moments.rows("left")]
+    seen = SeenKeypoints(slopes, poses.confidence, rotation_12, shift / shift.norm(), times_s)
     found = fused(poses, poses, SHARPNESS, metric=True, seen=seen)
     before, after = (
         np.linalg.norm(found[name] - relative[0].numpy(), axis=-1).mean() for name in ("joints_before_m", "joints_m")
     )
     assert after < 0.5 * before
+
+
+def test_a_hand_that_trembles_is_made_steady_and_a_moving_one_is_left_alone() -> None:
+    """A hand of fixed bones that turns by 90 degrees a second, found with noise; a gap of the video in it."""
+    generator = np.random.default_rng(0)
+    times_s = np.concatenate([np.arange(60), np.arange(75, 120)]) / 30
+    hand = 0.1 * generator.normal(size=(21, 3))
+    hand -= hand[0]
+    true = Rotation.from_rotvec(times_s[:, None] * [0.0, np.pi / 2, 0.0]).as_matrix() @ hand.T
+    true = true.swapaxes(1, 2)
+    np.testing.assert_allclose(steady(true, times_s), true, atol=0.002)
+    noisy = true + 0.005 * generator.normal(size=true.shape)
+    noisy -= noisy[:, :1]
+    found = steady(noisy, times_s)
+    assert np.linalg.norm(found - true, axis=-1).mean() < 0.6 * np.linalg.norm(noisy - true, axis=-1).mean()
+    lengths = np.linalg.norm(found[:, 6] - found[:, 5], axis=-1)
+    np.testing.assert_allclose(lengths, lengths[0])
 
 
 def views(left: Tensor, right: Tensor, sure: float = 0.9, less: float = 0.9, rotation_12: Tensor = EYE) -> ViewPoses:

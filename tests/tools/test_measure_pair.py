@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from handloom.adaptation.fused_poses import FusedPoses
 from handloom.datasets.views import FramePairs
 from handloom.runtime.files import write_json
-from measure_pair import error_mm, scores, triangulated
+from measure_pair import causes, error_mm, scores, triangulated
 from rendered_pair import Filmed
 
 TURN = Rotation.from_rotvec([0.0, 0.5, 0.0])
@@ -27,6 +27,21 @@ def test_errors_know_no_size_and_no_place_but_a_turn() -> None:
     moved[:, 5] += [0.003, 0.0, 0.004]
     assert error_mm(moved, true) == pytest.approx(5 / 21)
     assert error_mm(TURN.apply(true.reshape(-1, 3)).reshape(true.shape), true) > 10
+
+
+def test_causes_are_told_apart() -> None:
+    """Views wrong alike by a turn, alike by one shape, and each by its own noise."""
+    true = hands(40)
+    turned = TURN.apply(true.reshape(-1, 3)).reshape(true.shape)
+    found = causes(turned, turned, true)
+    assert found["common"] == pytest.approx(1)
+    assert found["turned"] == pytest.approx(0, abs=1e-9)
+    assert found["merged"] > 10
+    longer = np.stack([turn.apply(true[0]) for turn in Rotation.random(40, random_state=1)])
+    wrong = longer + 0.3 * (longer[:, 5] - longer[:, 17])[:, None] * (np.arange(21) == 4)[:, None]
+    assert causes(wrong, wrong, longer)["shaped"] == pytest.approx(0, abs=1e-9)
+    noise = 0.01 * np.random.default_rng(2).normal(size=true.shape) * (np.arange(21) > 9)[:, None]
+    assert causes(true + noise, true - noise, true)["common"] == pytest.approx(0, abs=1e-9)
 
 
 def test_scores_of_known_files(tmp_path: Path) -> None:

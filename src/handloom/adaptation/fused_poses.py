@@ -25,6 +25,9 @@ from handloom.runtime.artifacts import Artifact
 from handloom.runtime.config.adaptation import AdaptationSettings
 from handloom.runtime.files import read_json, write_json
 
+STEADY_S = 0.05
+"""Of fused poses: shorter than a hand's motions, longer than the time between frames of key points that tremble."""
+
 
 @dataclass(frozen=True)
 class FusedPoses(Artifact, kind="fused_poses", units="m, s", frame="left camera (OpenCV)", joint_order="SNAP"):
@@ -32,7 +35,7 @@ class FusedPoses(Artifact, kind="fused_poses", units="m, s", frame="left camera 
 
     All joints are relative to the wrist. Those of a view are along its camera's axes, fused ones along the left's;
     `before` are the source network's, merged by confidence. Where key points tell the cameras' rotation, fused ones
-    also fit both views' rays to the key points.
+    also fit both views' rays to the key points, and are steady: bones of one length each, joints smooth over time.
     """
 
     index_left: Int[np.ndarray, " pairs"]
@@ -78,13 +81,14 @@ class ViewPoses:
 
 
 class SeenKeypoints(NamedTuple):
-    """What both pictures show of the joints, and what that tells of the cameras."""
+    """What both pictures show of the joints, and when, and what that tells of the cameras."""
 
     slopes: Float[Tensor, "2 pairs 21 2"]
     confidence: Float[Tensor, "2 pairs 21"]
     rotation_12: Float[Tensor, "3 3"]
     direction: Float[Tensor, "3"]
     """Of the left camera as the right one sees it."""
+    times_s: Float[np.ndarray, " pairs"]
 
     def crossed(self, poses: ViewPoses) -> float:
         """Mean distance of each view's poses beside the other view's rays, in bones 0-9: no training looked at it."""
@@ -92,10 +96,38 @@ class SeenKeypoints(NamedTuple):
         others = torch.stack([right @ self.rotation_12.T, left @ self.rotation_12])
         return float(beside_rays(others, self.slopes, self.confidence).mean())
 
-    def joined(self, poses: ViewPoses) -> Float[Tensor, "pairs 21 3"]:
-        """Poses that fit both views' poses and rays, in bones 0-9."""
+    def joined(self, poses: ViewPoses) -> Float[np.ndarray, "pairs 21 3"]:
+        """Steady poses that fit both views' poses and rays, in bones 0-9."""
         place = place_of_first(self.slopes, self.rotation_12, self.direction)
-        return triangulated_poses(poses.of_bone(1.0), self.slopes, self.confidence, self.rotation_12, place)
+        own = poses.of_bone(1.0)
+        found = triangulated_poses(own, self.slopes, self.confidence, self.rotation_12, place)
+        return steady(found.numpy(), self.times_s)
+
+
+def steady(
+    joints: Float[np.ndarray, "pairs 21 3"], times_s: Float[np.ndarray, " pairs"]
+) -> Float[np.ndarray, "pairs 21 3"]:
+    """Joints from the wrist on of one hand in a video: smooth over time, then with bones of one length each.
+
+    Joints are those of the line through their neighbours in time, which weigh exp(-(t / STEADY_S)^2 / 2): a mean would
+    lag where a video begins. A bone keeps its direction and gets its median length; times rise.
+    """
+    ends = (np.searchsorted(times_s, times_s + side * 3 * STEADY_S, "right") for side in (-1, 1))
+    smooth = np.empty_like(joints)
+    for row, window in enumerate(map(slice, *ends)):
+        after_s = times_s[window] - times_s[row]
+        weights = np.exp(-0.5 * (after_s / STEADY_S) ** 2)
+        middle_s = np.average(after_s, weights=weights)
+        spread = np.average((after_s - middle_s) ** 2, weights=weights)
+        weights *= 1 - middle_s * (after_s - middle_s) / max(spread, np.finfo(float).tiny)
+        smooth[row] = np.average(joints[window], 0, weights)
+    bones = smooth - smooth[:, np.maximum(SNAP_PARENTS, 0)]
+    lengths = np.linalg.norm(bones, axis=-1, keepdims=True)
+    bones *= np.median(lengths, 0) / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
+    found = np.zeros_like(joints)
+    for joint in range(1, len(SNAP_PARENTS)):  # parents come first
+        found[:, joint] = found[:, SNAP_PARENTS[joint]] + bones[:, joint]
+    return found
 
 
 def fuse_poses(
@@ -137,11 +169,10 @@ def fuse_poses(
     after = ViewPoses((joints - joints[:, :, WRIST, None]).transpose(0, 1), confidence.transpose(0, 1), end_12)
     metric = adapted.metric
     rays = [torch.from_numpy(view.rays_of(index)) for view, index in zip(found, rows, strict=True)]
-    seen = SeenKeypoints(
-        torch.stack([each[..., :2] / each[..., 2:] for each in rays]),
-        before.confidence,
-        *(torch.tensor(estimate[name], dtype=torch.float64) for name in ("keypoints", "direction")),
-    )
+    times_s = np.array(listed[0].times_s)[rows[0]]
+    by_keypoints, direction = (torch.tensor(estimate[name], dtype=torch.float64) for name in ("keypoints", "direction"))
+    slopes = torch.stack([each[..., :2] / each[..., 2:] for each in rays])
+    seen = SeenKeypoints(slopes, before.confidence, by_keypoints, direction, times_s)
     crossed = [1000 * NOMINAL_BONE_M * seen.crossed(poses) for poses in (before, after)]
     kept: Literal["adapted", "source"] = "adapted" if crossed[1] <= crossed[0] else "source"
     if kept == "source":
@@ -156,7 +187,7 @@ def fuse_poses(
         index_right=rows[1],
         names_left=np.array(listed[0].names)[rows[0]],
         names_right=np.array(listed[1].names)[rows[1]],
-        times_left_s=np.array(listed[0].times_s)[rows[0]],
+        times_left_s=times_s,
         times_right_s=np.array(listed[1].times_s)[rows[1]],
         **fused(
             *(before, after, adaptation.attention_sharpness),
@@ -194,11 +225,13 @@ def fused(
         every = torch.ones_like(poses.confidence, dtype=torch.bool)
         weights = merge_weights(every, poses.confidence, "soft", sharpness=sharpness)
         in_left = own[0], own[1] @ poses.rotation_12.T
-        merged = sum((w[..., None] * joints for w, joints in zip(weights, in_left, strict=True)), torch.zeros(1))
+        merged = sum(
+            (w[..., None] * joints for w, joints in zip(weights, in_left, strict=True)), torch.zeros(1)
+        ).numpy()
         if not ending:
             arrays["confidence"] = poses.confidence.amax(0).numpy()
             merged = merged if seen is None else bone_m * seen.joined(poses)
-        arrays[f"joints{ending}_m"] = merged.numpy()
+        arrays[f"joints{ending}_m"] = merged
         arrays[f"right_from_left{ending}"] = poses.rotation_12.T.numpy()
     return arrays
 

@@ -11,7 +11,8 @@ ESTIMATION = HOLD.hand.estimation
 SEQUENCES = HOLD.chosen
 PHASES = ["hull", "phase1", "phase3_unrefined", "phase3"]
 RENDERED = {} if HOLD.demo is None else {name: object_name(name) for name in HOLD.demo.sequences}
-ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
+ANNOTATED = [name for name, each in SEQUENCES.items() if each.kind == "ho3d" and len(each.hands) == 1]
+TWO_HANDED = [name for name, each in SEQUENCES.items() if each.kind == "ho3d" and len(each.hands) == 2]
 WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
 # The hand model that networks take, which know right hands; none for the shipped one.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
@@ -19,6 +20,7 @@ OF_SEQUENCE = "results/hold/{sequence}"
 OTHERS = HOLD.others
 OTHER_SCORES = [f"results/hold/{name}/interchange/{method}/scores.json" for method, name in OTHERS]
 HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
+HOLD_TABLES += ["results/tables/hold_two_hands.csv"] if TWO_HANDED else []
 HOLD_QUALITY = ["results/tables/hold_quality.csv"] if WITH_STAGES else []
 HOLD_VIDEOS = [f"results/hold/{name}/phase3/{video}.mp4" for name in SEQUENCES for video in ("turntable", "overlay")]
 HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD_VIDEOS
@@ -48,17 +50,18 @@ def sequence_of(wildcards):
     return or_end(named_entry, RUN, "sequences", wildcards.sequence)
 
 
-def side_of(wildcards):
-    """The hand that holds the object in the wildcard's sequence."""
-    return sequence_of(wildcards).side
+def hands_of(wildcards):
+    """The hands that hold the object in the wildcard's sequence."""
+    return list(sequence_of(wildcards).hands)
 
 
 def hand_model_of(wildcards):
-    """The hand model of a sequence's stages, of its side; none for the shipped right hand."""
-    side = side_of(wildcards)
-    if RUN.mano:
-        return f"resources/mano/mano_{side}.npz"
-    return [] if side == "right" else "resources/hand/left.npz"
+    """The hand model of each hand of a sequence; none for the shipped right hand alone."""
+    sides = hands_of(wildcards)
+    if sides == ["right"] and not RUN.mano:
+        return []
+    models = [f"resources/mano/mano_{side}.npz" if RUN.mano else f"resources/hand/{side}.npz" for side in sides]
+    return models[0] if len(models) == 1 else models
 
 
 def of_sequence(wildcards, path):
@@ -212,7 +215,7 @@ def annotated_scores(wildcards):
     """The scores of the sequences in a table of HOLD."""
     if not ANNOTATED:
         sys.exit(
-            f"handloom: hold.sequences: none is of kind ho3d, and only those have a truth that a table can compare with; "
+            f"handloom: hold.sequences: none with one hand is of kind ho3d, and only those have a truth that this table can compare with; "
             "ask for results/tables/hold_quality.csv, which needs none"
         )
     scored = collect(
@@ -221,6 +224,15 @@ def annotated_scores(wildcards):
         phase=PHASES if wildcards.ablation else ["phase3"],
     )
     return scored + ([] if wildcards.ablation else OTHER_SCORES)
+
+
+def two_hands_scores(wildcards):
+    """The scores of the sequences with two hands that have a truth."""
+    if not TWO_HANDED:
+        sys.exit(
+            "handloom: hold.sequences: none of kind ho3d has hands: [right, left]; config/two_hands.yaml renders one"
+        )
+    return collect("results/hold/{sequence}/phase3/scores.json", sequence=TWO_HANDED)
 
 
 def quality_tables(wildcards):

@@ -107,6 +107,27 @@ use rule stage as hold_table with:
         ),
 
 
+use rule stage as hold_two_hands_table with:
+    """The sequences with two hands, in ARCTIC's measures."""
+    input:
+        scores=two_hands_scores,
+    output:
+        csv="results/tables/hold_two_hands.csv",
+        markdown="results/tables/hold_two_hands.md",
+        html=shown("results/tables/hold_two_hands.html", "hold_two_hands", "Tables", {"table": "HOLD with two hands"}),
+    log:
+        "logs/hold_two_hands_table.log",
+    benchmark:
+        "benchmarks/hold_table/hold_two_hands.tsv"
+    resources:
+        **needs(mem_mb=1000, runtime=10),
+    params:
+        **stage(
+            "evaluation.two_hands_table:write_two_hands_table",
+            benchmarks={name: phase_benchmarks(name, "phase3") for name in TWO_HANDED},
+        ),
+
+
 use rule stage as sequence_quality with:
     """How well each stage did on a sequence, and what to film or set better; needs no annotation."""
     input:

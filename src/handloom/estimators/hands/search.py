@@ -24,7 +24,7 @@ from handloom.estimators.hands.boxes import read_boxes
 from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, FoundHands, SearchedSide, of_side
 from handloom.estimators.hands.squares import Squares, box_squares, mask_boxes
 from handloom.estimators.sfm.object_poses import ObjectPoses
-from handloom.hand.joints import BONE, SNAP_FROM_MANO21, Side
+from handloom.hand.joints import BONE, SIDES, SNAP_FROM_MANO21, Side
 from handloom.hand.mano import HandModel
 from handloom.hand.models import configured_hand
 from handloom.runtime.config.base import Settings
@@ -43,9 +43,11 @@ class HandFrame(NamedTuple):
 
     image: Path
     mask: Path | None = None
+    side: Side | None = None
+    """The hand that is looked at, where the mask may show two."""
 
     def picture(self, hide_others: bool = False) -> Picture:
-        """The picture; what its mask shows to be background or object is painted grey, if it should be hidden.
+        """The picture; what its mask shows to be background, object or the other hand is grey, if it should be hidden.
 
         Raises InputError for a mask of another size.
         """
@@ -57,7 +59,8 @@ class HandFrame(NamedTuple):
             raise InputError(
                 f"{self.mask}: is {labels.shape}, but its frame is {image.shape[:2]}; make the masks again"
             )
-        return np.where(((labels == BACKGROUND) | (labels == OBJECT))[..., None], np.uint8(GREY), image)
+        hidden = [BACKGROUND, OBJECT, *(LABEL_OF[side] for side in SIDES if self.side not in (None, side))]
+        return np.where(np.isin(labels, hidden)[..., None], np.uint8(GREY), image)
 
 
 class HandNetwork(ABC):
@@ -103,7 +106,7 @@ def hand_search(
         *,
         network: settings,  # type: ignore[valid-type]  # known when a network's module is imported
         search: HandSearchSettings,
-        side: SearchedSide,
+        side: SearchedSide | tuple[Side, ...],
         where: str,
         detector: Path | None = None,
         masks: Path | None = None,
@@ -116,7 +119,7 @@ def hand_search(
         threads: int | None = None,
         code: str = "",
     ) -> None:
-        """Stage: write the hand of every frame.
+        """Stage: write the hand of every frame, of a side or of each of several.
 
         It is looked for in the masks, else in the boxes, else in whole pictures. Masks come with HOLD's camera, that of
         `object_poses`, and its joints get the size of the hand model `hand`; otherwise the camera is that of the file
@@ -126,11 +129,14 @@ def hand_search(
         hand_model = configured_hand(hand)
         listed = read_frames(frames, frames_json)
         labels = [None] * len(listed) if masks is None else mask_files(masks, listed)
-        pictures = [HandFrame(*each) for each in zip(listed.pictures, labels, strict=True)]
         box_of = None if boxes is None else read_boxes(boxes, listed)
+        answers: dict[SearchedSide, tuple[Int[np.ndarray, " hands"], Answer]] = {}
         with computing_on(device, threads):
             finder = load(weights, detector, network, hand_model, device)
-            rows, answer = look(finder, pictures, box_of, search, side, where)
+            for each in (side,) if isinstance(side, str) else side:
+                one = None if each == "auto" else each
+                pictures = [HandFrame(*both, one) for both in zip(listed.pictures, labels, strict=True)]
+                answers[each] = look(finder, pictures, box_of, search, each, where)
         camera, distortion = None, None
         if object_poses is not None:
             camera = ObjectPoses.load(object_poses).intrinsics.astype(np.float64)
@@ -138,23 +144,27 @@ def hand_search(
             camera, distortion = read_calibration(calibration).of_pictures(listed.width_px, listed.height_px)
         elif field_of_view_deg is not None:
             camera = nominal_camera(listed, field_of_view_deg) if listed.intrinsics is None else listed.intrinsics
-        of_right = float(np.median(answer.handedness))
-        shown: Side = side if side != "auto" else "right" if of_right >= UNKNOWN_SIDE else "left"
         bone_m = None if masks is None else nominal_bone_m(hand_model)
-        found = FoundHands.of(
-            *(answer, rows, len(pictures), camera, bone_m),
-            ray_share=search.ray_share,
-            side=shown,
-            network=finder.name,
-            distortion=distortion,
-        )
-        if found.side_shown not in (None, shown):
-            print(
-                f"{where}: a {shown} hand was asked for, but the pictures show a {found.side_shown} one (handedness "
-                f"{found.mean_handedness:.2f}, 1 is a right hand); check `side`, and whether they are mirrored",
-                file=sys.stderr,
+        hands_found: dict[Side, FoundHands] = {}
+        for asked, (rows, answer) in answers.items():
+            of_right = float(np.median(answer.handedness))
+            shown: Side = asked if asked != "auto" else "right" if of_right >= UNKNOWN_SIDE else "left"
+            found = FoundHands.of(
+                *(answer, rows, len(listed), camera, bone_m),
+                ray_share=search.ray_share,
+                side=shown,
+                network=finder.name,
+                distortion=distortion,
             )
-        found.save(hands, code=code)
+            if found.side_shown not in (None, shown):
+                print(
+                    f"{where}: a {shown} hand was asked for, but the pictures show a {found.side_shown} one "
+                    f"(handedness {found.mean_handedness:.2f}, 1 is a right hand); check `side`, "
+                    "and whether they are mirrored",
+                    file=sys.stderr,
+                )
+            hands_found[shown] = found
+        FoundHands.save_each(hands, hands_found, code=code)
 
     return find_hands
 
@@ -207,7 +217,7 @@ def look(
     missing = sorted(set(range(len(frames))) - set(rows.tolist()))
     listed = f"; none in {', '.join(map(str, missing))}" if missing else ""
     score = answer.confidence.mean()
-    print(f"hand found in {len(rows)} of {len(frames)} frames, mean score {score:.3f}{listed}", file=sys.stderr)
+    print(f"{hand} found in {len(rows)} of {len(frames)} frames, mean score {score:.3f}{listed}", file=sys.stderr)
     return rows, answer
 
 

@@ -228,7 +228,7 @@ def test_joints_are_in_manos_order_with_the_tips_last(root: Path) -> None:
 def test_a_left_hand_holds_the_object_as_a_right_one_in_a_mirror(root: Path, tmp_path: Path) -> None:
     """The object itself is no mirror image; HO3D's reader finds the left hand where its joints are annotated."""
     folder = tmp_path / "HO3D_v3/train/jug1"
-    render_hold_sequence(SMALL, "jug1", folder, side="left")
+    render_hold_sequence(SMALL, "jug1", folder, hands=("left",))
     right, left = read_sequence(root / "train/jug1"), read_sequence(folder)
     flip = np.array(MIRROR)
     np.testing.assert_allclose(left.hand_joints_cam_m, right.hand_joints_cam_m * flip, atol=1e-6)

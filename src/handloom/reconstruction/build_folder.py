@@ -97,9 +97,10 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
             f"{path}: entities are {sorted(entities)}, but an object and a right or left hand were expected; {_FETCH}"
         )
     if set(sides) != set(models):
+        lacking = [side for side in sides if side not in models]
+        odd = f"no {' and no '.join(lacking)} hand model was given" if lacking else f"models of {sorted(models)} were"
         raise InputError(
-            f"{path}: holds a {' and a '.join(sides)} hand, but hand models of {' and '.join(models)} were given; set "
-            f"the sequence's hands to [{', '.join(sides)}]"
+            f"{path}: holds a {' and a '.join(sides)} hand, but {odd}; set the sequence's hands to [{', '.join(sides)}]"
         )
     hands = {}
     for side in models:

@@ -126,13 +126,13 @@ class Artifact:
         Raises InputError when it is missing, damaged or of another kind, and for arrays that are not as annotated.
         """
         arrays, header = read_arrays(path, cls._header.kind, wanted=cls._annotations())
-        if parts := list(header.extra.get(_PARTS, {})):
-            raise InputError(f"{path}: is of {' and '.join(parts)}, but one was expected; {_AGAIN}")
+        if parts := header.extra.get(_PARTS):
+            raise InputError(f"{path}: is of {' and '.join(sorted(parts, reverse=True))}, but one was expected; {_AGAIN}")
         return cls._of(path, arrays, header.extra)
 
     @classmethod
     def load_each(cls: type[Loaded], path: Path) -> dict[Side, Loaded]:
-        """Read what `save_each` wrote, hand by hand; raises as `load` does."""
+        """Read what `save_each` wrote, hand by hand, the right one first; raises as `load` does."""
         arrays, header = read_arrays(path, cls._header.kind)
         if _PARTS not in header.extra:
             alone = cls._of(path, arrays, header.extra)
@@ -146,7 +146,7 @@ class Artifact:
                 shared | {n.removeprefix(f"{part}."): a for n, a in arrays.items() if n.startswith(f"{part}.")},
                 {**header.extra, **own},
             )
-            for part, own in parts.items()
+            for part, own in sorted(parts.items(), reverse=True)
         }
 
     @classmethod

@@ -11,12 +11,11 @@ from torch import Tensor
 from handloom.reconstruction.object_mesh import ObjectMesh
 from handloom.reconstruction.observations import BACKGROUND, HAND
 from handloom.reconstruction.refinement import Refinement, SmallMasks, refine_poses
-from handloom.reconstruction.scene_poses import ScenePoses
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.errors import InputError
 
-from .held_box import HEIGHT, MODEL, WIDTH, arrays, held_box
+from .held_box import HEIGHT, WIDTH, arrays, held_box
 
 SHIFTS_ONLY = {"turn_rate": 0.0, "finger_rate": 0.0, "scale_rate": 0.0, "shape_rate": 0.0}
 

@@ -130,7 +130,9 @@ def read_poses(path: Path, frames: int, models: Mapping[Side, HandModel]) -> dic
     found = SequencePoses.load_each(path)
     has = {side: (len(each.hand_rotvec), len(each.hand_shape)) for side, each in found.items()}
     if has != (wanted := {side: (frames, model.shape_count) for side, model in models.items()}):
-        told = " and ".join(f"{rows} frames and {size} shape coefficients of a {s} hand" for s, (rows, size) in has.items())
+        told = " and ".join(
+            f"{rows} frames and {size} shape coefficients of a {s} hand" for s, (rows, size) in has.items()
+        )
         expected = " and ".join(f"{rows}, {size} and {s}" for s, (rows, size) in wanted.items())
         raise InputError(
             f"{path}: has {told} instead of {expected}; it belongs to another video or hand model, run the phase again"

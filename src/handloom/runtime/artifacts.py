@@ -127,7 +127,9 @@ class Artifact:
         """
         arrays, header = read_arrays(path, cls._header.kind, wanted=cls._annotations())
         if parts := header.extra.get(_PARTS):
-            raise InputError(f"{path}: is of {' and '.join(sorted(parts, reverse=True))}, but one was expected; {_AGAIN}")
+            raise InputError(
+                f"{path}: is of {' and '.join(sorted(parts, reverse=True))}, but one was expected; {_AGAIN}"
+            )
         return cls._of(path, arrays, header.extra)
 
     @classmethod

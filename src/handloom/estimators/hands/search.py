@@ -22,6 +22,7 @@ from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, mask_files
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.boxes import read_boxes
 from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, FoundHands, SearchedSide, of_side
+from handloom.estimators.hands.held_boxes import held_boxes
 from handloom.estimators.hands.squares import Squares, box_squares, mask_boxes
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.joints import BONE, SIDES, SNAP_FROM_MANO21, Side
@@ -121,7 +122,8 @@ def hand_search(
     ) -> None:
         """Stage: write the hand of every frame, of a side or of each of several.
 
-        It is looked for in the masks, else in the boxes, else in whole pictures. Masks come with HOLD's camera, that of
+        It is looked for in the masks, else in the boxes, else in whole pictures; each of two hands that hold the object
+        of `object_poses` at its place on that. Masks come with HOLD's camera, that of
         `object_poses`, and its joints get the size of the hand model `hand`; otherwise the camera is that of the file
         `calibration` or of the frames' list, else it looks through the picture's centre with `field_of_view_deg`. Of
         `auto` the side is the one that most hands are of. Raises InputError as `look` and the files' readers do.
@@ -130,16 +132,20 @@ def hand_search(
         listed = read_frames(frames, frames_json)
         labels = [None] * len(listed) if masks is None else mask_files(masks, listed)
         box_of = None if boxes is None else read_boxes(boxes, listed)
+        thing = None if object_poses is None else ObjectPoses.load(object_poses)
         answers: dict[SearchedSide, tuple[Int[np.ndarray, " hands"], Answer]] = {}
         with computing_on(device, threads):
             finder = load(weights, detector, network, hand_model, device)
-            for each in (side,) if isinstance(side, str) else side:
+            sides: tuple[SearchedSide, ...] = (side,) if isinstance(side, str) else side
+            for each in sides:
                 one = None if each == "auto" else each
+                if one is not None and len(sides) > 1 and thing is not None and masks is not None:
+                    box_of = held_boxes([path for path in labels if path is not None], one, thing)
                 pictures = [HandFrame(*both, one) for both in zip(listed.pictures, labels, strict=True)]
                 answers[each] = look(finder, pictures, box_of, search, each, where)
         camera, distortion = None, None
-        if object_poses is not None:
-            camera = ObjectPoses.load(object_poses).intrinsics.astype(np.float64)
+        if thing is not None:
+            camera = thing.intrinsics.astype(np.float64)
         elif calibration is not None:
             camera, distortion = read_calibration(calibration).of_pictures(listed.width_px, listed.height_px)
         elif field_of_view_deg is not None:
@@ -199,7 +205,7 @@ def look(
                 f"{search.least_hands} (least_hands); {_ADVICE[told].format(hand=hand, label=label)}"
             )
 
-    if masks and side != "auto":
+    if masks and side != "auto" and boxes_px is None:
         boxes_px = mask_boxes(masks, side, search.object_reach)
     if boxes_px is None:
         rows, answer = network.search(frames, side)

@@ -41,8 +41,8 @@ _PALM_DOWN = np.stack([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]], axis
 """camera_from_hand: palm downwards, the forearm behind the hand."""
 _PALM_UP = np.stack([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]], axis=1)
 """camera_from_hand: palm upwards, the forearm behind the hand."""
-_PALM_ASIDE = np.stack([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], axis=1)
-"""camera_from_hand: palm to the right in the picture, thumb up, the forearm behind the hand."""
+_PALM_ASIDE = np.stack([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], axis=1)
+"""camera_from_hand: palm to the left in the picture, thumb up, the forearm before the hand: one's own hand."""
 _FINGER_PLAY_RAD = 0.015
 """Fingers that hold something move hardly more than a degree."""
 
@@ -131,11 +131,11 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
         centre_m=np.array([-0.100, -0.123, 0.012]),
         palm=False,
         camera_from_hand=_PALM_ASIDE,
-        turn_deg=(-115.0, 115.0),
-        nod_deg=(4.0, 48.0),
-        elbow_down=1.3,
+        turn_deg=(-100.0, 100.0),
+        nod_deg=(45.0, -30.0),
+        elbow_down=0.5,
         lean_deg=(-4.0, 10.0),
-        place_m=(0.0, -0.005, 0.36),
+        place_m=(0.0, -0.005, 0.42),
         forearm_m=0.8,
         both=True,
     ),

@@ -8,6 +8,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,7 +23,7 @@ from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, mask_files
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.boxes import read_boxes
 from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, FoundHands, SearchedSide, of_side
-from handloom.estimators.hands.held_boxes import held_boxes
+from handloom.estimators.hands.held_hands import held_boxes, seen_weights
 from handloom.estimators.hands.squares import Squares, box_squares, mask_boxes
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.joints import BONE, SIDES, SNAP_FROM_MANO21, Side
@@ -130,7 +131,7 @@ def hand_search(
         """
         hand_model = configured_hand(hand)
         listed = read_frames(frames, frames_json)
-        labels = [None] * len(listed) if masks is None else mask_files(masks, listed)
+        labels = None if masks is None else mask_files(masks, listed)
         box_of = None if boxes is None else read_boxes(boxes, listed)
         thing = None if object_poses is None else ObjectPoses.load(object_poses)
         answers: dict[SearchedSide, tuple[Int[np.ndarray, " hands"], Answer]] = {}
@@ -139,10 +140,14 @@ def hand_search(
             sides: tuple[SearchedSide, ...] = (side,) if isinstance(side, str) else side
             for each in sides:
                 one = None if each == "auto" else each
-                if one is not None and len(sides) > 1 and thing is not None and masks is not None:
-                    box_of = held_boxes([path for path in labels if path is not None], one, thing)
-                pictures = [HandFrame(*both, one) for both in zip(listed.pictures, labels, strict=True)]
-                answers[each] = look(finder, pictures, box_of, search, each, where)
+                pictures = [HandFrame(*f, one) for f in zip(listed.pictures, labels or repeat(None), strict=False)]
+                if one is None or labels is None or len(sides) == 1:
+                    answers[each] = look(finder, pictures, box_of, search, each, where)
+                    continue
+                held = None if thing is None else held_boxes(labels, one, thing)
+                rows, answer = look(finder, pictures, held, search, each, where)
+                seen = seen_weights([labels[row] for row in rows.tolist()], answer.keypoints_px, one)
+                answers[each] = rows, answer._replace(confidence=answer.confidence * seen)
         camera, distortion = None, None
         if thing is not None:
             camera = thing.intrinsics.astype(np.float64)

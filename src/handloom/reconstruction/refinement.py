@@ -28,6 +28,7 @@ from handloom.reconstruction.contact import (
     ContactRegions,
     contact_regions,
     hand_penetration,
+    nearest_distance,
     penetration_loss,
     tip_contact,
 )
@@ -65,6 +66,8 @@ PRIOR_WEIGHT = 0.02
 """Of all that together: the terms above count metres and shares, these are squares of one or so."""
 _FARTHEST_MOVE_PX = 3.0
 """Outlines are found anew when a vertex has moved so far: before their band ends."""
+RELEASED_CONTACT_WEIGHT, RELEASED_CONTACT_FROM = 0.05, 4.0
+"""Of two hands in the released code."""
 _MOVE_HANDS_STEPS = 10
 """Between two searches for the vertices of one hand that are nearest to the other's."""
 _PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
@@ -147,6 +150,8 @@ class Refinement:
         self.surface = NeighbourSearch(self.vertices_unit[None])
         self.inside = signed_distance_grid(self.vertices_unit, faces)
         self.start = {name: value.detach().clone() for name, value in poses.named_parameters()}
+        with torch.no_grad():
+            self.distance_m = float(poses.object.object_translation_m.norm(dim=-1).median())
         self.history: list[dict[str, float]] = []
         rates = {
             "hand_wrist": settings.turn_rate,
@@ -196,10 +201,12 @@ class Refinement:
             raise self._diverged("places of hand or object are no numbers")
         object_mask = self.object_outline.silhouettes(object_cam)
         terms = {"object_mask": OBJECT_MASK_WEIGHT * _mask_error(object_mask, kind == OBJECT, kind < HAND)}
-        of_hands = [self._hand_terms(each, hands[side], thing.object_radius_m) for side, each in self.hands.items()]
+        released = s.fidelity == "faithful" and len(hands) > 1
+        of_hand = self._released_hand_terms if released else self._hand_terms
+        of_hands = [of_hand(each, hands[side], thing.object_radius_m) for side, each in self.hands.items()]
         for name in of_hands[0]:
             terms[name] = torch.stack([each[name] for each in of_hands]).sum()
-        if len(hands) > 1:
+        if len(hands) > 1 and not released:
             terms["hand_in_hand"] = s.penetration_weight * self._hand_in_hand(hands)
         return terms | {"prior": PRIOR_WEIGHT * self._prior(hands)}
 
@@ -216,6 +223,22 @@ class Refinement:
             "hand_mask": s.hand_mask_weight * _mask_error(mask, kind == own, counted),
             "contact": s.contact_weight * contact,
             "penetration": s.penetration_weight * depth,
+        }
+
+    def _released_hand_terms(self, of: "_HandOf", hand: SkinnedHand, unit_m: Float[Tensor, ""]) -> Terms:
+        """What one of two hands adds in HOLD's code/src/fitting (loss_fn_ih), whose losses hardly act.
+
+        The mean squared move of the projected vertices from where they began, pixels; and 0.05 times the contact
+        vertices' mean squared distance to the object, which is set to zero below 4 in the scaled world. There the
+        camera is 2 away, so that it acts only for a hand as far from the object as the camera.
+        """
+        pixels = project(hand.vertices_m, self.masks.intrinsics[None], NEAR_M)
+        hand_unit = _in_object(of.poses, hand.vertices_m)
+        scaled = nearest_distance(hand_unit[:, of.regions.vertices], self.surface) * unit_m * (2 / self.distance_m)
+        square = scaled.square().mean()
+        return {
+            "hand_mask": (pixels - of.first_px).square().mean(),
+            "contact": RELEASED_CONTACT_WEIGHT * torch.where(square < RELEASED_CONTACT_FROM, 0.0, square),
         }
 
     def _hand_in_hand(self, hands: Mapping[Side, SkinnedHand]) -> Float[Tensor, ""]:
@@ -282,6 +305,7 @@ class _HandOf:
     outline: _Outline
     regions: ContactRegions
     first_grasp_m: Float[Tensor, "frames keypoints 3"]
+    first_px: Float[Tensor, "frames vertices 2"]
     posed: PosedHands | None = None
     """A snapshot that the other hand's nearest vertices are sought in."""
 
@@ -290,8 +314,9 @@ class _HandOf:
         """At the first poses."""
         regions = contact_regions(poses.model.to("cpu")).to(device)
         with torch.no_grad():
-            grasp_m = _grasp_m(poses, poses.hand())
-        return cls(poses, _Outline(poses.model.faces, masks), regions, grasp_m)
+            hand = poses.hand()
+            grasp_m, pixels = _grasp_m(poses, hand), project(hand.vertices_m, masks.intrinsics[None], NEAR_M)
+        return cls(poses, _Outline(poses.model.faces, masks), regions, grasp_m, pixels)
 
 
 def _grasp_m(poses: ScenePoses, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:

@@ -145,6 +145,8 @@ def hand_search(
                     answers[each] = look(finder, pictures, box_of, search, each, where)
                     continue
                 held = None if thing is None else held_boxes(labels, one, thing)
+                if held is not None:
+                    held = np.where(np.isfinite(held), held, mask_boxes(labels, one, search.object_reach))
                 rows, answer = look(finder, pictures, held, search, each, where)
                 seen = seen_weights([labels[row] for row in rows.tolist()], answer.keypoints_px, one)
                 answers[each] = rows, answer._replace(confidence=answer.confidence * seen)

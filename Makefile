@@ -10,6 +10,8 @@ CORES ?= 2
 PIP_EXTRA ?=
 
 BIN := $(VENV)/bin
+# What the demo shows first.
+FIRST := results/figures/demo/assembly_hands_val.png results/figures/hold/jug1.png
 SETTINGS := in cross
 UNSEEN := 41 42 43
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
@@ -17,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo two-hands test lint docs sources clean
 
 demo: $(VENV)/.installed
-	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --cores $(CORES) --prioritize $(FIRST)
 
 two-hands: $(VENV)/.installed
 	$(BIN)/snakemake --configfile config/two_hands.yaml --cores $(CORES) -- results/tables/hold_two_hands.csv \
@@ -39,15 +41,16 @@ docs: $(VENV)/.installed-docs
 sources: $(VENV)/.installed
 	$(BIN)/snakemake $(SETTINGS:%=results/s2d/source/%/card.md) --configfile config/source.yaml --cores $(CORES) \
 		--set-threads pretrain_source=1
-	set -e; for setting in $(SETTINGS); do \
-		cp results/s2d/source/$$setting/detnet.safetensors src/handloom/data/detnet_small_$$setting.safetensors; \
-		cp results/s2d/source/$$setting/card.md src/handloom/data/detnet_small_$$setting.md; \
+	set -e; place=results; test "$$(cat results/preset.txt)" = source || place=presets/source/results; \
+	for setting in $(SETTINGS); do \
+		cp $$place/s2d/source/$$setting/detnet.safetensors src/handloom/data/detnet_small_$$setting.safetensors; \
+		cp $$place/s2d/source/$$setting/card.md src/handloom/data/detnet_small_$$setting.md; \
 		$(BIN)/python tools/measure_source.py src/handloom/data/detnet_small_$$setting.safetensors \
 			--seeds $(UNSEEN) >> src/handloom/data/detnet_small_$$setting.md; \
 	done
 
 clean: # your own data/ stays
-	rm -rf .snakemake resources logs benchmarks report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .snakemake resources logs benchmarks presets report.html .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find results -mindepth 1 ! -path results/README.md -delete
 
 $(BIN)/python:

@@ -338,7 +338,7 @@ def test_a_gpu_that_is_not_there_is_told_without_pytorch(monkeypatch: pytest.Mon
         require_gpu("cuda")
 
 
-def test_what_nothing_reads_and_whose_results_are_replaced_is_said(tmp_path: Path) -> None:
+def test_what_nothing_reads_and_where_another_presets_results_go_is_said(tmp_path: Path) -> None:
     assert notices(demo(), tmp_path) == []
     hloc = {"sfm": {"hloc": {"features": "disk"}}, "holdnet": {"rays": 9}, "sequences": {"jug1": {"masks": MARKED}}}
     (idle,) = notices(demo(hold=hloc), tmp_path)
@@ -349,4 +349,5 @@ def test_what_nothing_reads_and_whose_results_are_replaced_is_said(tmp_path: Pat
     assert notices(demo(), tmp_path) == []
     (said,) = notices(demo(preset="smoke"), tmp_path)
     assert "results/ holds those of preset demo" in said
+    assert "has its own in presets/smoke/results/" in said
     assert "mv results results_demo" in said

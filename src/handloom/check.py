@@ -1,10 +1,11 @@
 """`check`: which data sets, models and checkpoints are found, where the others belong, what they enable."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,13 +25,14 @@ from handloom.runtime.config.footage import FootagePairSettings
 from handloom.runtime.config.root import RunSettings
 from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError, listed, nearest
+from handloom.runtime.places import place_of, preset_of_results
 from handloom.runtime.user_files import Wanted, unfit
 
 _FILES = ("sources.", "hold.interchange.", "hold.hand.", "hold.holdnet.", "footage.checkpoint", "mano")
 LISTED = "`snakemake --cores 1 check` with the same --configfile lists all that is fetched by hand."
-PRESET_RECORD = Path("results/preset.txt")
-"""Tells which preset ran last."""
-_UNFOLDED = 1000
+_UNFOLDED, _NAME_WIDTH = 1000, 38
+_COLOURS = {"missing": "red", "ready": "green", "optional": "yellow"}
+"""What an asset may be to a configuration, the most pressing first."""
 RENDERED = "the demo renders its own in the same layout"
 
 
@@ -117,29 +119,42 @@ def _packages() -> list[Asset]:
 
 
 def print_assets(settings: RunSettings, folder: Path, console: Console | None = None) -> None:
-    """Print one row per asset, then what this configuration still lacks."""
-    rows = assets(settings)
-    table = Table(show_lines=True)
-    for heading in ("asset", "expected at, licence, home page", "what it enables; what runs without"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        found = "[green]found[/]" if row.found(folder) else "[yellow]not found[/]"
-        table.add_row(
-            f"{row.name}\n{found}",
-            f"{escape(row.expected)}\n{row.licence}\n{row.home}",
-            f"{row.enables};\nwithout: {row.without}",
-        )
+    """Print whether this configuration can run, a row a thing that it may read, then where each belongs and is from."""
+    lacking = missing(settings, folder)
     # In a file or a pipe no line is folded: paths can be searched for.
     console = console or Console(width=None if sys.stdout.isatty() else _UNFOLDED)
-    console.print(f"preset [bold]{settings.preset}[/], looked for in {folder.resolve()}", highlight=False)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    verdict = "[red]what it needs is missing[/]" if lacking else "[green]all that it needs is there[/]"
+    say(f"preset [bold]{settings.preset}[/] in {folder.resolve()}: {verdict}")
+    needed = {line.partition(":")[0]: line for line in lacking}
+    groups: dict[tuple[str, ...], list[Asset]] = {}
+    for row in assets(settings):
+        state = "ready" if row.found(folder) else "missing" if row.setting in needed else "optional"
+        groups.setdefault((state, row.licence, row.home, row.without), []).append(row)
+    ordered = sorted(groups.items(), key=lambda group: list(_COLOURS).index(group[0][0]))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("", "what", "licence", "what runs without it"):
+        table.add_column(heading, overflow="fold", min_width=_NAME_WIDTH if heading == "what" else None)
+    for (state, licence, _, without), rows in ordered:
+        name = _spanned([row.name for row in rows]).replace(", ", "\n")
+        table.add_row(f"[{_COLOURS[state]}]{state}[/]", f"[bold]{name}[/]", licence, without)
     console.print(table)
-    for line in notices(settings, folder):
-        console.print(line, highlight=False, soft_wrap=True)
-    lacking = missing(settings, folder)
-    if not lacking:
-        console.print("Nothing that this preset needs is missing.")
-    for line in lacking:
-        console.print(f"missing: {line}", highlight=False, soft_wrap=True)
+    say("Where each belongs, and where it is from:")
+    for (_, _, home, _), rows in ordered:
+        place = escape(_spanned(dict.fromkeys(row.expected for row in rows)))
+        say(f"  {place}  [cyan]{home}[/]" if rows[0].package is None else f"  {place}")
+    known = {row.setting for row in assets(settings)}
+    for line in [line for setting, line in needed.items() if setting not in known] + notices(settings, folder):
+        say(escape(line))
+
+
+def _spanned(names: Iterable[str]) -> str:
+    """Up to two names, or the first and last of more."""
+    names = list(names)
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} ... {names[-1]} ({len(names)})"
 
 
 def missing(settings: RunSettings, folder: Path) -> list[str]:
@@ -210,14 +225,14 @@ def _from(asset: Asset | None) -> str:
 
 
 def notices(settings: RunSettings, folder: Path) -> list[str]:
-    """What a user should know before a run starts: settings that nothing reads, and whose results it will replace."""
-    idle, record = unused(settings), folder / PRESET_RECORD
+    """What a user should know before a run starts: settings that nothing reads, and where its results will be."""
+    idle, place = unused(settings), place_of(settings.preset, folder)
     lines = [f"set, but not used: {', '.join(idle)}"] if idle else []
-    before = record.read_text(encoding="utf-8").strip() if record.is_file() else settings.preset
-    if before != settings.preset:
+    if place:
+        before = preset_of_results(folder)
         lines.append(
-            f"results/ holds those of preset {before}; what this run, of preset {settings.preset}, makes again "
-            f"replaces them. To keep them, move the folder away first: mv results results_{before}"
+            f"results/ holds those of preset {before}; this run, of preset {settings.preset}, has its own in "
+            f"{place}results/. To have it in results/ instead: mv results results_{before}"
         )
     return lines
 

@@ -1,5 +1,7 @@
 """What the user gets of a camera pair: fused poses at one size, as arrays and as text, and the cameras' rotation."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import roma
 import torch
 from torch import Tensor
 
-from handloom.adaptation.fused_poses import FusedPoses, ViewPoses, fused, rotation_report
+from handloom.adaptation.fused_poses import FusedPoses, SeenKeypoints, ViewPoses, fuse_poses, fused, rotation_report
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.datasets.views import FramePairs
 from handloom.estimators.hands.found import FoundHands
@@ -38,17 +40,38 @@ def test_poses_are_written_as_arrays_and_as_text(posed_pair: OwnPair) -> None:
     assert ((poses.confidence > 0) & (poses.confidence <= 1)).all()
 
 
-def test_before_is_what_was_found_and_after_what_the_adapted_network_predicts(posed_pair: OwnPair) -> None:
+def test_an_adapted_network_that_fits_the_other_view_less_is_not_used(posed_pair: OwnPair) -> None:
+    """The pair's small network knows nothing of hands."""
+    poses = FusedPoses.load(posed_pair.folder / "poses.npz")
+    assert poses.kept == "source"
+    assert poses.crossed_mm > poses.crossed_before_mm > 0
+    for view in ("left", "right"):
+        np.testing.assert_array_equal(getattr(poses, f"joints_{view}_m"), getattr(poses, f"joints_{view}_before_m"))
+
+
+def test_before_is_what_was_found_and_after_what_the_adapted_network_predicts(
+    posed_pair: OwnPair, filmed: Filmed, tmp_path: Path
+) -> None:
     """Each view's poses are brought to one size by one factor for all: adaptation cannot look better by shrinking."""
-    poses, moments = (
-        kind.load(posed_pair.folder / name) for kind, name in ((FusedPoses, "poses.npz"), (FramePairs, "pairs.npz"))
+    moments = FramePairs.load(posed_pair.folder / "pairs.npz")
+    rows = moments.rows("left"), moments.rows("right")
+    true = filmed.joints_left_m[rows[0]], filmed.joints_right_m[rows[1]]
+    predicted = PairPredictions.load(posed_pair.folder / "predictions.npz")
+    perfect = replace(predicted, joints=np.stack([0.9 * true[0], true[1]], 1))
+    files = {"predictions": tmp_path / "predictions.npz", "poses": tmp_path / "poses.npz"}
+    perfect.save(files["predictions"], code="")
+    pairs, start = posed_pair.at("pairs.npz", "first_rotation.json")
+    fuse_poses(
+        *(posed_pair.hands, *posed_pair.frames.values(), pairs, files["predictions"], start, files["poses"]),
+        *(tmp_path / "poses.json", tmp_path / "rotation.json"),
+        adaptation=ADAPTATION,
     )
-    found, predicted = (
-        FoundHands.load(posed_pair.hands[0]), PairPredictions.load(posed_pair.folder / "predictions.npz")
-    )  # fmt: skip
+    poses, found = FusedPoses.load(files["poses"]), FoundHands.load(posed_pair.hands[0])
+    assert poses.kept == "adapted"
+    assert poses.crossed_mm < poses.crossed_before_mm
     for joints, source in (
-        (poses.joints_left_before_m, found.joints_cam[moments.rows("left")]),
-        (poses.joints_left_m, predicted.joints[:, 0] - predicted.joints[:, 0, :1]),
+        (poses.joints_left_before_m, found.joints_cam[rows[0]]),
+        (poses.joints_left_m, perfect.joints[:, 0] - perfect.joints[:, 0, :1]),
     ):
         ratio = np.linalg.norm(joints[:, 9], axis=1) / np.linalg.norm(source[:, 9], axis=1)
         np.testing.assert_allclose(joints, np.median(ratio) * source, atol=1e-6)
@@ -57,6 +80,25 @@ def test_before_is_what_was_found_and_after_what_the_adapted_network_predicts(po
     ]
     assert bones[0] == pytest.approx(bones[1])
     np.testing.assert_allclose(poses.right_from_left, predicted.rotation_12.T)
+
+
+def test_what_both_pictures_show_mends_what_both_views_have_wrong(posed_pair: OwnPair, filmed: Filmed) -> None:
+    """Poses of both views that lean alike, and exact key points: the fused ones lean less than half as far."""
+    moments = FramePairs.load(posed_pair.folder / "pairs.npz")
+    left = torch.from_numpy(filmed.joints_left_m[moments.rows("left")])
+    right = left @ torch.from_numpy(filmed.right_from_left).T
+    lean = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.3, 0.0], dtype=torch.float64))
+    relative = [each - each[:, :1] for each in (left, right)]
+    shift = torch.tensor([-0.4, 0.0, 0.1], dtype=torch.float64)
+    slopes = torch.stack([each[..., :2] / each[..., 2:] for each in (left, right + shift)])
+    rotation_12 = torch.from_numpy(filmed.right_from_left.T.copy())
+    poses = views(relative[0] @ lean, relative[0] @ lean @ rotation_12, rotation_12=rotation_12)
+    seen = SeenKeypoints(slopes, poses.confidence, rotation_12, shift / shift.norm())
+    found = fused(poses, poses, SHARPNESS, metric=True, seen=seen)
+    before, after = (
+        np.linalg.norm(found[name] - relative[0].numpy(), axis=-1).mean() for name in ("joints_before_m", "joints_m")
+    )
+    assert after < 0.5 * before
 
 
 def views(left: Tensor, right: Tensor, sure: float = 0.9, less: float = 0.9, rotation_12: Tensor = EYE) -> ViewPoses:

@@ -10,7 +10,7 @@ from handloom.datasets.labelled_hands import LabelledHand, training_crop
 from handloom.datasets.training_samples import crop_side, load_samples, write_samples
 from handloom.runtime.artifacts import Header, write_arrays
 from handloom.runtime.errors import InputError, OutputError
-from handloom.runtime.stages import plain, run_stage
+from handloom.runtime.stages import plain, run_job
 
 JOINTS = 0.05 * np.random.default_rng(1).standard_normal((21, 3))
 
@@ -170,11 +170,10 @@ def test_each_data_set_is_prepared_by_its_own_reader(tmp_path, dataset):
     """By the settings that its rule gives; here none is there, and each reader misses its own files."""
     row = LABELLED[dataset]
     with pytest.raises(InputError, match=f"{tmp_path}/{row.training}"):
-        run_stage(
-            row.stage,
+        run_job(
+            {"stage": row.stage, "settings": plain(row.settings(root=str(tmp_path))), "input_px": 32},
             inputs={},
             outputs={"samples": str(tmp_path / "a.npz")},
-            parameters={"settings": plain(row.settings(root=str(tmp_path))), "input_px": 32},
             offered={"dataset": dataset},
         )
     assert list(tmp_path.iterdir()) == []

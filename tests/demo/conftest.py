@@ -6,8 +6,7 @@ import pytest
 
 from handloom.datasets import AssemblyHandsSettings
 from handloom.datasets.assembly_hands import annotation_files
-from handloom.demo.headsets import gather_assembly_split, render_assembly_sequence
-from handloom.demo.plan import assembly_sequences
+from handloom.demo.headsets import render_assembly_split
 from handloom.demo.third_person import render_ganerated, render_rhd
 from handloom.runtime.config.sources import DemoSettings
 
@@ -28,13 +27,10 @@ def tiny() -> DemoSettings:
 @pytest.fixture(scope="session")
 def assembly_root(tiny: DemoSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("assemblyhands")
-    names = [plan.name for plan in assembly_sequences(tiny, "val")]
-    sequences = [root / "sequences" / f"{name}.npz" for name in names]
-    for name, sequence in zip(names, sequences, strict=True):
-        images = root / "images" / "ego_images_rectified" / "val" / name
-        render_assembly_sequence(tiny, "val", name, images, sequence)
     files = annotation_files(AssemblyHandsSettings(root=str(root)), "val")
-    gather_assembly_split(sequences, files.data, files.calibration, files.joints)
+    images, sequences = root / "images/ego_images_rectified/val", root / "sequences"
+    images.parent.mkdir(parents=True)
+    render_assembly_split(tiny, "val", images, sequences, files.data, files.calibration, files.joints)
     return root
 
 

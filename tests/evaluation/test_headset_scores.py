@@ -13,6 +13,7 @@ from handloom.adaptation.pair_predictions import PairPredictions, SourcePredicti
 from handloom.datasets.views import HandLabels
 from handloom.evaluation.headset_scores import load_sample_errors, score_methods
 from handloom.runtime.errors import InputError
+from handloom.runtime.finished import write_record
 
 from .headset_files import PUBLISHED_ERROR_DEG, HeadsetFiles, score, turn_about_y, write_headset
 
@@ -140,23 +141,22 @@ def test_a_first_rotation_that_is_missing_or_none_is_refused(files: HeadsetFiles
         score(files)
 
 
-def method(files: HeadsetFiles, variant: str, seed: int, tmp_path: Path, seconds: float | None = None) -> Path:
+def method(files: HeadsetFiles, variant: str, seed: int, tmp_path: Path, seconds: float = 1.0) -> Path:
     """S2DHand's predictions of pair 1-3, as if another method had made them; its own rotation is 90 degrees off."""
     s2dhand = next(p for p in files.predictions if p.parts[-3:] == ("1-3", "s2dhand", f"seed{seed}.predictions.npz"))
     found = PairPredictions.load(s2dhand)
     own = None if variant == "s2dhand" else found.rotation_12 @ turn_about_y(np.pi / 2)
     path = tmp_path / f"{variant.replace('/', '-')}-{seed}.npz"
     replace(found, variant=variant, own_rotation_12=own).save(path)
-    if seconds is not None:
-        path.with_suffix(".tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:05\tNA\n")
+    write_record(path.with_suffix(".json"), "", [path], seconds)
     return path
 
 
 def scores_of_methods(files: HeadsetFiles, predictions: list[Path], tmp_path: Path) -> pd.DataFrame:
+    records = [path.with_suffix(".json") for path in predictions]
     score_methods(
-        files.labels, files.source_predictions, files.rotations, predictions, tmp_path / "scores.csv",
-        headset="headset1", pairs=["1-3"], epochs={"standard": 5, "long": 20}, adaptation_pairs=100,
-        batch_size=3, benchmarks={path: path.with_suffix(".tsv") for path in predictions},
+        files.labels, files.source_predictions, files.rotations, predictions, records, tmp_path / "scores.csv",
+        headset="headset1", pairs=["1-3"], epochs={"standard": 5, "long": 20}, adaptation_pairs=100, batch_size=3,
     )  # fmt: skip
     return pd.read_csv(tmp_path / "scores.csv").set_index(["method", "budget"]).sort_index()
 
@@ -177,7 +177,7 @@ def test_every_method_has_a_row_with_its_miss_and_its_updates(files: HeadsetFile
     assert updates[("adda", "long")] == 2 * 20
     assert updates[("source_only", "standard")] == 0
     assert table.loc[("adda", "standard"), "seconds"] == 12.5
-    assert np.isnan(table.loc[("adda", "long"), "seconds"])
+    assert table.loc[("s2dhand", "standard"), "seconds"] == 7.0
 
 
 def test_both_rotations_of_a_method_are_scored(files: HeadsetFiles, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from handloom.figures.hold_export import ExportedPoses, export_hold
 from handloom.figures.hold_sequence import read_hold_sequence
 from handloom.runtime.files import read_json
 
+from ..browser import looked_at, needs_chromium
 from .hold_files import FAILED, FRAMES, INTRINSICS, HoldFiles, block
 
 EXPORT = ("object.glb", "object.ply", "hand.glb", "hand.ply", "scene.glb", "poses.npz", "poses.json", "scene.html")
@@ -110,3 +111,62 @@ def test_page_s_script_draws_every_frame_without_errors(exported: Path, tmp_path
     assert report["right"][0] / report["right"][2] > 0.01
     assert report["below"][1] / report["below"][2] < -0.01
     assert report["label"] == "shot4"
+
+
+_USED = """
+  const view = document.getElementById("view"), gl = view.getContext("webgl"), by = (id) => document.getElementById(id);
+  const press = (key, more) => window.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true, ...more }));
+  const draws = () => { // the share of the view that is not background, right after it was drawn
+    window.dispatchEvent(new Event("resize"));
+    const pixels = new Uint8Array(4 * view.width * view.height);
+    gl.readPixels(0, 0, view.width, view.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    let drawn = 0, striped = 0;
+    for (let i = 0; i < pixels.length; i += 4) {
+      if (Math.abs(pixels[i] - 247) > 3) drawn++;
+      if (pixels[i] > pixels[i + 1] + 40 && pixels[i + 2] > pixels[i + 1] + 30) striped++;
+    }
+    return [drawn, striped].map((count) => count / (view.width * view.height));
+  };
+  const tap = (x, y) => {
+    view.setPointerCapture = () => {};
+    const rect = view.getBoundingClientRect(), at = { clientX: rect.x + x, clientY: rect.y + y, pointerId: 1 };
+    for (const kind of ["pointerdown", "pointerup"]) view.dispatchEvent(new PointerEvent(kind, at));
+  };
+  const whole = draws();
+  press("h"); const thing = draws();
+  press("o"); const nothing = draws();
+  press("o"); press("u"); const unstriped = draws();
+  press("ArrowRight"); const second = by("name").textContent;
+  press("ArrowLeft"); press("ArrowLeft"); const last = by("name").textContent;
+  press("ArrowRight"); press(" "); await wait(0.5); press(" ");
+  const played = by("frame").value, paused = by("play").textContent;
+  press("c"); while (by("frame").value !== "0") press("ArrowRight");
+  press("m"); tap(MIDDLE - 10, HEIGHT); tap(MIDDLE + 10, HEIGHT);
+  const length = by("length").textContent;
+  press("ArrowLeft", { shiftKey: true }); draws();
+  return { whole, thing, nothing, unstriped, second, last, played, paused, length, turned: by("length").textContent,
+           photo: by("photo").naturalWidth, width: view.clientWidth,
+           overflow: document.documentElement.scrollWidth - innerWidth,
+           stacked: by("photo").getBoundingClientRect().top > view.getBoundingClientRect().top };
+"""
+
+
+@needs_chromium
+@pytest.mark.parametrize(("width_px", "stacked"), [(390, True), (1280, False)])
+def test_a_browser_draws_plays_and_measures_on_a_phone_and_on_a_desk(
+    exported: Path, tmp_path: Path, width_px: int, stacked: bool
+) -> None:
+    script = _USED.replace("MIDDLE", "0.37 * view.clientWidth").replace("HEIGHT", "0.45 * view.clientHeight")
+    found = looked_at(exported / "scene.html", script, tmp_path, width_px)
+    assert found["whole"][0] > found["thing"][0] > 0.02, "hand and object are drawn"
+    assert found["nothing"][0] == 0
+    assert found["thing"][1] > found["unstriped"][1] == 0, "what no photograph shows is striped"
+    assert (found["second"], found["last"]) == ("shot1", "shot4")
+    assert found["played"] != "0"
+    assert found["paused"] == "Play"
+    assert found["length"] == found["turned"]
+    assert found["photo"] == 120
+    assert found["overflow"] <= 0
+    assert found["stacked"] == stacked
+    # 20 pixels on the block's front, 0.37 m before the camera of focal length 2.5 half widths.
+    assert float(found["length"].removesuffix(" mm")) == pytest.approx(370 * 20 / (2.5 * found["width"] / 2), abs=0.06)

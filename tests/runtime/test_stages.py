@@ -12,7 +12,7 @@ from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.base import Settings
 from handloom.runtime.config.footage import FootageSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.stages import run_stage, stage
+from handloom.runtime.stages import run_job, stage
 
 
 class Chosen(Settings):
@@ -65,7 +65,8 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 
 def run(**changed: dict[str, Any]) -> None:
-    run_stage("of_the_tests:measure", **{part: {**RULE[part], **changed.get(part, {})} for part in RULE})
+    given = {part: {**RULE[part], **changed.get(part, {})} for part in RULE}
+    run_job({"stage": "of_the_tests:measure", **given.pop("parameters")}, **given)
 
 
 def test_a_stage_gets_all_that_its_rule_names_as_its_types_and_of_the_rest_what_it_asks_for(
@@ -95,7 +96,7 @@ def test_what_a_rule_gives_goes_before_what_is_offered_and_may_depend_on_the_wil
         ({"inputs": {"source": ["a.npz", "b.npz"]}}, "source: .*path.*found"),
         ({"parameters": {"kind": "fast"}}, r"kind: Input should be 'fixed' or 'faithful' \(found 'fast'\)"),
         ({"parameters": {"chosen": {"wait": 2, "name": "x"}}}, r"chosen\.wait: Extra inputs are not permitted"),
-        ({"parameters": {"source": "b.npz"}}, "its rule has one name twice among inputs, outputs and parameters"),
+        ({"parameters": {"source": "b.npz"}}, "its rule has one name twice among files and parameters"),
         ({"outputs": {"mask": "m.npz"}}, "its rule has one name twice"),
     ],
 )
@@ -115,11 +116,11 @@ def test_a_device_that_is_not_there_ends_the_job_before_its_stage(given: dict[st
 
 @pytest.mark.usefixtures("given")
 def test_errors_of_the_stage_itself_pass_through() -> None:
-    files: dict[str, Any] = {"outputs": {"result": "b"}, "parameters": {}, "offered": {}}
+    files: dict[str, Any] = {"outputs": {"result": "b"}, "offered": {}}
     with pytest.raises(InputError, match=r"^a\.txt: is no picture$"):
-        run_stage("of_the_tests:refuse", inputs={"source": "a.txt"}, **files)
+        run_job({"stage": "of_the_tests:refuse"}, inputs={"source": "a.txt"}, **files)
     with pytest.raises(ValidationError, match="valid integer"):
-        run_stage("of_the_tests:refuse", inputs={"source": "wrong.json"}, **files)
+        run_job({"stage": "of_the_tests:refuse"}, inputs={"source": "wrong.json"}, **files)
 
 
 def test_a_rules_parameters_are_plain_and_know_their_code() -> None:

@@ -19,6 +19,7 @@ from handloom.hand.joints import SNAP_NAMES
 from rendered_pair import Filmed, Filming, camera_intrinsics, film
 
 from .project import CHECKPOINTS, Project
+from .test_documentation import blocks_of
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow_fresh")]
 
@@ -77,7 +78,9 @@ def write_hands(path: Path, filming: Filming, filmed: Filmed) -> None:
     path.write_text(json.dumps(hands))
 
 
-def test_footage_becomes_fused_poses(fresh: Callable[[str], Project]) -> None:
+def test_footage_becomes_fused_poses(
+    fresh: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     project = with_footage(fresh("footage"))
     project.snakemake("footage")
     folder = project.folder / RESULTS
@@ -95,6 +98,10 @@ def test_footage_becomes_fused_poses(fresh: Callable[[str], Project]) -> None:
     for name in ("left/hands.jpg", "right/hands.jpg", "left/crops.npz", "pairing.png", "network.safetensors"):
         assert (folder / name).stat().st_size > 100
     assert not (folder / "work").exists()
+    (example,) = blocks_of("example_cameras.md", "python")
+    monkeypatch.chdir(project.folder)
+    exec(example, {})
+    assert capsys.readouterr().out.startswith("thumb_tip index_tip [0.")
     # Everything that the default run would make of the pair is there; another setting runs its own stage again.
     assert "Nothing to be done" in project.snakemake("footage", "--dry-run")
     more = {"adaptation": ADAPTATION | {"epochs": 3}}

@@ -40,9 +40,9 @@ def test_a_build_folder_needs_no_stage_before_it_and_is_trained_once(fresh: Call
     for change in ("'phase3': {'steps': 9}", "'checkpoint_seconds': 1"):
         assert "Nothing to be done" in project.snakemake(*dry, f"hold={{'compact': {{{change}}}}}")
     longer = planned(project.snakemake(*dry, "hold={'compact': {'phase1': {'steps': 9}}}"))
-    assert longer == {"train_phase", "hold_predictions"}
+    assert longer == {"train_phase", "hold_results"}
     finer = planned(project.snakemake(*dry, "hold={'compact': {'hand_cells': 13}}"))
-    assert finer == {"hand_template", "train_phase", "hold_predictions"}
+    assert finer == {"object_shape", "train_phase", "hold_results"}
 
 
 def test_a_killed_phase_goes_on_and_ends_bit_equal(fresh: Callable[[str], Project], tmp_path: Path) -> None:

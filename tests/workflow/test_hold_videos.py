@@ -19,5 +19,5 @@ def test_a_run_makes_the_videos(built: Project) -> None:
 
 def test_videos_of_other_phases_are_made_when_asked_for(built: Project) -> None:
     output = built.snakemake("--dry-run", "results/hold/jug1/phase1/overlay.mp4")
-    assert "hold_turntable" in output
+    assert "hold_results" in output
     assert "train_phase" not in output

@@ -42,13 +42,13 @@ def test_phase_1_is_made_by_the_networks_and_only_once(fresh: Callable[[str], Pr
     assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'phase3': {'epochs': 9}}}")
     assert "Nothing to be done" in project.snakemake(*dry, "hold={'holdnet': {'chunks': 2, 'checkpoint_seconds': 1}}")
     longer = planned(project.snakemake(*dry, "hold={'holdnet': {'phase1': {'epochs': 9}}}"))
-    assert longer == {"train_holdnet", "hold_predictions"}
+    assert longer == {"train_holdnet", "hold_results"}
     prior = planned(project.snakemake(*dry, "hold={'holdnet': {'prior': {'steps': 9}}}"))
-    assert prior == {"hand_prior", "object_prior", "train_holdnet", "hold_predictions"}
+    assert prior == {"hand_prior", "object_prior", "train_holdnet", "hold_results"}
     released = planned(project.snakemake(*dry, "hold={'holdnet': {'fidelity': 'faithful'}}"))
-    assert released == {"train_holdnet", "hold_predictions"}
+    assert released == {"train_holdnet", "hold_results"}
     voxels = planned(project.snakemake(*dry, "hold={'field': 'compact'}"))
-    assert voxels == {"hand_template", "train_phase", "hold_predictions"}
+    assert voxels == {"object_shape", "train_phase", "hold_results"}
 
 
 def test_a_released_checkpoint_leaves_out_phases_1_and_2(fresh: Callable[[str], Project]) -> None:

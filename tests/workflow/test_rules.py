@@ -6,9 +6,10 @@ The workflow is loaded as snakemake loads it, in a few configurations that lead 
 import importlib
 import inspect
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -27,7 +28,7 @@ from handloom.estimators.masks import SOURCES
 from handloom.estimators.sfm import BACKENDS
 from handloom.runtime.code_digest import code_digest
 from handloom.runtime.config.methods import METHODS
-from handloom.runtime.stages import stage_function
+from handloom.runtime.stages import BESIDE, files_of, stage_function
 
 from .project import ROOT
 
@@ -85,15 +86,13 @@ VALUES = {
     "rhd_split": ["training", "evaluation"],
     "view": ["left", "right"],
     "which": ["", "_in"],
-    "ablation": ["", "_ablation"],
-    "phase": ["phase1", "phase3_unrefined", "phase3"],
+    "phase": ["hull", "phase1", "phase3_unrefined", "phase3"],
     "headset": ["headset1"],
     "camera": ["1"],
     "pair": ["1-2"],
     "seed": ["1"],
     "rig": ["rig"],
     "name": ["detnet_small_in.safetensors"],
-    "object": ["101_jug"],
 }
 """Of wildcards; where a rule's stage or parameters depend on one, all that make a difference."""
 
@@ -124,29 +123,51 @@ def jobs_of(config: dict[str, Any]) -> list[Job]:
         workflow = loaded._get_workflow(check_envvars=False)
         workflow.include(loaded.snakefile, overwrite_default_target=True, print_compilation=False)
         for rule in workflow.rules:
-            if "stage" not in rule.params.keys():  # noqa: SIM118 (no mapping)
+            if not {"stage", "steps"} & set(rule.params.keys()):
                 continue
             known = workflow.globals["SEQUENCES"] if rule.name not in ("render_hold_sequence",) else ["jug1"]
             names = sorted(rule.wildcard_names)
-            of_rule = [[each for each in VALUES[name] if name != "sequence" or each in known] for name in names]
+            of_rule = [
+                [
+                    each
+                    for each in VALUES[name]
+                    if (name != "sequence" or each in known)
+                    and re.fullmatch(rule.wildcard_constraints.get(name, ".*"), each)
+                ]
+                for name in names
+            ]
             seen = set()
             for values in product(*of_rule):
                 wildcards = SimpleNamespace(**dict(zip(names, values, strict=True)))
-                given = {
-                    name: value(wildcards) if callable(value) else value
-                    for name, value in rule.params.items()
-                    if name not in ("watched", "within")
-                }
+                given = [resolved(step, wildcards) for step in steps_of(rule)]
                 if repr(given) in seen:
                     continue
                 seen.add(repr(given))
-                stage, code = given.pop("stage"), given.pop("code")
                 files = [name for name, value in rule.input.items() if is_given(value, wildcards)]
                 files += rule.output.keys()
-                given |= given.pop("arguments", {})
                 offered = dict.fromkeys((*rule.resources, "threads", "code", "work")) | vars(wildcards)
-                found.append(Job(rule.name, stage, code, files, given, offered))
+                for step in given:
+                    own = {name: value for name, value in step.items() if name not in BESIDE}
+                    own |= own.pop("arguments", {})
+                    taken = files_of(step, dict.fromkeys(files), alone=len(given) == 1)
+                    found.append(Job(rule.name, step["stage"], step["code"], list(taken), own, offered))
     return found
+
+
+def steps_of(rule: Any) -> list[Mapping[str, Any]]:
+    """The stages of a rule, before they know their wildcards."""
+    if "steps" in rule.params.keys():  # noqa: SIM118 (no mapping)
+        return list(inspect.getclosurevars(inspect.unwrap(rule.params["steps"])).nonlocals["stages"])
+    return [dict(rule.params.items())]
+
+
+def resolved(step: Mapping[str, Any], wildcards: SimpleNamespace) -> dict[str, Any]:
+    """What a stage is given for some wildcards."""
+    return {
+        name: value(wildcards) if callable(value) else value
+        for name, value in step.items()
+        if name not in ("watched", "within")
+    }
 
 
 def is_given(files: Any, wildcards: SimpleNamespace) -> bool:

@@ -3,12 +3,14 @@
 import csv
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ..browser import looked_at, needs_chromium
 from .project import Project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -21,7 +23,7 @@ HOLD_COLUMNS = [
     *("method", "sequence", "mpjpe_mm", "chamfer_cm2", "f5_pct", "f10_pct", "chamfer_hand_cm2", "mrrpe_mm"),
     *("coverage_pct", "seconds"),
 ]
-DESCENDANTS = {"adapt", "score_headset", "s2d_table", "cost", "all"}
+DESCENDANTS = {"adapt", "s2d_table", "s2d_plots", "all"}
 
 
 @contextmanager
@@ -75,8 +77,8 @@ def test_a_run_reconstructs_the_sequences_and_scores_them(built: Project) -> Non
 def test_the_cost_of_every_rule_is_told(built: Project) -> None:
     with (built.folder / "results/tables/cost.csv").open(newline="") as file:
         rules = {row["rule"]: row for row in csv.DictReader(file)}
-    assert {"adapt", "adapt_plus", "crop_views", "render_assembly_sequence", "score_headset"} <= set(rules)
-    assert int(rules["adapt"]["jobs"]) == int(rules["adapt_plus"]["jobs"]) == 2  # a pair each, with all seeds
+    assert {"adapt", "crop_views", "render_assembly_split", "s2d_table"} <= set(rules)
+    assert int(rules["adapt"]["jobs"]) == 2  # a pair each, with all seeds and variants
     assert float(rules["adapt"]["seconds"]) > 0
 
 
@@ -91,18 +93,18 @@ def test_a_finished_run_started_again_does_nothing_and_says_so(built: Project) -
 @pytest.mark.parametrize(
     ("change", "runs", "stays"),
     [
-        ("adaptation={'learning_rate': 0.0123}", DESCENDANTS, {"crop_views", "predict_source", "start_rotations"}),
-        ("seeds=[1, 2]", {"adapt", "score_headset", "s2d_table"}, {"crop_views", "predict_source", "train_phase"}),
+        ("adaptation={'learning_rate': 0.0123}", DESCENDANTS, {"crop_views", "predict_source"}),
+        ("seeds=[1, 2]", {"adapt", "s2d_table"}, {"crop_views", "predict_source", "train_phase"}),
         ("pairs=['1-2', '1-3']", {"adapt", "s2d_table"}, {"crop_views", "predict_source", "train_phase"}),
         (
             "hold={'hand': {'registration': {'iterations': 9}}}",
-            {"hand_poses", "align_hand_object", "build_sequence", "train_phase", "hold_table"},
+            {"build_sequence", "train_phase", "hold_table"},
             {"hand_estimates", "object_poses", "sequence_masks", "adapt"},
         ),
         (
             "hold={'refinement': {'steps': 5}}",
             {"refine_poses", "train_phase", "hold_table"},
-            {"build_sequence", "hand_template", "hand_poses", "adapt"},
+            {"build_sequence", "adapt"},
         ),
         ("hold={'sequences': {'jug1': {'most': 9}}}", {"extract_frames", "sequence_masks", "train_phase"}, {"adapt"}),
     ],
@@ -112,7 +114,7 @@ def test_a_changed_setting_runs_again_what_depends_on_it(
 ) -> None:
     found = planned(built.snakemake("--dry-run", "--config", change))
     assert found >= runs
-    assert found.isdisjoint(stays | {"render_assembly_sequence", "render_hold_sequence"})
+    assert found.isdisjoint(stays | {"render_assembly_split", "render_hold_sequence"})
 
 
 def test_another_checkpoint_in_its_place_is_noticed_though_it_is_older(built: Project) -> None:
@@ -128,7 +130,7 @@ def test_another_checkpoint_in_its_place_is_noticed_though_it_is_older(built: Pr
         output = built.snakemake("--dry-run")
     finally:
         path.write_bytes(before)
-    assert planned(output) >= {"convert_source", "predict_source", "start_rotations", *DESCENDANTS}
+    assert planned(output) >= {"convert_source", "predict_source", *DESCENDANTS}
     assert planned(output).isdisjoint({"crop_views", "list_invalid", "train_phase"})
     assert "setting=in" not in re.findall(r"^rule convert_source:$.*?^    wildcards: (.*?)$", output, flags=re.S | re.M)
 
@@ -151,7 +153,7 @@ def test_phase_3_s_settings_leave_phase_1_alone(built: Project) -> None:
     assert "train_phase" in planned(output)
     assert phases
     assert set(phases) <= {"phase3", "phase3_unrefined"}
-    assert planned(output).isdisjoint({"refine_poses", "build_sequence", "hand_template", "adapt"})
+    assert planned(output).isdisjoint({"refine_poses", "build_sequence", "adapt"})
 
 
 def test_a_moved_project_has_nothing_to_do(built: Project, tmp_path: Path) -> None:
@@ -182,12 +184,12 @@ def test_a_formula_in_imported_code_runs_again_what_uses_it(built: Project) -> N
     with edited(path, "        return ", "        settled = 1\n        return "):
         output = built.snakemake("--dry-run")
     assert planned(output) >= DESCENDANTS
-    assert planned(output).isdisjoint({"render_assembly_sequence", "crop_views", "predict_source", "start_rotations"})
+    assert planned(output).isdisjoint({"render_assembly_split", "crop_views", "predict_source"})
 
 
 def test_a_changed_file_runs_again_what_reads_it(built: Project) -> None:
-    output = built.snakemake("results/tables/s2d_in.csv", "--dry-run", "--forcerun", "start_rotations")
-    assert planned(output) == {"start_rotations", "adapt", "adapt_plus", "score_headset", "s2d_table"}
+    output = built.snakemake("results/tables/s2d_in.csv", "--dry-run", "--forcerun", "predict_source")
+    assert planned(output) == {"predict_source", "adapt", "s2d_table"}
 
 
 def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) -> None:
@@ -195,12 +197,97 @@ def test_a_typo_in_the_configuration_is_refused_with_its_path(built: Project) ->
     assert "adaptation.learning_rat: no such setting" in output
 
 
-def test_the_report_is_one_offline_file_with_tables_and_pictures(built: Project) -> None:
-    built.run([*built.command("--report", "report.html")[:-2]])  # no --cores, as the README has it
-    page = (built.folder / "report.html").read_text()
-    assert "s2d_cross" in page
-    assert "cost" in page
+def test_another_preset_has_its_own_place_and_leaves_the_results_of_the_first_alone(built: Project) -> None:
+    def state() -> dict[Path, int]:
+        files = [
+            path
+            for folder in ("results", "resources", "logs", "benchmarks")
+            for path in (built.folder / folder).rglob("*")
+        ]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before, target = state(), "results/s2d/source/in/detnet.safetensors"
+    try:
+        output = built.snakemake(target, "--config", "preset=mine")
+        made = {str(path.relative_to(built.folder)) for path in (built.folder / "presets").rglob("*") if path.is_file()}
+        assert "Nothing to be done" in built.snakemake(target, "--dry-run", "--config", "preset=mine")
+        whole = built.snakemake("--dry-run", "--config", "preset=mine")
+    finally:
+        shutil.rmtree(built.folder / "presets", ignore_errors=True)
+    assert (
+        "results/ holds those of preset smoke; this run, of preset mine, has its own in presets/mine/results/" in output
+    )
+    job = "convert_source/in"
+    assert made == {f"presets/mine/{path}" for path in (target, f"logs/{job}.log", f"benchmarks/{job}.tsv")}
+    assert state() == before
+    assert planned(whole) >= {"render_assembly_split", "adapt", "train_phase", "all"}
+    named = re.findall(r"^    (?:input|output|log|benchmark): (.*)$", whole, flags=re.M)
+    elsewhere = [path for line in named for path in line.split(", ") if path.startswith(("results/", "logs/", "bench"))]
+    assert named
+    assert elsewhere == []
+
+
+@pytest.fixture(scope="module")
+def report(built: Project) -> Path:
+    """The report, made as the README has it, without --cores."""
+    built.run([*built.command("--report", "report.html")[:-2]])
+    return built.folder / "report.html"
+
+
+def test_the_report_is_one_offline_file_with_tables_and_pictures(report: Path) -> None:
+    page = report.read_text()
+    for name in ("s2d_cross", "cost", "overview.html", "scene.html"):
+        assert name in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']https?://", page)
+    assert report.stat().st_size < 10_000_000
+
+
+_OPENED = """
+  await wait(1);
+  const landing = document.body.textContent, shown = {};
+  app.showCategory("Scenes"); await wait(0.5);
+  document.querySelector("a[iconname=eye]").click(); await wait(1);
+  const width = document.querySelector("iframe").clientWidth, pages = {};
+  for (const [path, result] of Object.entries(results)) {
+    if (!path.endsWith(".html")) continue;
+    const bytes = Uint8Array.from(atob(result.data_uri.split("base64,")[1]), (letter) => letter.charCodeAt(0));
+    const inner = document.createElement("iframe"), loaded = new Promise((done) => { inner.onload = done; });
+    inner.width = width; inner.height = 900; inner.srcdoc = new TextDecoder().decode(bytes);
+    document.body.append(inner); await loaded;
+    const page = inner.contentDocument, canvas = page.querySelector("canvas");
+    let drawn = null;
+    if (canvas) {
+      inner.contentWindow.dispatchEvent(new Event("resize"));
+      const gl = canvas.getContext("webgl"), pixels = new Uint8Array(4 * canvas.width * canvas.height);
+      gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+      drawn = pixels.filter((value, i) => i % 4 === 0 && Math.abs(value - 247) > 3).length / (pixels.length / 4);
+    }
+    const inside = (one) => (one.shadowRoot ? [...one.shadowRoot.children] : one);
+    const tables = [...page.querySelectorAll("*")].flatMap(inside);
+    pages[path] = { drawn, images: [...page.images].filter((image) => image.naturalWidth > 0).length,
+                    tables: tables.filter((one) => one.tagName === "TABLE").length,
+                    overflow: Math.max(...tables.map((one) => one.getBoundingClientRect().right)) - width };
+    inner.remove();
+  }
+  return { landing, width, pages };
+"""
+
+
+@needs_chromium
+def test_a_browser_shows_the_report_with_scenes_that_are_drawn_and_tables_that_fit(
+    report: Path, tmp_path: Path
+) -> None:
+    found = looked_at(report, _OPENED, tmp_path, 1400, allowed="cdn.tailwindcss.com should not be used")
+    for words in ("Start here", "HOLD", "MPJPE", "S2DHand", "Mono-M reduced by"):
+        assert words in found["landing"]
+    assert found["width"] > 900
+    pages = found["pages"]
+    (scene,) = [page for path, page in pages.items() if path.endswith("scene.html")]
+    assert scene["drawn"] > 0.02
+    overview = pages["results/overview.html"]
+    assert overview["images"] >= 5
+    assert overview["tables"] >= 4
+    assert {path: page["overflow"] for path, page in pages.items() if page["overflow"] > 0} == {}
 
 
 def test_the_asset_check_needs_nothing(built: Project) -> None:

@@ -1,30 +1,44 @@
 """The checked configuration, the wildcards' values, and the functions that rules share."""
 
+import logging
+import time
 from functools import cache
 
-from handloom.check import PRESET_RECORD, missing, named_entry, notices, refuse_stopped, require
+from snakemake.path_modifier import PathModifier
+
+from handloom.check import missing, named_entry, notices, refuse_stopped, require
 from handloom.datasets import LABELLED
 from handloom.datasets.assembly_hands import HEADSET_CAMERAS, annotation_files
-from handloom.demo.plan import assembly_sequences
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.mediapipe import LANDMARKS_FILE, PALMS_FILE
 from handloom.obstacles import weights_fault
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.code_digest import code_digest
-from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.config.load import settings_from
 from handloom.runtime.devices import require_gpu
 from handloom.runtime.files import files_state, require_writable, write_text
 from handloom.runtime.job import hand_down_source
-from handloom.runtime.stages import plain, stage
+from handloom.runtime.places import OWN_FOLDERS, PRESET_RECORD, place_of, placed, placed_workflow
+from handloom.runtime.run_lines import tell_by_lines
+from handloom.runtime.stages import plain, stage, steps
 
+BEGAN = time.time()
 hand_down_source(SOURCE)
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    tell_by_lines(logging.getLogger("snakemake.logging"))
 # The shell around a job waits for it when both are asked to stop: a training saves its state first.
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
 RUN = or_end(settings_from, config, more=lambda run: missing(run, Path()))
 for line in notices(RUN, Path()) if workflow.is_main_process else ():
     print(f"handloom: {line}", file=sys.stderr)
+PLACE = place_of(RUN.preset, Path())
+if PLACE:  # rules, and who types a target, name files as those in results/
+    places = {folder: PLACE + folder for folder in OWN_FOLDERS}
+    workflow.modifier.path_modifier = PathModifier(places, None, workflow, workflow.modifier.path_modifier)
+    workflow.__class__ = placed_workflow(type(workflow), PLACE)
+    roots = {name: each.model_copy(update={"root": placed(each.root, PLACE)}) for name, each in RUN.datasets}
+    RUN = RUN.model_copy(update={"datasets": RUN.datasets.model_copy(update=roots)})
 GPUS = 0 if RUN.device == "cpu" else 1
 DATASETS = RUN.datasets
 SPLIT = DATASETS.assembly_hands.split
@@ -35,9 +49,17 @@ SETTINGS = list(SOURCES)
 DEMO_SHEETS = ["assembly_hands_val"] + [
     sheet for name in TRAINED for dataset in SOURCES[name].datasets for sheet in LABELLED[dataset].sheets
 ]
+CAMERAS = range(1, 1 + len(HEADSET_CAMERAS["headset1"]))  # of a headset, counted from 1; all have as many
 VARIANTS = ("s2dhand", "s2dhand_plus")
+ADAPTED_FILES = {
+    "networks": "safetensors",
+    "predictions": "predictions.npz",
+    "histories": "history.csv",
+    "records": "record.json",
+}
 # What S2DHand+ is set to, by the settings of the paper that have it.
 PLUS = {name: plus for name in SETTINGS if (plus := RUN.plus_of(name)) is not None}
+WITHOUT_PLUS = "|".join(name for name in SETTINGS if PLUS and name not in PLUS) or "none"
 ENVIRONMENT = "../../envs/handloom.yaml"
 if set(str(SOURCE)) & set("{}"):  # snakemake takes braces of the project's own path for wildcards
     ENVIRONMENT = str(SOURCE.parent / "envs/handloom.yaml").replace("{", "{{").replace("}", "}}")
@@ -87,7 +109,7 @@ def on_device(result):
     def nothing(wildcards):
         elsewhere = workflow.non_local_exec or workflow.resource_settings.nodes is not None
         if GPUS and workflow.is_main_process and not elsewhere:
-            if not Path(result.format(**dict(wildcards.items()))).exists():
+            if not Path(placed(result.format(**dict(wildcards.items())), PLACE)).exists():
                 or_end(require_gpu, RUN.device)
         return []
 
@@ -99,16 +121,6 @@ def shown(path, caption, category, labels):
     return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
 
 
-def demo_sheet(name, data_set, split):
-    """A contact sheet of rendered pictures, as the report shows it."""
-    return shown(f"results/figures/demo/{name}.png", "demo", "Demo data", {"data set": data_set, "split": split})
-
-
-def s2d_figure(name, picture):
-    """A figure of both settings, as the report shows it."""
-    return shown(f"results/figures/s2d_{name}.png", name, "S2DHand", {"picture": picture, "setting": "both"})
-
-
 def network_of(wildcards):
     """The row of a setting's hand network."""
     return NETWORKS[SOURCES[wildcards.setting].network]
@@ -117,6 +129,11 @@ def network_of(wildcards):
 def source_setting(name):
     """A parameter: a value of the wildcard's source network."""
     return lambda wildcards: getattr(SOURCES[wildcards.setting], name)
+
+
+def plus_setting(name):
+    """A parameter: a value of S2DHand+ in the wildcard's setting."""
+    return lambda wildcards: getattr(PLUS[wildcards.setting], name)
 
 
 def network_file(setting, path):
@@ -156,24 +173,14 @@ def crops_of(setting, headset, cameras, kind="npz"):
     return [f"results/s2d/views/{SPLIT}/{headset}/camera{camera}.{network}.{kind}" for camera in cameras]
 
 
-def all_cameras(headset):
-    """Numbers of a headset's cameras, counted from 1."""
-    return range(1, len(HEADSET_CAMERAS[headset]) + 1)
-
-
 def headset_crops(wildcards):
     """The crops of all cameras of the wildcard's headset."""
-    return crops_of(wildcards.setting, wildcards.headset, all_cameras(wildcards.headset))
+    return crops_of(wildcards.setting, wildcards.headset, CAMERAS)
 
 
 def headset_labels(wildcards):
     """Their labels."""
-    return crops_of(wildcards.setting, wildcards.headset, all_cameras(wildcards.headset), "labels.npz")
-
-
-def plus_setting(wildcards):
-    """What S2DHand+ is set to; its defaults where no table has it."""
-    return PLUS.get(wildcards.setting, PlusSettings())
+    return crops_of(wildcards.setting, wildcards.headset, CAMERAS, "labels.npz")
 
 
 def pair_crops(wildcards):
@@ -261,16 +268,9 @@ def split_annotations(wildcards):
     return by_hand("datasets.assembly_hands.root", annotations_of(wildcards.split))
 
 
-def demo_sequences(split, headset=None):
-    """The recordings that the demo renders for a split, of one headset or of both."""
-    plans = assembly_sequences(RUN.demo, split)
-    return [plan.name for plan in plans if headset in (None, plan.headset)]
-
-
-def images_of(split, headset=None):
-    """The image folders that the demo renders for a headset, or both; real images are too many to be watched."""
-    folder = f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{split}"
-    return [f"{folder}/{name}" for name in demo_sequences(split, headset)] if RUN.demo else []
+def images_of(split):
+    """The folder of images that the demo renders for a split; real images are too many to be watched."""
+    return [f"{DATASETS.assembly_hands.root}/images/ego_images_rectified/{split}"] if RUN.demo else []
 
 
 def of_headsets(setting, name):
@@ -295,9 +295,15 @@ def of_adaptations(settings, suffix, headsets=RUN.headsets, variants=VARIANTS, s
     ]
 
 
-def of_seeds(path):
-    """A file of every seed, all of which one job makes: most of a job's time would be its start."""
-    return [path.replace("{seed}", str(seed)) for seed in RUN.seeds]
+def of_seeds(variant, kind):
+    """Files of every seed, all of which one job makes; those that are finished for the same settings are kept."""
+    folder = f"results/s2d/{{setting}}/{{headset}}/{{pair}}/{variant}"
+    return [f"{folder}/seed{seed}.{ADAPTED_FILES[kind]}" for seed in RUN.seeds]
+
+
+def adapted_files(variant, prefix=""):
+    """Outputs: what an adaptation leaves of every seed, each file's argument with a prefix."""
+    return {f"{prefix}{kind}": update(of_seeds(variant, kind)) for kind in ADAPTED_FILES}
 
 
 def drawn_crops(wildcards, kind):
@@ -305,7 +311,7 @@ def drawn_crops(wildcards, kind):
     return [
         f"results/s2d/views/{SPLIT}/{headset}/camera{camera}.detnet.{kind}"
         for headset in RUN.headsets
-        for camera in all_cameras(headset)
+        for camera in CAMERAS
     ]
 
 
@@ -339,3 +345,23 @@ def configured_checkpoint(wildcards):
     if source.checkpoint is None:
         return own_file(source.network, "weights")
     return network_file(f"sources.{wildcards.setting}.checkpoint", source.checkpoint)
+
+
+def shipped_checkpoint(wildcards):
+    """The checkpoint of a setting where handloom ships it."""
+    named = SOURCES[wildcards.setting].checkpoint or ""
+    return named if named.startswith(PACKAGE_PREFIX) else None
+
+
+def brought_checkpoint(wildcards):
+    """The checkpoint of a setting where it lies in a file of its own."""
+    return [] if shipped_checkpoint(wildcards) else configured_checkpoint(wildcards)
+
+
+def shipped_state(wildcards):
+    """The digest of the checkpoint that handloom ships for a setting."""
+    shipped = shipped_checkpoint(wildcards)
+    if shipped is None:
+        return ""
+    shipped_or_exit(f"sources.{wildcards.setting}.checkpoint", shipped)
+    return shipped_digest(shipped.removeprefix(PACKAGE_PREFIX))

@@ -1,25 +1,6 @@
 """HOLD's phases 1 and 3 with the voxel fields (`hold.field: compact`)."""
 
 
-use rule stage as hand_template with:
-    """Signed distances of the shaped hand at rest: the shape prior of the hand's field."""
-    input:
-        build=build_of,
-        hand=hand_model_of,
-    output:
-        template=f"{OF_SEQUENCE}/hand_template.npz",
-    pathvars:
-        job="hand_template/{sequence}",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage(
-            "reconstruction.compact.hand_template:template_of_build",
-            cells=HOLD.compact.hand_cells,
-            watched=sequence_state(BUILD_IN),
-        ),
-
-
 use rule stage as train_phase with:
     """Phase 1, or phase 3 from phase 2's poses (`phase3`) or phase 1's (`phase3_unrefined`)."""
     input:

@@ -4,9 +4,10 @@ import shlex
 import sys
 from pathlib import Path
 
-# The workflow runs the code that lies beside it, installed or not.
-SOURCE = Path(workflow.current_basedir).parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
+# The workflow runs the code that lies beside it, installed or not; one that snakemake fetches runs the installed.
+SOURCE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1] / "src"
+if SOURCE.is_dir():
+    sys.path.insert(0, str(SOURCE))
 # Snakemake writes the interpreter into jobs' commands as it is; one with a space in its path would end each of them.
 sys.executable = shlex.quote(sys.executable)
 
@@ -26,5 +27,5 @@ def or_end(function, *arguments, **named):
         sys.exit(f"handloom: {error}")
 
 
-if workflow.is_main_process:
+if workflow.is_main_process and not workflow.modifier.is_module:  # a module is given its configuration
     or_end(read_all, [Path("config.yaml"), *workflow.overwrite_configfiles])

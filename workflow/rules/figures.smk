@@ -1,49 +1,6 @@
-"""Pictures: what the demo rendered, and what adaptation did."""
+"""Pictures of what adaptation did."""
 
 from handloom.check import handoccnet_lacks
-
-if RUN.demo is not None:
-
-    use rule stage as assembly_hands_sheet with:
-        """The four simultaneous views of the demo's headsets, with joints and boxes on every second row."""
-        input:
-            annotations=lambda wildcards: annotations_of(wildcards.split),
-            images=lambda wildcards: images_of(wildcards.split),
-        output:
-            picture=demo_sheet("assembly_hands_{split}", "AssemblyHands-ego", "{split}"),
-        pathvars:
-            job="assembly_hands_sheet/{split}",
-        resources:
-            **needs(runtime=10),
-        params:
-            **stage("demo.contact_sheets:assembly_hands_sheet"),
-
-    use rule stage as rhd_sheet with:
-        """Pictures of the demo's Rendered Hand Pose, with joints on every second one."""
-        input:
-            folder=f"{DATASETS.rhd.root}/RHD_published_v2/{{rhd_split}}",
-        output:
-            picture=demo_sheet("rhd_{rhd_split}", "RHD", "{rhd_split}"),
-        pathvars:
-            job="rhd_sheet/{rhd_split}",
-        resources:
-            **needs(runtime=10),
-        params:
-            **stage("demo.contact_sheets:rhd_sheet"),
-
-    use rule stage as ganerated_sheet with:
-        """Pictures of the demo's GANerated Hands, without and with objects."""
-        input:
-            folder=f"{DATASETS.ganerated.root}/data",
-        output:
-            picture=demo_sheet("ganerated", "GANerated Hands", "train"),
-        pathvars:
-            job="ganerated_sheet",
-        resources:
-            **needs(runtime=10),
-        params:
-            **stage("demo.contact_sheets:ganerated_sheet"),
-
 
 HANDOCCNET = HOLD.hand.estimation.handoccnet
 HANDOCCNET_LACKS = handoccnet_lacks(RUN, Path())
@@ -66,12 +23,7 @@ use rule stage as qualitative with:
         handoccnet=[] if HANDOCCNET_LACKS else HANDOCCNET.checkpoint,
         hand=[] if HANDOCCNET_LACKS else MANO_HAND,
     output:
-        picture=shown(
-            "results/figures/s2d_qualitative{which}.png",
-            "qualitative",
-            "S2DHand",
-            lambda wildcards: {"picture": "hands", "setting": setting_of(wildcards)},
-        ),
+        picture="results/figures/s2d_qualitative{which}.png",
     log:
         "logs/qualitative{which}.log",
     benchmark:
@@ -88,26 +40,12 @@ use rule stage as qualitative with:
         ),
 
 
-use rule stage as adaptation_curves with:
-    """Label error, rotation error and the distance between student and teacher over the epochs."""
-    input:
-        histories=of_adaptations(SETTINGS, "history.csv"),
-    output:
-        picture=s2d_figure("adaptation_curves", "adaptation curves"),
-    pathvars:
-        job="adaptation_curves",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.plots:draw_adaptation_curves"),
-
-
 use rule stage as pretraining_curves with:
     """Losses and held-out error of the source networks that were trained here."""
     input:
         histories=training_histories,
     output:
-        picture=s2d_figure("pretraining_curves", "source training"),
+        picture="results/figures/s2d_pretraining_curves.png",
     pathvars:
         job="pretraining_curves",
     resources:
@@ -116,30 +54,44 @@ use rule stage as pretraining_curves with:
         **stage("figures.plots:draw_pretraining_curves"),
 
 
-use rule stage as rotation_errors with:
-    """Angle between estimated and calibrated rotation of every pair, before and after adaptation."""
+use rule stage as s2d_plots with:
+    """Curves of all adaptations; errors of all pairs' rotations, before and after; what limits the views' labels."""
     input:
+        histories=of_adaptations(SETTINGS, "history.csv"),
         rotations=[path for setting in SETTINGS for path in of_headsets(setting, "rotations.json")],
         scores=[path for setting in SETTINGS for path in of_headsets(setting, "scores.csv")],
-    output:
-        picture=s2d_figure("rotation_error", "rotation errors"),
-    pathvars:
-        job="rotation_errors",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.plots:draw_rotation_errors"),
-
-
-use rule stage as view_analysis with:
-    """Mono-M that the networks have, and that two views' poses could have: what is left of it, and how much reached."""
-    input:
         analyses=[path for setting in SETTINGS for path in of_headsets(setting, "view_analysis.csv")],
     output:
-        picture=s2d_figure("view_analysis", "what limits labels"),
+        curves="results/figures/s2d_adaptation_curves.png",
+        rotation_error="results/figures/s2d_rotation_error.png",
+        view_analysis="results/figures/s2d_view_analysis.png",
     pathvars:
-        job="view_analysis",
+        job="s2d_plots",
     resources:
         **needs(runtime=20),
     params:
-        **stage("figures.plots:draw_view_analysis"),
+        **steps(
+            stage("figures.plots:draw_adaptation_curves", files={"picture": "curves"}),
+            stage("figures.plots:draw_rotation_errors", files={"picture": "rotation_error"}),
+            stage("figures.plots:draw_view_analysis", files={"picture": "view_analysis"}),
+        ),
+
+
+use rule stage as overview with:
+    """One page of what the run found: both papers' figures and tables, and how sure own sequences and pairs are."""
+    input:
+        hold_figures=[f"results/figures/hold/{name}.png" for name in SEQUENCES],
+        hold_tables=[f"{table.removesuffix('csv')}html" for table in HOLD_TABLES],
+        hold_quality=[f"results/hold/{name}/quality.csv" for name in WITH_STAGES],
+        s2d_figures=[path for path in FIGURES if "/demo/" not in path],
+        s2d_tables=collect("results/tables/s2d_{setting}.html", setting=SETTINGS),
+        footage_figures=[path for path in FOOTAGE_FILES if path.endswith(("jpg", "png"))],
+        footage_quality=[path for path in FOOTAGE_FILES if path.endswith("quality.csv")],
+    output:
+        page=shown("results/overview.html", "overview", "Overview", {"page": "what this run found"}),
+    pathvars:
+        job="overview",
+    resources:
+        **needs(runtime=10),
+    params:
+        **stage("figures.overview:write_overview", preset=RUN.preset, fidelity=RUN.fidelity),

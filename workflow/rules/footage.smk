@@ -202,9 +202,7 @@ use rule stage as footage_video with:
         frames_json=of_views("frames.json"),
         hands=of_views("hands.npz"),
     output:
-        video=shown(
-            f"{OF_RIG}/overlay.mp4", "footage_video", "Own camera pairs", {"picture": "fused poses", "pair": "{rig}"}
-        ),
+        video=f"{OF_RIG}/overlay.mp4",
         skeleton=f"{OF_RIG}/skeleton.glb",
     pathvars:
         job="footage_video/{rig}",

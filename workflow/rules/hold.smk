@@ -3,29 +3,24 @@
 if RENDERED:
 
     use rule stage as render_hold_sequence with:
-        """A hand that turns an unknown object before a camera, in HO3D-v3's layout."""
+        """A hand that turns an unknown object before a camera, in HO3D-v3's layout, and the object's textured model."""
         output:
             frames=directory(f"{HOLD_DEMO_ROOT}/train/{{sequence}}"),
+            model=directory(f"{HOLD_DEMO_ROOT}/models/{{sequence}}"),
         pathvars:
             job="render_hold_sequence/{sequence}",
         threads: 8
         resources:
             **needs(mem_mb=3000),
         params:
-            **stage(
-                "demo.hold_sequences:render_hold_sequence",
-                demo=part(HOLD.demo, "seed", "frames", "width_px", "height_px"),
-                hands=hands_of,
+            **steps(
+                stage(
+                    "demo.hold_sequences:render_hold_sequence",
+                    demo=part(HOLD.demo, "seed", "frames", "width_px", "height_px"),
+                    hands=hands_of,
+                ),
+                stage("demo.held_objects:render_held_object", demo=part(HOLD.demo, "seed")),
             ),
-
-    use rule stage as render_held_object with:
-        """The textured model of what is held in a rendered sequence."""
-        output:
-            model=directory(f"{HOLD_DEMO_ROOT}/models/{{object}}"),
-        pathvars:
-            job="render_held_object/{object}",
-        params:
-            **stage("demo.held_objects:render_held_object", demo=part(HOLD.demo, "seed")),
 
 
 use rule stage as extract_frames with:
@@ -145,88 +140,90 @@ use rule stage as corrected_masks with:
         ),
 
 
-use rule stage as hand_poses with:
-    """The hand model laid onto the joints of all frames."""
-    input:
-        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
-        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
-        hand=hand_model_of,
-    output:
-        poses=f"{OF_SEQUENCE}/hand_poses.npz",
-    pathvars:
-        job="hand_poses/{sequence}",
-    params:
-        **stage(
-            "reconstruction.registration:register_hands",
-            registration=HOLD.hand.registration,
-            seed=HOLD.seed,
-        ),
-
-
-use rule stage as align_hand_object with:
-    """Hands and object brought into one frame, and the object's size."""
-    input:
-        hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
-        object_poses=f"{OF_SEQUENCE}/object_poses.npz",
-        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
-        masks=masks_of,
-        hand=hand_model_of,
-    output:
-        aligned=f"{OF_SEQUENCE}/aligned.npz",
-        history=f"{OF_SEQUENCE}/alignment.csv",
-    pathvars:
-        job="align_hand_object/{sequence}",
-    params:
-        **stage(
-            "reconstruction.alignment:align_hand_object",
-            alignment=HOLD.hand.alignment,
-            object_size_m=lambda wildcards: sequence_of(wildcards).object_size_m,
-            seed=HOLD.seed,
-        ),
+SHAPED = {
+    "shape": f"{OF_SEQUENCE}/shape.npz",
+    "hull_mesh": f"{OF_SEQUENCE}/hull/object.npz",
+    "hull_poses": f"{OF_SEQUENCE}/hull/poses.npz",
+}
+SHAPE_STEPS = [
+    stage(
+        "reconstruction.shape.object_shape:shape_of_build",
+        cells=HOLD.object_cells,
+        points_reach=HOLD.compact.points_reach,
+        device=RUN.device,
+        watched=sequence_state(BUILD_IN),
+    )
+]
+if HOLD.field == "compact":
+    SHAPED["template"] = f"{OF_SEQUENCE}/hand_template.npz"
+    SHAPE_STEPS.append(
+        stage(
+            "reconstruction.compact.hand_template:template_of_build",
+            cells=HOLD.compact.hand_cells,
+            watched=sequence_state(BUILD_IN),
+        )
+    )
 
 
 use rule stage as build_sequence with:
-    """HOLD's `build/` folder: what its own code starts from, and ours."""
+    """Hands laid onto joints and brought to the object, HOLD's `build/` folder of it, and the shapes that it shows."""
     input:
-        aligned=f"{OF_SEQUENCE}/aligned.npz",
+        on_device(SHAPED["shape"]),
+        estimates=f"{OF_SEQUENCE}/hand_estimates.npz",
         object_poses=f"{OF_SEQUENCE}/object_poses.npz",
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         masks=masks_of,
         hand=hand_model_of,
     output:
+        **SHAPED,
+        hand_poses=f"{OF_SEQUENCE}/hand_poses.npz",
+        aligned=f"{OF_SEQUENCE}/aligned.npz",
+        history=f"{OF_SEQUENCE}/alignment.csv",
         build=directory(f"{OF_SEQUENCE}/build"),
     pathvars:
         job="build_sequence/{sequence}",
-    resources:
-        **needs(mem_mb=3000, runtime=30),
-    params:
-        **stage("reconstruction.build_scene:build_sequence"),
-
-
-use rule stage as object_shape with:
-    """The object's shape from masks and poses, by stereo, and the visual hull that it starts from."""
-    input:
-        on_device(f"{OF_SEQUENCE}/shape.npz"),
-        build=build_of,
-        hand=hand_model_of,
-    output:
-        shape=f"{OF_SEQUENCE}/shape.npz",
-        hull_mesh=f"{OF_SEQUENCE}/hull/object.npz",
-        hull_poses=f"{OF_SEQUENCE}/hull/poses.npz",
-    pathvars:
-        job="object_shape/{sequence}",
+    wildcard_constraints:
+        sequence="|".join(WITH_STAGES) or "none-",
     threads: 2
     resources:
         **needs(mem_mb=3000, gpu=1),
     params:
-        **stage(
-            "reconstruction.shape.object_shape:shape_of_build",
-            cells=HOLD.object_cells,
-            points_reach=HOLD.compact.points_reach,
-            device=RUN.device,
-            watched=sequence_state(BUILD_IN),
+        **steps(
+            stage(
+                "reconstruction.registration:register_hands",
+                files={"poses": "hand_poses"},
+                registration=HOLD.hand.registration,
+                seed=HOLD.seed,
+            ),
+            stage(
+                "reconstruction.alignment:align_hand_object",
+                alignment=HOLD.hand.alignment,
+                object_size_m=lambda wildcards: sequence_of(wildcards).object_size_m,
+                seed=HOLD.seed,
+            ),
+            stage("reconstruction.build_scene:build_sequence"),
+            *SHAPE_STEPS,
         ),
+
+
+use rule stage as object_shape with:
+    """The shapes that a build folder of the user's shows."""
+    input:
+        on_device(SHAPED["shape"]),
+        build=build_of,
+        hand=hand_model_of,
+    output:
+        **SHAPED,
+    pathvars:
+        job="object_shape/{sequence}",
+    wildcard_constraints:
+        sequence="|".join(set(SEQUENCES) - set(WITH_STAGES)) or "none-",
+    threads: 2
+    resources:
+        **needs(mem_mb=3000, gpu=1),
+    params:
+        **steps(*SHAPE_STEPS),
 
 
 use rule stage as refine_poses with:

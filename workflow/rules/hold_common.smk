@@ -1,6 +1,5 @@
 """HOLD's sequences, and what its rules read."""
 
-from handloom.demo.plan import object_name
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS as SFM_BACKENDS
 from handloom.runtime.config.hold import HOLD_DEMO_ROOT
@@ -10,28 +9,26 @@ HOLD = RUN.hold
 ESTIMATION = HOLD.hand.estimation
 SEQUENCES = HOLD.chosen
 PHASES = ["hull", "phase1", "phase3_unrefined", "phase3"]
-RENDERED = {} if HOLD.demo is None else {name: object_name(name) for name in HOLD.demo.sequences}
-ANNOTATED = [name for name, each in SEQUENCES.items() if each.kind == "ho3d" and len(each.hands) == 1]
-TWO_HANDED = [name for name, each in SEQUENCES.items() if each.kind == "ho3d" and len(each.hands) == 2]
+RENDERED = [] if HOLD.demo is None else list(HOLD.demo.sequences)
+ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
+TWO_HANDED = [name for name in ANNOTATED if len(SEQUENCES[name].hands) == 2]
+ONE_HANDED = [name for name in ANNOTATED if name not in TWO_HANDED]
 WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
 # The hand model that networks take, which know right hands; none for the shipped one.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
 OTHERS = HOLD.others
 OTHER_SCORES = [f"results/hold/{name}/interchange/{method}/scores.json" for method, name in OTHERS]
-HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
+HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ONE_HANDED else []
 HOLD_TABLES += ["results/tables/hold_two_hands.csv"] if TWO_HANDED else []
 HOLD_QUALITY = ["results/tables/hold_quality.csv"] if WITH_STAGES else []
 HOLD_VIDEOS = [f"results/hold/{name}/phase3/{video}.mp4" for name in SEQUENCES for video in ("turntable", "overlay")]
 HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD_VIDEOS
 HOLD_PAGES = [f"results/hold/{name}/phase3/scene.html" for name in SEQUENCES]
-STAGES = [
-    *("extract_frames", "sequence_masks", "object_poses", "hand_estimates", "hand_poses", "align_hand_object"),
-    "build_sequence",
-]
-SHAPES = {"compact": ["object_shape", "hand_template"], "holdnet": ["hand_prior"]}[HOLD.field]
+STAGES = ["extract_frames", "sequence_masks", "object_poses", "hand_estimates", "build_sequence"]
+SHAPES = ["hand_prior"] if HOLD.field == "holdnet" else []
 if HOLD.field == "holdnet" and HOLD.holdnet.fidelity == "fixed":
-    SHAPES += ["object_shape", "object_prior"]
+    SHAPES += ["object_prior"]
 # What is read of a sequence's folder, by its kind.
 PICTURES_IN = {"ho3d": ["rgb/*", "meta/*"], "build": ["image/*", "corres.txt"], "frames": ["*"], "video": ["*"]}
 MASKS_IN = {"ho3d": ["seg/*"], "build": ["mask/*", "image/*"]}
@@ -82,8 +79,7 @@ def sequence_source(wildcards):
 
 def rendered_model(wildcards):
     """The model of the object in a sequence that the demo renders."""
-    rendered = RENDERED.get(wildcards.sequence)
-    return [] if rendered is None else f"{HOLD_DEMO_ROOT}/models/{rendered}"
+    return f"{HOLD_DEMO_ROOT}/models/{wildcards.sequence}" if wildcards.sequence in RENDERED else []
 
 
 def rendered_model_of_poses(wildcards):
@@ -211,19 +207,14 @@ def hand_weights(wildcards):
     return network_file("hold.hand.estimation.checkpoint", ESTIMATION.checkpoint)
 
 
-def annotated_scores(wildcards):
-    """The scores of the sequences in a table of HOLD."""
-    if not ANNOTATED:
+def annotated_scores():
+    """The scores of the sequences in HOLD's tables."""
+    if not ONE_HANDED:
         sys.exit(
-            f"handloom: hold.sequences: none with one hand is of kind ho3d, and only those have a truth that this table can compare with; "
-            "ask for results/tables/hold_quality.csv, which needs none"
+            "handloom: hold.sequences: none is of kind ho3d, and only those have a truth that a table can compare with; "
+            "ask for results/tables/hold_quality.csv, which needs none, or with hands: [right, left] for hold_two_hands.csv"
         )
-    scored = collect(
-        "results/hold/{sequence}/{phase}/scores.json",
-        sequence=ANNOTATED,
-        phase=PHASES if wildcards.ablation else ["phase3"],
-    )
-    return scored + ([] if wildcards.ablation else OTHER_SCORES)
+    return [f"results/hold/{name}/phase3/scores.json" for name in ONE_HANDED]
 
 
 def two_hands_scores(wildcards):
@@ -232,7 +223,7 @@ def two_hands_scores(wildcards):
         sys.exit(
             "handloom: hold.sequences: none of kind ho3d has hands: [right, left]; config/two_hands.yaml renders one"
         )
-    return collect("results/hold/{sequence}/phase3/scores.json", sequence=TWO_HANDED)
+    return [f"results/hold/{name}/phase3/scores.json" for name in TWO_HANDED]
 
 
 def quality_tables(wildcards):
@@ -240,6 +231,11 @@ def quality_tables(wildcards):
     if not WITH_STAGES:
         sys.exit("handloom: hold.sequences: names no video, frames or HO3D sequence, whose quality could be told")
     return collect("results/hold/{sequence}/quality.csv", sequence=WITH_STAGES)
+
+
+def quality_of(wildcards):
+    """The quality of a sequence; none of a build folder, whose stages did not run here."""
+    return [] if sequence_of(wildcards).kind == "build" else f"{OF_SEQUENCE}/quality.csv"
 
 
 def refinement_of(wildcards):
@@ -272,17 +268,62 @@ def interchange_file(wildcards):
 
 def stage_benchmarks(sequence, rules):
     """The benchmark files of rules that ran for a sequence."""
-    return [f"benchmarks/{rule}/{sequence}.tsv" for rule in rules]
+    return [f"{PLACE}benchmarks/{rule}/{sequence}.tsv" for rule in rules]
 
 
 def phase_benchmarks(sequence, phase):
     """All that a phase's result took, from the frames on."""
     if phase == "hull":
-        return stage_benchmarks(sequence, [*STAGES, "object_shape"])
+        return stage_benchmarks(sequence, STAGES)
     needed = {"phase1": [], "phase3_unrefined": ["phase1"], "phase3": ["phase1"]}[phase]
     refined, shapes = ["refine_poses"] if phase == "phase3" else [], SHAPES
     if HOLD.field == "holdnet" and phase == "phase3" and sequence in HOLD.holdnet.checkpoints:
         needed, refined, shapes = [], [], ["hand_prior"]
-    trained = [f"benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
+    trained = [f"{PLACE}benchmarks/{TRAINED_BY}/{sequence}/{name}.tsv" for name in [*needed, phase]]
     masks = ["corrected_masks"] * corrects_masks(SEQUENCES[sequence])
     return stage_benchmarks(sequence, [*STAGES, *masks, *shapes, *refined]) + trained
+
+
+SCORED_FRAMES = {"frames": "scored_frames"}
+
+
+def phase_files(phase):
+    """What a phase leaves: predictions in the camera's frame, videos, meshes, poses, and a page to turn the scene on."""
+    folder = f"{OF_SEQUENCE}/{phase}"
+    exports = ("object.glb", "object.ply", "hand.glb", "hand.ply", "scene.glb", "poses.npz", "poses.json")
+    return {
+        "predictions": f"{folder}/predictions.npz",
+        **{name.replace(".", "_"): f"{folder}/export/{name}" for name in exports},
+        "page": shown(f"{folder}/scene.html", "hold_scene", "Scenes", {"sequence": "{sequence}", "of": phase}),
+        **{video: f"{folder}/{video}.mp4" for video in ("turntable", "overlay")},
+    }
+
+
+def scored_as(phase, files=SCORED_FRAMES, **named):
+    """The steps that score a phase against its sequence's annotation."""
+    return [
+        stage(
+            "datasets.hold_truth:write_truth",
+            models=lambda wildcards: sequence_of(wildcards).models,
+            watched=sequence_state({"ho3d": ["meta/*"]}),
+        ),
+        stage(
+            "evaluation.hold_scores:score_hold",
+            files=files,
+            protocol=HOLD.protocol,
+            seed=HOLD.seed,
+            phase=phase,
+            **named,
+        ),
+    ]
+
+
+def hold_table_files(name, setting):
+    """A table of HOLD as numbers, as the paper prints it, and as the report shows it."""
+    html = shown(f"results/tables/{name}.html", "hold_table", "Tables", {"table": "HOLD", "setting": setting})
+    return {"csv": f"results/tables/{name}.csv", "markdown": f"results/tables/{name}.md", "html": html}
+
+
+def behind(phases):
+    """The benchmark files of all rules behind the rows of a table of HOLD."""
+    return {row: {name: phase_benchmarks(name, phase) for name in ONE_HANDED} for row, phase in phases.items()}

@@ -1,70 +1,116 @@
 """HOLD: what comes of the phases: predictions, scores, tables, pictures, videos and exports."""
 
+from functools import partial
+from types import SimpleNamespace
 
-use rule stage as hold_predictions with:
-    """Hand and object of a phase in the camera's frame, in metres."""
+PICTURED = {"frames": f"{OF_SEQUENCE}/frames", "frames_json": f"{OF_SEQUENCE}/frames.json", "masks": masks_of}
+PICTURED |= {"quality": quality_of}
+PREDICTED = stage("reconstruction.predictions:write_predictions", watched=sequence_state(BUILD_IN))
+DRAWN = [stage("figures.hold_pictures:write_hold_videos"), stage("figures.hold_export:export_hold")]
+
+
+use rule stage as hold_results with:
+    """Hand and object of a phase in the camera's frame, in metres; videos and exports of them."""
     input:
+        **PICTURED,
         build=build_of,
         poses=f"{OF_SEQUENCE}/{{phase}}/poses.npz",
         mesh=f"{OF_SEQUENCE}/{{phase}}/object.npz",
         hand=hand_model_of,
     output:
-        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
+        **phase_files("{phase}"),
     pathvars:
-        job="hold_predictions/{sequence}/{phase}",
+        job="hold_results/{sequence}/{phase}",
+    wildcard_constraints:
+        phase="hull|phase1|phase3_unrefined",
     resources:
-        **needs(runtime=10),
+        **needs(mem_mb=3000),
     params:
-        **stage("reconstruction.predictions:write_predictions", watched=sequence_state(BUILD_IN)),
+        **steps(PREDICTED, *DRAWN),
 
 
-use rule stage as hold_truth with:
-    """The annotation of an HO3D sequence, for scoring only."""
+OVERLAY = "results/figures/hold/{sequence}.png"
+PHASE3 = {"build": build_of, "poses": f"{OF_SEQUENCE}/phase3/poses.npz", "mesh": f"{OF_SEQUENCE}/phase3/object.npz"}
+PICTURE = stage("figures.hold_pictures:draw_hold_overlay")
+
+
+use rule hold_results as hold_reconstruction with:
+    """The same of phase 3, and frames beside the reconstruction laid over them."""
+    input:
+        **PHASE3,
+        **PICTURED,
+        hand=hand_model_of,
+        aligned=aligned_of,
+    output:
+        **phase_files("phase3"),
+        picture=OVERLAY,
+    pathvars:
+        job="hold_reconstruction/{sequence}",
+    wildcard_constraints:
+        sequence="|".join(set(SEQUENCES) - set(ANNOTATED)) or "none-",
+    params:
+        **steps(PREDICTED, PICTURE, *DRAWN),
+
+
+use rule hold_results as scored_reconstruction with:
+    """The same of an annotated sequence, and MPJPE, CD, F-scores and CD_h."""
+    input:
+        rendered_model,
+        **PHASE3,
+        **PICTURED,
+        hand=hand_model_of,
+        aligned=aligned_of,
+        source=annotated_source,
+    output:
+        **phase_files("phase3"),
+        picture=OVERLAY,
+        truth=f"{OF_SEQUENCE}/phase3/truth.npz",
+        scores=f"{OF_SEQUENCE}/phase3/scores.json",
+        scored_frames=f"{OF_SEQUENCE}/phase3/scores.csv",
+    pathvars:
+        job="scored_reconstruction/{sequence}",
+    wildcard_constraints:
+        sequence="|".join(ANNOTATED) or "none-",
+    params:
+        **steps(PREDICTED, PICTURE, *scored_as("phase3"), *DRAWN),
+
+
+use rule stage as score_hold with:
+    """MPJPE, CD, F-scores and CD_h of another phase."""
     input:
         rendered_model,
         source=annotated_source,
         frames=f"{OF_SEQUENCE}/frames",
         frames_json=f"{OF_SEQUENCE}/frames.json",
         hand=hand_model_of,
-    output:
-        truth=f"{OF_SEQUENCE}/truth.npz",
-    pathvars:
-        job="hold_truth/{sequence}",
-    resources:
-        **needs(runtime=10),
-    params:
-        **stage(
-            "datasets.hold_truth:write_truth",
-            models=lambda wildcards: sequence_of(wildcards).models,
-            watched=sequence_state({"ho3d": ["meta/*"]}),
-        ),
-
-
-use rule stage as score_hold with:
-    """MPJPE, CD, F-scores and CD_h of a phase."""
-    input:
         predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
-        truth=f"{OF_SEQUENCE}/truth.npz",
     output:
+        truth=f"{OF_SEQUENCE}/{{phase}}/truth.npz",
         scores=f"{OF_SEQUENCE}/{{phase}}/scores.json",
-        frames=f"{OF_SEQUENCE}/{{phase}}/scores.csv",
+        scored_frames=f"{OF_SEQUENCE}/{{phase}}/scores.csv",
     pathvars:
         job="score_hold/{sequence}/{phase}",
+    wildcard_constraints:
+        phase="hull|phase1|phase3_unrefined",
     resources:
         **needs(runtime=30),
     params:
-        **stage("evaluation.hold_scores:score_hold", protocol=HOLD.protocol, seed=HOLD.seed),
+        **steps(*scored_as(lambda wildcards: wildcards.phase)),
 
 
 use rule stage as score_interchange with:
     """iHOI or DiffHOI, run by the user and brought as a file, scored like HOLD's own predictions."""
     input:
-        interchange=interchange_file,
-        truth=f"{OF_SEQUENCE}/truth.npz",
+        rendered_model,
+        source=annotated_source,
+        frames=f"{OF_SEQUENCE}/frames",
+        frames_json=f"{OF_SEQUENCE}/frames.json",
         hand=hand_model_of,
+        interchange=interchange_file,
     output:
+        truth=f"{OF_SEQUENCE}/interchange/{{method}}/truth.npz",
         scores=f"{OF_SEQUENCE}/interchange/{{method}}/scores.json",
-        frames=f"{OF_SEQUENCE}/interchange/{{method}}/scores.csv",
+        scored_frames=f"{OF_SEQUENCE}/interchange/{{method}}/scores.csv",
     pathvars:
         job="score_interchange/{sequence}/{method}",
     wildcard_constraints:
@@ -72,38 +118,82 @@ use rule stage as score_interchange with:
     resources:
         **needs(mem_mb=3000),
     params:
-        **stage(
-            "evaluation.interchange:score_interchange",
-            protocol=HOLD.protocol,
-            seed=HOLD.seed,
-            watched=contents_of(interchange_file),
+        **steps(
+            scored_as("")[0],
+            stage(
+                "evaluation.interchange:score_interchange",
+                files=SCORED_FRAMES,
+                protocol=HOLD.protocol,
+                seed=HOLD.seed,
+                watched=contents_of(interchange_file),
+            ),
         ),
 
 
 use rule stage as hold_table with:
-    """The table of HOLD, or that of its phases (`_ablation`)."""
+    """The table of HOLD, beside the methods whose files the user brings."""
     input:
-        scores=annotated_scores,
+        scores=lambda wildcards: annotated_scores() + OTHER_SCORES,
     output:
-        csv="results/tables/hold{ablation}.csv",
-        markdown="results/tables/hold{ablation}.md",
-        html=shown(
-            "results/tables/hold{ablation}.html", "hold_table", "Tables", {"table": "HOLD", "setting": "{ablation}"}
-        ),
-    log:
-        "logs/hold_table{ablation}.log",
-    benchmark:
-        "benchmarks/hold_table/hold{ablation}.tsv"
+        **hold_table_files("hold", "all"),
+    pathvars:
+        job="hold_table",
     resources:
         **needs(mem_mb=1000, runtime=10),
     params:
         **stage(
             "evaluation.hold_tables:write_hold_table",
-            sequences=ANNOTATED,
-            benchmarks=lambda wildcards: {
-                row: {name: phase_benchmarks(name, phase) for name in ANNOTATED}
-                for row, phase in ({p: p for p in PHASES} if wildcards.ablation else {"HOLD": "phase3"}).items()
-            },
+            ablation="",
+            sequences=ONE_HANDED,
+            benchmarks=behind({"HOLD": "phase3"}),
+        ),
+
+
+ABLATED, ABLATION, ABLATION_STEPS = {}, {}, []
+for name in ONE_HANDED:
+    for phase in PHASES[:-1]:
+        here = f"{name}_{phase}_"
+        ABLATED |= {
+            f"{here}poses": f"results/hold/{name}/{phase}/poses.npz",
+            f"{here}mesh": f"results/hold/{name}/{phase}/object.npz",
+            f"{here}build": f"results/hold/{name}/build",
+            f"{here}hand": partial(lambda name, wildcards: hand_model_of(SimpleNamespace(sequence=name)), name),
+            f"{here}truth": f"results/hold/{name}/phase3/truth.npz",
+        }
+        ABLATION |= {
+            f"{here}predictions": f"results/hold/{name}/ablation/{phase}.predictions.npz",
+            f"{here}scores": f"results/hold/{name}/ablation/{phase}.json",
+            f"{here}frames": f"results/hold/{name}/ablation/{phase}.csv",
+        }
+        named = {file.removeprefix(here): file for file in (*ABLATED, *ABLATION) if file.startswith(here)}
+        ABLATION_STEPS += [
+            stage("reconstruction.predictions:write_predictions", files=named),
+            scored_as(phase, sequence=name, files=named)[-1],
+        ]
+
+
+use rule stage as hold_ablation with:
+    """The table of HOLD's phases, and the scores of all but the last, in one job."""
+    input:
+        **ABLATED,
+        phase3=lambda wildcards: annotated_scores(),
+    output:
+        **hold_table_files("hold_ablation", "ablation"),
+        **ABLATION,
+    pathvars:
+        job="hold_ablation",
+    resources:
+        **needs(mem_mb=3000, runtime=120),
+    params:
+        **steps(
+            *ABLATION_STEPS,
+            stage(
+                "evaluation.hold_tables:write_hold_table",
+                files={"scores": ["phase3", *(file for file in ABLATION if file.endswith("_scores"))]},
+                ablation="ablation",
+                sequences=ONE_HANDED,
+                benchmarks=behind({phase: phase for phase in PHASES}),
+            ),
         ),
 
 
@@ -112,13 +202,9 @@ use rule stage as hold_two_hands_table with:
     input:
         scores=two_hands_scores,
     output:
-        csv="results/tables/hold_two_hands.csv",
-        markdown="results/tables/hold_two_hands.md",
-        html=shown("results/tables/hold_two_hands.html", "hold_two_hands", "Tables", {"table": "HOLD with two hands"}),
-    log:
-        "logs/hold_two_hands_table.log",
-    benchmark:
-        "benchmarks/hold_table/hold_two_hands.tsv"
+        **hold_table_files("hold_two_hands", "two hands"),
+    pathvars:
+        job="hold_two_hands_table",
     resources:
         **needs(mem_mb=1000, runtime=10),
     params:
@@ -168,57 +254,6 @@ use rule stage as hold_quality with:
         **stage("evaluation.sequence_quality:write_hold_quality"),
 
 
-use rule stage as hold_overlay with:
-    """Frames beside the reconstruction laid over them, and a view from elsewhere."""
-    input:
-        predictions=f"{OF_SEQUENCE}/phase3/predictions.npz",
-        frames=f"{OF_SEQUENCE}/frames",
-        frames_json=f"{OF_SEQUENCE}/frames.json",
-        masks=masks_of,
-        aligned=aligned_of,
-    output:
-        picture=shown(
-            "results/figures/hold/{sequence}.png",
-            "hold_overlay",
-            "HOLD",
-            {"picture": "reconstruction", "sequence": "{sequence}"},
-        ),
-    pathvars:
-        job="hold_overlay/{sequence}",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.hold_pictures:draw_hold_overlay"),
-
-
-use rule stage as hold_turntable with:
-    """Videos: hand and object turning once, and the reconstruction over the frames."""
-    input:
-        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
-        frames=f"{OF_SEQUENCE}/frames",
-        frames_json=f"{OF_SEQUENCE}/frames.json",
-        masks=masks_of,
-    output:
-        turntable=shown(
-            f"{OF_SEQUENCE}/{{phase}}/turntable.mp4",
-            "hold_turntable",
-            "HOLD",
-            {"picture": "turntable, {phase}", "sequence": "{sequence}"},
-        ),
-        overlay=shown(
-            f"{OF_SEQUENCE}/{{phase}}/overlay.mp4",
-            "hold_video",
-            "HOLD",
-            {"picture": "video, {phase}", "sequence": "{sequence}"},
-        ),
-    pathvars:
-        job="hold_turntable/{sequence}/{phase}",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.hold_pictures:write_hold_videos"),
-
-
 use rule stage as hold_animation with:
     """A small animation for a page: frames, the reconstruction over them, and the object turning."""
     input:
@@ -234,27 +269,3 @@ use rule stage as hold_animation with:
         **needs(runtime=20),
     params:
         **stage("figures.hold_pictures:write_hold_animation"),
-
-
-use rule stage as hold_export with:
-    """Coloured meshes, poses, and a page on which the scene can be turned, offline."""
-    input:
-        predictions=f"{OF_SEQUENCE}/{{phase}}/predictions.npz",
-        frames=f"{OF_SEQUENCE}/frames",
-        frames_json=f"{OF_SEQUENCE}/frames.json",
-        masks=masks_of,
-    output:
-        object_glb=f"{OF_SEQUENCE}/{{phase}}/export/object.glb",
-        object_ply=f"{OF_SEQUENCE}/{{phase}}/export/object.ply",
-        hand_glb=f"{OF_SEQUENCE}/{{phase}}/export/hand.glb",
-        hand_ply=f"{OF_SEQUENCE}/{{phase}}/export/hand.ply",
-        scene_glb=f"{OF_SEQUENCE}/{{phase}}/export/scene.glb",
-        poses_npz=f"{OF_SEQUENCE}/{{phase}}/export/poses.npz",
-        poses_json=f"{OF_SEQUENCE}/{{phase}}/export/poses.json",
-        page=f"{OF_SEQUENCE}/{{phase}}/scene.html",
-    pathvars:
-        job="hold_export/{sequence}/{phase}",
-    resources:
-        **needs(runtime=20),
-    params:
-        **stage("figures.hold_export:export_hold"),

@@ -14,6 +14,7 @@ use rule stage as adapt_method with:
         networks=[f"{METHOD_PLACE}.safetensors"],
         predictions=[f"{METHOD_PLACE}.predictions.npz"],
         histories=[f"{METHOD_PLACE}.history.csv"],
+        records=[f"{METHOD_PLACE}.record.json"],
     pathvars:
         job="adapt_method/cross/{headset}/{pair}/methods/{method}/{budget}/seed{seed}",
     resources:
@@ -36,10 +37,11 @@ use rule stage as adapt_method with:
 use rule stage as score_methods with:
     """Mono-M and Dual-M of the source network, of every method and of S2DHand on a headset."""
     input:
-        labels=lambda wildcards: crops_of("cross", wildcards.headset, all_cameras(wildcards.headset), "labels.npz"),
+        labels=lambda wildcards: crops_of("cross", wildcards.headset, CAMERAS, "labels.npz"),
         source_predictions="results/s2d/cross/{headset}/source_predictions.npz",
         rotations="results/s2d/cross/{headset}/rotations.json",
-        predictions=lambda wildcards: list(benchmarks_of_adapted(wildcards)),
+        predictions=compared(ADAPTED_FILES["predictions"]),
+        records=compared(ADAPTED_FILES["records"]),
     output:
         scores="results/s2d/cross/{headset}/method_scores.csv",
     pathvars:
@@ -49,7 +51,6 @@ use rule stage as score_methods with:
     params:
         **stage(
             "evaluation.headset_scores:score_methods",
-            benchmarks=benchmarks_of_adapted,
             pairs=list(METHODS.pairs),
             epochs={"standard": RUN.adaptation.epochs, "long": METHODS.long_epochs}
             | ({"s2dhand_plus": PLUS["cross"].epochs} if "cross" in PLUS else {}),

@@ -28,17 +28,13 @@ def method_adaptation(wildcards):
     return part(RUN.adaptation, *shared) | {"epochs": epochs}
 
 
-def benchmarks_of_adapted(wildcards):
-    """The predictions of every adaptation in the table, the methods' and S2DHand's own, and where its cost is told."""
-    found = {}
-    for pair in METHODS.pairs:
-        of_pair = f"cross/{wildcards.headset}/{pair}"
-        for seed in RUN.seeds:
-            for method, budget in METHOD_BUDGETS:
-                place = f"{of_pair}/methods/{method}/{budget}/seed{seed}"
-                found[f"results/s2d/{place}.predictions.npz"] = f"benchmarks/adapt_method/{place}.tsv"
-            found[f"results/s2d/{of_pair}/s2dhand/seed{seed}.predictions.npz"] = f"benchmarks/adapt/{of_pair}.tsv"
-            if "cross" in PLUS:
-                of_plus = f"results/s2d/{of_pair}/s2dhand_plus/seed{seed}.predictions.npz"
-                found[of_plus] = f"benchmarks/adapt_plus/{of_pair}.tsv"
-    return found
+def compared(suffix):
+    """An input function: one file of every adaptation in the table of a headset, the methods' and S2DHand's own."""
+    variants = [f"methods/{method}/{budget}" for method, budget in METHOD_BUDGETS]
+    variants += ["s2dhand", *(["s2dhand_plus"] if "cross" in PLUS else [])]
+    return lambda wildcards: [
+        f"results/s2d/cross/{wildcards.headset}/{pair}/{variant}/seed{seed}.{suffix}"
+        for pair in METHODS.pairs
+        for seed in RUN.seeds
+        for variant in variants
+    ]

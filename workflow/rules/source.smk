@@ -76,7 +76,7 @@ use rule stage as write_source_card with:
 use rule stage as convert_source with:
     """A configured checkpoint (released, shipped or your own), checked and written in handloom's format."""
     input:
-        checkpoint=configured_checkpoint,
+        checkpoint=brought_checkpoint,
     output:
         network="results/s2d/source/{setting}/detnet.safetensors",
     pathvars:
@@ -90,5 +90,6 @@ use rule stage as convert_source with:
             "estimators.detnet.checkpoint:convert_checkpoint",
             detnet=RUN.detnet,
             root_joint=source_setting("root_joint"),
-            watched=contents_of(configured_checkpoint),
+            shipped=shipped_checkpoint,
+            watched=contents_of(brought_checkpoint, besides=shipped_state),
         ),

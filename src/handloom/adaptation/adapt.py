@@ -7,6 +7,7 @@ this method and no other.
 import csv
 import io
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from handloom.runtime.config.base import Fidelity, Settings
 from handloom.runtime.devices import chosen_precision, computing_on
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_text
+from handloom.runtime.finished import taken_from_place, write_record
 from handloom.runtime.progress import progress
 from handloom.runtime.seeds import torch_generator
 
@@ -72,6 +74,7 @@ def adaptation_stage(
         budget: str = "standard",
         labels: Sequence[Path] = (),
         samples: Sequence[Path] = (),
+        records: Sequence[Path] = (),
         answers: Path | None = None,
         checkpoint_seconds: int = 20,
         device: str = "cpu",
@@ -82,7 +85,8 @@ def adaptation_stage(
 
         Writes for each seed the network's weights, its poses of all pairs and the curves. Labels are for the curves
         only, unless the method says otherwise; nothing is selected by any score. Goes on from the newest checkpoint
-        under `work`, if a job with the same settings, inputs and code was killed, and then ends bit-equal on the CPU.
+        under `work`, if a job with the same settings, inputs and code was killed, and then ends bit-equal on the CPU;
+        with `records`, seeds that are finished for these are kept.
         Raises InputError for views without a common hand, an unfit source, a missing rotation, and losses that are not
         finite.
         """
@@ -100,9 +104,14 @@ def adaptation_stage(
         deciding = adaptation.model_dump(mode="json", exclude={"diagnostic_pairs"})
         identity = (deciding, options, budget, variant, fidelity, pair, code, start_12.tolist(), ray_share)
         read = [*crops, source, *samples, *([] if answers is None else [answers])]
-        folders = {seed: CheckpointFolder(work, fingerprint(*identity, turned_poses, seed, *read)) for seed in seeds}
+        made_of = {seed: fingerprint(*identity, turned_poses, seed, *read) for seed in seeds}
+        folders = {seed: CheckpointFolder(work, made_of[seed]) for seed in seeds}
         with computing_on(device, threads):
             for seed, *outputs in zip(seeds, networks, predictions, histories, strict=True):
+                record, began = records[seeds.index(seed)] if records else None, time.monotonic()
+                if record and taken_from_place(record, made_of[seed], outputs):
+                    print(f"{pair} {variant} seed {seed}: finished before, and kept", file=sys.stderr)
+                    continue
                 learner = make_learner(adaptation, fidelity)
                 loaded: Any = learner.load(source).to(device)
                 surroundings = Surroundings(
@@ -135,6 +144,8 @@ def adaptation_stage(
                     folders[seed].save(job.epoch, job.state())  # should a later seed's training be killed
                 named = {"pair": pair, "variant": variant, "fidelity": fidelity, "rows": np.stack(rows, 1)}
                 _write(outputs, job, every, named, code)
+                if record:
+                    write_record(record, made_of[seed], outputs, time.monotonic() - began)
         for folder in folders.values():
             folder.remove()
 

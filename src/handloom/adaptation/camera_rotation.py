@@ -231,6 +231,7 @@ def own_pair_rotations(
         "keypoints_deviation_deg": deviation_deg if math.isfinite(deviation_deg) else None,
         "field_of_view_deviation_deg": max(turned),
         "epipolar_error_percent": fitted.error_percent,
+        "direction": by_rays.direction.tolist(),
         "cameras": [camera.model_dump() for camera in cameras],
         "samples": len(chosen),
     }

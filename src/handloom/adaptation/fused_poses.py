@@ -2,9 +2,10 @@
 rotation, before and after."""
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from handloom.adaptation.pair_predictions import PairPredictions
 from handloom.adaptation.pseudo_labels import merge_weights
+from handloom.adaptation.triangulation import beside_rays, place_of_first, triangulated_poses
 from handloom.datasets.frames import read_frames
 from handloom.datasets.views import OWN_PAIR, FramePairs
 from handloom.estimators.hands.found import FoundHands, bone_lengths
@@ -29,7 +31,8 @@ class FusedPoses(Artifact, kind="fused_poses", units="m, s", frame="left camera 
     """One row per pair of frames with a common hand, in order of time.
 
     All joints are relative to the wrist. Those of a view are along its camera's axes, fused ones along the left's;
-    `before` are the source network's.
+    `before` are the source network's, merged by confidence. Where key points tell the cameras' rotation, fused ones
+    also fit both views' rays to the key points.
     """
 
     index_left: Int[np.ndarray, " pairs"]
@@ -53,6 +56,12 @@ class FusedPoses(Artifact, kind="fused_poses", units="m, s", frame="left camera 
     """Where the hand's size comes from."""
     sources: dict[str, str]
     """What the views were read from."""
+    crossed_before_mm: float
+    """How far the source's poses of a view lie beside the other view's rays to the key points, at a nominal hand."""
+    crossed_mm: float
+    """The same of the adapted network's."""
+    kept: Literal["adapted", "source"]
+    """Whose poses these are: the source's where the adapted ones lie farther beside the other view's rays."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,31 @@ class ViewPoses:
     joints: Float[Tensor, "2 pairs 21 3"]
     confidence: Float[Tensor, "2 pairs 21"]
     rotation_12: Float[Tensor, "3 3"]
+
+    def of_bone(self, bone: float) -> Float[Tensor, "2 pairs 21 3"]:
+        """Each view's joints at one size: the median of its bones 0-9."""
+        return torch.stack([joints * (bone / np.median(bone_lengths(joints.numpy()))) for joints in self.joints])
+
+
+class SeenKeypoints(NamedTuple):
+    """What both pictures show of the joints, and what that tells of the cameras."""
+
+    slopes: Float[Tensor, "2 pairs 21 2"]
+    confidence: Float[Tensor, "2 pairs 21"]
+    rotation_12: Float[Tensor, "3 3"]
+    direction: Float[Tensor, "3"]
+    """Of the left camera as the right one sees it."""
+
+    def crossed(self, poses: ViewPoses) -> float:
+        """Mean distance of each view's poses beside the other view's rays, in bones 0-9: no training looked at it."""
+        left, right = poses.of_bone(1.0)
+        others = torch.stack([right @ self.rotation_12.T, left @ self.rotation_12])
+        return float(beside_rays(others, self.slopes, self.confidence).mean())
+
+    def joined(self, poses: ViewPoses) -> Float[Tensor, "pairs 21 3"]:
+        """Poses that fit both views' poses and rays, in bones 0-9."""
+        place = place_of_first(self.slopes, self.rotation_12, self.direction)
+        return triangulated_poses(poses.of_bone(1.0), self.slopes, self.confidence, self.rotation_12, place)
 
 
 def fuse_poses(
@@ -81,7 +115,8 @@ def fuse_poses(
     """Stage: write the poses as arrays, the fused ones as text, and the cameras' rotation.
 
     Before adaptation the poses are those of the found hands, brought together by the first rotation; after it, those
-    that the adapted network predicts. Raises InputError as the readers do.
+    that the adapted network predicts, or the source's again where they fit the other view's key points better. Raises
+    InputError as the readers do.
     """
     found = FoundHands.load(hands[0]), FoundHands.load(hands[1])
     moments, adapted = FramePairs.load(pairs), PairPredictions.load(predictions)
@@ -101,6 +136,21 @@ def fuse_poses(
     )
     after = ViewPoses((joints - joints[:, :, WRIST, None]).transpose(0, 1), confidence.transpose(0, 1), end_12)
     metric = adapted.metric
+    rays = [torch.from_numpy(view.rays_of(index)) for view, index in zip(found, rows, strict=True)]
+    seen = SeenKeypoints(
+        torch.stack([each[..., :2] / each[..., 2:] for each in rays]),
+        before.confidence,
+        *(torch.tensor(estimate[name], dtype=torch.float64) for name in ("keypoints", "direction")),
+    )
+    crossed = [1000 * NOMINAL_BONE_M * seen.crossed(poses) for poses in (before, after)]
+    kept: Literal["adapted", "source"] = "adapted" if crossed[1] <= crossed[0] else "source"
+    if kept == "source":
+        print(
+            f"adaptation brought no gain: its poses lie {crossed[1]:.1f} mm beside the other view's key points, the "
+            f"source network's {crossed[0]:.1f} mm; the source's are kept",
+            file=sys.stderr,
+        )
+        after = before
     result = FusedPoses(
         index_left=rows[0],
         index_right=rows[1],
@@ -108,36 +158,47 @@ def fuse_poses(
         names_right=np.array(listed[1].names)[rows[1]],
         times_left_s=np.array(listed[0].times_s)[rows[0]],
         times_right_s=np.array(listed[1].times_s)[rows[1]],
-        **fused(before, after, adaptation.attention_sharpness, metric=metric),
+        **fused(
+            *(before, after, adaptation.attention_sharpness),
+            metric=metric,
+            seen=seen if adaptation.rotation == "keypoints" else None,
+        ),
         side=found[0].side,
         size="the network's own size of each view, averaged" if metric else f"bone 0-9 set to {NOMINAL_BONE_M} m",
         sources={"left": listed[0].source, "right": listed[1].source},
+        crossed_before_mm=crossed[0],
+        crossed_mm=crossed[1],
+        kept=kept,
     )
     result.save(poses, code=code)
     write_json(text, as_text(result))
-    write_json(rotation, rotation_report(estimate, adaptation.rotation, start_12, end_12))
+    write_json(rotation, rotation_report(estimate, adaptation.rotation, start_12, after.rotation_12))
 
 
-def fused(before: ViewPoses, after: ViewPoses, sharpness: float, *, metric: bool) -> dict[str, np.ndarray]:
+def fused(
+    before: ViewPoses, after: ViewPoses, sharpness: float, *, metric: bool, seen: SeenKeypoints | None = None
+) -> dict[str, np.ndarray]:
     """The arrays of `FusedPoses` that poses give: in metres, both at one size of the hand.
 
     The hand's size is the median of its bone 0-9 in both views and all pairs (metric), or nominal; each view's poses
-    are brought to it by one factor, so that adaptation cannot look better by shrinking hands.
+    are brought to it by one factor, so that adaptation cannot look better by shrinking hands. What is `seen` of the
+    joints enters the poses after adaptation.
     """
     arrays: dict[str, np.ndarray] = {}
     bone_m = NOMINAL_BONE_M
     if metric:
         bone_m = float(np.median(np.concatenate([bone_lengths(joints.numpy()) for joints in before.joints])))
     for poses, ending in ((before, "_before"), (after, "")):
-        own = [joints * (bone_m / np.median(bone_lengths(joints.numpy()))) for joints in poses.joints]
+        own = poses.of_bone(bone_m)
         arrays[f"joints_left{ending}_m"], arrays[f"joints_right{ending}_m"] = (joints.numpy() for joints in own)
         every = torch.ones_like(poses.confidence, dtype=torch.bool)
         weights = merge_weights(every, poses.confidence, "soft", sharpness=sharpness)
         in_left = own[0], own[1] @ poses.rotation_12.T
         merged = sum((w[..., None] * joints for w, joints in zip(weights, in_left, strict=True)), torch.zeros(1))
-        arrays[f"joints{ending}_m"] = merged.numpy()
         if not ending:
             arrays["confidence"] = poses.confidence.amax(0).numpy()
+            merged = merged if seen is None else bone_m * seen.joined(poses)
+        arrays[f"joints{ending}_m"] = merged.numpy()
         arrays[f"right_from_left{ending}"] = poses.rotation_12.T.numpy()
     return arrays
 

@@ -1,5 +1,5 @@
 "use strict";
-// An orbitable view of a hand and an object through time; plain WebGL, no library, no network.
+// An orbitable view of hands and an object through time, with lengths; plain WebGL, no library, no network.
 (function () {
   const scene = JSON.parse(document.getElementById("scene").textContent);
   const canvas = document.getElementById("view");
@@ -7,9 +7,12 @@
   const slider = document.getElementById("frame");
   const label = document.getElementById("name");
   const play = document.getElementById("play");
+  const unseen = document.getElementById("show-unseen");
+  const measure = document.getElementById("measure");
+  const measured = document.getElementById("length");
   const gl = canvas.getContext("webgl", { antialias: true });
   if (!gl) {
-    document.getElementById("message").textContent = "This browser shows no WebGL; the pictures below still step.";
+    document.getElementById("message").textContent = "This browser shows no WebGL; the photographs still step.";
   }
 
   function bytes(text) {
@@ -24,6 +27,7 @@
     name: mesh.name,
     faces: array(mesh.faces, Uint32Array),
     colours: array(mesh.colours, Uint8Array),
+    seen: mesh.seen && array(mesh.seen, Uint8Array), // 0 where no photograph shows a vertex
     count: mesh.count,
     steps: array(mesh.steps, Int16Array), // vertices of all shapes, in steps
     step: mesh.step,
@@ -33,12 +37,20 @@
   }));
 
   const VERTEX = `
-    attribute vec3 position; attribute vec3 normal; attribute vec3 colour;
-    uniform mat4 camera; uniform mat3 turn; varying vec3 paint; varying vec3 side;
-    void main() { gl_Position = camera * vec4(position, 1.0); side = turn * normal; paint = colour; }`;
+    attribute vec3 position; attribute vec3 normal; attribute vec3 colour; attribute float seen;
+    uniform mat4 camera; uniform mat3 turn; varying vec3 paint; varying vec3 side; varying float known;
+    void main() {
+      gl_Position = camera * vec4(position, 1.0); gl_PointSize = 10.0;
+      side = turn * normal; paint = colour; known = seen;
+    }`;
   const FRAGMENT = `
-    precision mediump float; varying vec3 paint; varying vec3 side;
-    void main() { gl_FragColor = vec4(paint * (0.35 + 0.65 * abs(normalize(side).z)), 1.0); }`;
+    precision mediump float; varying vec3 paint; varying vec3 side; varying float known;
+    uniform float lit; uniform float stripes;
+    void main() {
+      bool guessed = known < 0.5 && mod(gl_FragCoord.x + gl_FragCoord.y, 12.0) < 6.0;
+      vec3 shown = mix(paint, vec3(0.85, 0.2, 0.65), guessed ? 0.6 * stripes : 0.0);
+      gl_FragColor = vec4(shown * mix(1.0, 0.35 + 0.65 * abs(normalize(side).z), lit), 1.0);
+    }`;
 
   let program = null;
   const buffers = {};
@@ -56,9 +68,11 @@
     gl.enable(gl.DEPTH_TEST);
     for (const mesh of meshes) {
       buffers[mesh.name] = { position: gl.createBuffer(), normal: gl.createBuffer(),
-                             colour: gl.createBuffer(), faces: gl.createBuffer() };
+                             colour: gl.createBuffer(), seen: gl.createBuffer(), faces: gl.createBuffer() };
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers[mesh.name].colour);
       gl.bufferData(gl.ARRAY_BUFFER, mesh.colours, gl.STATIC_DRAW);
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffers[mesh.name].seen);
+      gl.bufferData(gl.ARRAY_BUFFER, mesh.seen || new Uint8Array(mesh.count).fill(1), gl.STATIC_DRAW);
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffers[mesh.name].faces);
       gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, mesh.faces, gl.STATIC_DRAW);
     }
@@ -89,16 +103,63 @@
     return found;
   }
 
+  // A length is between two picked points, each on a face of a mesh, so that it follows both through time.
+  let picks = [];
+  const line = gl && gl.createBuffer();
+
+  function picked(pick) {
+    const at = pick.mesh.at;
+    return [0, 1, 2].map((k) => pick.corners.reduce((sum, corner, n) => sum + pick.weights[n] * at[3 * corner + k], 0));
+  }
+
+  // The nearest face under a pixel: Moeller and Trumbore's test of the ray with every face.
+  function pickAt(x, y) {
+    const turn = axes(), [fx, fy] = scene.focal;
+    const u = (2 * x / canvas.clientWidth - 1) / fx, v = (2 * y / canvas.clientHeight - 1) / fy;
+    const ray = [0, 1, 2].map((k) => u * turn[0][k] + v * turn[1][k] + turn[2][k]);
+    const eye = centre.map((c, k) => c - distance * turn[2][k]);
+    let nearest = null, best = Infinity;
+    for (const mesh of meshes) {
+      if (!mesh.shown) continue;
+      const at = mesh.at, faces = mesh.faces;
+      for (let f = 0; f < faces.length; f += 3) {
+        const a = 3 * faces[f], b = 3 * faces[f + 1], c = 3 * faces[f + 2];
+        const e1 = [at[b] - at[a], at[b + 1] - at[a + 1], at[b + 2] - at[a + 2]];
+        const e2 = [at[c] - at[a], at[c + 1] - at[a + 1], at[c + 2] - at[a + 2]];
+        const p = cross(ray, e2), det = dot(e1, p);
+        if (Math.abs(det) < 1e-16) continue;
+        const from = [eye[0] - at[a], eye[1] - at[a + 1], eye[2] - at[a + 2]];
+        const s = dot(from, p) / det, q = cross(from, e1), t = dot(ray, q) / det, depth = dot(e2, q) / det;
+        if (s < 0 || t < 0 || s + t > 1 || depth <= 0 || depth >= best) continue;
+        best = depth;
+        nearest = { mesh, corners: [faces[f], faces[f + 1], faces[f + 2]], weights: [1 - s - t, s, t] };
+      }
+    }
+    return nearest;
+  }
+
+  const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+  const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+
+  function tellLength() {
+    if (!measure.checked) measured.textContent = "";
+    else if (picks.length < 2) measured.textContent = picks.length ? "tap a second point" : "tap two points";
+    else {
+      const [a, b] = picks.map(picked);
+      measured.textContent = (1000 * Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])).toFixed(1) + " mm";
+    }
+  }
+
   let frame = 0, yaw = 0, pitch = 0, distance = 1, centre = [0, 0, 1];
 
   function load(next) {
     frame = next;
     slider.value = frame;
     label.textContent = scene.names[frame];
-    photo.src = "data:image/jpeg;base64," + scene.photos[frame];
+    photo.src = "data:image/webp;base64," + scene.photos[frame];
     if (!gl) return;
     for (const mesh of meshes) {
-      const at = vertices(mesh, frame), turned = normals(mesh, at);
+      const at = mesh.at = vertices(mesh, frame), turned = normals(mesh, at);
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers[mesh.name].position);
       gl.bufferData(gl.ARRAY_BUFFER, at, gl.DYNAMIC_DRAW);
       gl.bindBuffer(gl.ARRAY_BUFFER, buffers[mesh.name].normal);
@@ -121,7 +182,7 @@
 
   function draw() {
     if (!gl) return;
-    const width = canvas.clientWidth * devicePixelRatio, height = canvas.clientHeight * devicePixelRatio;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((size) => Math.round(size * devicePixelRatio));
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(0.97, 0.97, 0.97, 1);
@@ -144,35 +205,80 @@
     for (let r = 0; r < 3; r++) for (let c = 0; c < 3; c++) rotation[3 * c + r] = turn[r][c];
     gl.uniformMatrix4fv(gl.getUniformLocation(program, "camera"), false, camera);
     gl.uniformMatrix3fv(gl.getUniformLocation(program, "turn"), false, rotation);
+    gl.uniform1f(gl.getUniformLocation(program, "stripes"), unseen.checked ? 1 : 0);
+    gl.uniform1f(gl.getUniformLocation(program, "lit"), 1);
     for (const mesh of meshes) {
       if (!mesh.shown) continue;
-      for (const [name, type, normalised] of [["position", gl.FLOAT, false], ["normal", gl.FLOAT, false],
-                                              ["colour", gl.UNSIGNED_BYTE, true]]) {
+      for (const [name, size, type, normalised] of [["position", 3, gl.FLOAT, false], ["normal", 3, gl.FLOAT, false],
+                                                    ["colour", 3, gl.UNSIGNED_BYTE, true],
+                                                    ["seen", 1, gl.UNSIGNED_BYTE, false]]) {
         const place = gl.getAttribLocation(program, name);
         gl.bindBuffer(gl.ARRAY_BUFFER, buffers[mesh.name][name]);
         gl.enableVertexAttribArray(place);
-        gl.vertexAttribPointer(place, 3, type, normalised, 0, 0);
+        gl.vertexAttribPointer(place, size, type, normalised, 0, 0);
       }
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffers[mesh.name].faces);
       gl.drawElements(gl.TRIANGLES, mesh.faces.length, gl.UNSIGNED_INT, 0);
     }
+    tellLength();
+    if (!measure.checked || !picks.length) return;
+    gl.uniform1f(gl.getUniformLocation(program, "lit"), 0);
+    for (const [name, value] of [["colour", [0.8, 0, 0]], ["normal", [0, 0, 1]], ["seen", [1, 0, 0]]]) {
+      const place = gl.getAttribLocation(program, name);
+      gl.disableVertexAttribArray(place);
+      gl.vertexAttrib3f(place, ...value);
+    }
+    gl.bindBuffer(gl.ARRAY_BUFFER, line);
+    gl.bufferData(gl.ARRAY_BUFFER, new Float32Array(picks.flatMap(picked)), gl.DYNAMIC_DRAW);
+    gl.vertexAttribPointer(gl.getAttribLocation(program, "position"), 3, gl.FLOAT, false, 0, 0);
+    gl.disable(gl.DEPTH_TEST);
+    gl.drawArrays(gl.LINES, 0, picks.length === 2 ? 2 : 0);
+    gl.drawArrays(gl.POINTS, 0, picks.length);
+    gl.enable(gl.DEPTH_TEST);
   }
 
-  let held = null, timer = null;
+  // One finger or the mouse turns; two fingers, shift or another button move; two fingers and the wheel zoom.
+  const fingers = new Map();
+  let timer = null, travel = 0, moves = false;
+
+  function turnBy(right, down) {
+    yaw += right;
+    pitch = Math.min(1.5, Math.max(-1.5, pitch - down));
+  }
+
+  function moveBy(right, down) {
+    const step = 2 * distance / (canvas.clientHeight * scene.focal[1]), [x, y] = axes();
+    for (let k = 0; k < 3; k++) centre[k] -= step * (right * x[k] + down * y[k]);
+  }
+
   canvas.addEventListener("pointerdown", (event) => {
-    held = event.shiftKey || event.button ? "move" : "turn";
+    moves = event.shiftKey || event.button > 0;
+    travel = 0;
+    fingers.set(event.pointerId, event);
     canvas.setPointerCapture(event.pointerId);
   });
-  canvas.addEventListener("pointerup", () => { held = null; });
+  const lifted = (event) => {
+    const tapped = fingers.size === 1 && travel < 5;
+    fingers.delete(event.pointerId);
+    if (!gl || !measure.checked || !tapped || event.type !== "pointerup") return;
+    const pick = pickAt(event.offsetX, event.offsetY);
+    if (pick) picks = picks.length === 2 ? [pick] : [...picks, pick];
+    draw();
+  };
+  canvas.addEventListener("pointerup", lifted);
+  canvas.addEventListener("pointercancel", lifted);
   canvas.addEventListener("pointermove", (event) => {
-    if (!held) return;
-    if (held === "turn") {
-      yaw += event.movementX * 0.01;
-      pitch = Math.min(1.5, Math.max(-1.5, pitch - event.movementY * 0.01));
-    } else {
-      const step = 2 * distance / (canvas.clientHeight * scene.focal[1]), [right, down] = axes();
-      for (let k = 0; k < 3; k++) centre[k] -= step * (event.movementX * right[k] + event.movementY * down[k]);
+    if (!fingers.size) return;
+    const right = event.movementX / fingers.size, down = event.movementY / fingers.size;
+    travel += Math.abs(right) + Math.abs(down);
+    if (fingers.size > 1) {
+      const other = [...fingers.entries()].find(([id]) => id !== event.pointerId)[1], before = fingers.get(event.pointerId);
+      const apart = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+      distance *= apart(before) / Math.max(1, apart(event));
+      fingers.set(event.pointerId, event);
     }
+    if (moves || fingers.size > 1) moveBy(right, down);
+    else turnBy(right * 0.01, down * 0.01);
     draw();
   });
   canvas.addEventListener("wheel", (event) => {
@@ -184,17 +290,40 @@
   slider.max = scene.names.length - 1;
   slider.addEventListener("input", () => load(Number(slider.value)));
   document.getElementById("reset").addEventListener("click", reset);
-  play.addEventListener("click", () => {
-    if (timer) { clearInterval(timer); timer = null; play.textContent = "Play"; return; }
-    play.textContent = "Pause";
-    timer = setInterval(() => load((frame + 1) % scene.names.length), 100);
-  });
+
+  function step(by) {
+    load((frame + by + scene.names.length) % scene.names.length);
+  }
+
+  function toggle() {
+    if (timer) clearInterval(timer);
+    timer = timer ? null : setInterval(() => step(1), 100);
+    play.textContent = timer ? "Pause" : "Play";
+  }
+  play.addEventListener("click", toggle);
+  const boxes = { u: unseen, m: measure };
+  for (const box of [unseen, measure]) box.addEventListener("change", draw);
   for (const mesh of meshes) {
-    document.getElementById("show-" + mesh.name).addEventListener("change", (event) => {
-      mesh.shown = event.target.checked;
+    const box = boxes[mesh.name[0]] = document.getElementById("show-" + mesh.name);
+    box.addEventListener("change", () => {
+      mesh.shown = box.checked;
       draw();
     });
   }
+  window.addEventListener("keydown", (event) => {
+    const kind = event.target && event.target.type; // the slider and the buttons have keys of their own
+    const turn = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (turn && event.shiftKey) turnBy(...turn);
+    else if (turn && turn[0] && kind !== "range") step(Math.sign(turn[0]));
+    else if (event.key === " " && kind !== "submit" && kind !== "checkbox") toggle();
+    else if (event.key === "+" || event.key === "-") distance *= event.key === "+" ? 0.9 : 1 / 0.9;
+    else if (event.key === "c") reset();
+    else if (boxes[event.key]) boxes[event.key].click();
+    else return;
+    event.preventDefault();
+    draw();
+  });
   window.addEventListener("resize", draw);
   load(0);
   reset();

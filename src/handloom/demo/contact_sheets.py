@@ -1,6 +1,5 @@
 """Contact sheets of what the demo rendered, read back from the files: every second tile with its key points drawn."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,15 +24,15 @@ Tile = UInt8[np.ndarray, "height width 3"]
 
 
 def assembly_hands_sheet(
-    annotations: tuple[Path, Path, Path], images: Sequence[Path], picture: Path, rows_per_sequence: int = 3
+    annotations: tuple[Path, Path, Path], images: Path, picture: Path, rows_per_sequence: int = 3
 ) -> None:
     """Stage: rows of the four simultaneous views of a headset, spread over every sequence of a split.
 
-    `annotations` are its data, calibration and joints; `images` are the sequences' folders. Every second row shows
+    `annotations` are its data, calibration and joints; `images` holds the sequences' folders. Every second row shows
     joints (red where invalid) and boxes (yellow right, cyan left).
     """
     data, calibrations, joints = map(read_json, annotations)
-    folders = {folder.name: folder for folder in images}
+    folders = {folder.name: folder for folder in images.iterdir()}
     by_frame: dict[str, dict[int, list[tuple[dict, dict]]]] = {}
     for image, annotation in zip(data["images"], data["annotations"], strict=True):
         by_frame.setdefault(image["seq_name"], {}).setdefault(image["frame_idx"], []).append((image, annotation))

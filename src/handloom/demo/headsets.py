@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from handloom.datasets.assembly_hands import cameras_of
 from handloom.datasets.assembly_hands_files import CALIBRATION_SUFFIX
 from handloom.demo.people import Track, Turns, random_person
-from handloom.demo.pictures import GREY_JPEG, random_monochrome_sensor, single_threaded, write_picture
+from handloom.demo.pictures import GREY_JPEG, random_monochrome_sensor, render_all, single_threaded, write_picture
 from handloom.demo.plan import Split, assembly_sequences
 from handloom.demo.recording import record
 from handloom.demo.renderer import Extrinsics, Matrix, Scene, View, inside_image, pinhole, project_from_world
@@ -221,6 +222,29 @@ def _annotate(
             low, high = np.clip(seen.min(0) - 4, 0, last), np.clip(seen.max(0) + 4, 0, last)
             boxes[hand] = [*low, *high]
     return valid.astype(float), boxes
+
+
+def render_assembly_split(
+    demo: DemoSettings,
+    split: Split,
+    images: Path,
+    sequences: Path,
+    data: Path,
+    calibration: Path,
+    joints: Path,
+    threads: int = 1,
+) -> None:
+    """Stage: render all recordings of a split, `images`/{sequence}, `sequences`/{sequence}.npz and the JSON files."""
+    plans = assembly_sequences(demo, split)
+    with whole_folder(images) as of_images, whole_folder(sequences) as of_sequences:
+        files = [of_sequences / f"{plan.name}.npz" for plan in plans]
+        jobs = [(plan.name, of_images / plan.name, file) for plan, file in zip(plans, files, strict=True)]
+        render_all(partial(_render_job, demo, split), jobs, threads=threads, label=f"render {split}")
+        gather_assembly_split(files, data, calibration, joints)
+
+
+def _render_job(demo: DemoSettings, split: Split, job: tuple[str, Path, Path]) -> None:
+    render_assembly_sequence(demo, split, *job)
 
 
 def gather_assembly_split(sequences: Sequence[Path], data: Path, calibration: Path, joints: Path) -> None:

@@ -21,11 +21,10 @@ from torch import Tensor
 from handloom.demo.interreflection import interreflection
 from handloom.demo.people import Person, random_person
 from handloom.demo.pictures import single_threaded
-from handloom.demo.plan import HELD_OBJECTS, ObjectKind, object_name
+from handloom.demo.plan import HELD_OBJECTS, ObjectKind
 from handloom.demo.renderer import PaintedSurface, Topology
 from handloom.demo.textures import photograph_patch, random_colour
 from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings
-from handloom.runtime.errors import InputError
 from handloom.runtime.files import whole_folder, write_text
 from handloom.runtime.seeds import numpy_generator
 
@@ -46,16 +45,10 @@ _EXTENT_M = 0.088
 """Half the side of a cube that holds any of the objects."""
 
 
-def render_held_object(demo: DemoSequencesSettings, model: Path) -> None:
-    """Stage: write a YCB-style model into the folder `model`, which has an object's name.
-
-    Raises InputError for a name that no object of the demo has.
-    """
-    sequences = {object_name(sequence): sequence for sequence in HELD_OBJECTS}
-    if model.name not in sequences:
-        raise InputError(f"{model}: the demo has no such object; expected one of {', '.join(sequences)}")
+def render_held_object(demo: DemoSequencesSettings, sequence: DemoSequence, model: Path) -> None:
+    """Stage: write a YCB-style model of what is held in a sequence into the folder `model` (models/{sequence})."""
     with single_threaded(), whole_folder(model) as folder:
-        _, _, thing = cast(demo, sequences[model.name])
+        _, _, thing = cast(demo, sequence)
         write_textured_obj(folder / "textured_simple.obj", thing)
 
 

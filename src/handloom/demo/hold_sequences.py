@@ -2,7 +2,7 @@
 
 Layout, below the data set's root (`held_objects` writes the models)::
 
-    train/{sequence}/rgb/0000.jpg   seg/0000.png   meta/0000.pkl        models/{object}/textured_simple.obj
+    train/{sequence}/rgb/0000.jpg   seg/0000.png   meta/0000.pkl        models/{sequence}/textured_simple.obj
 
 As in the original, annotations are in OpenGL axes (x right, y up, z backwards), poses are rotation vectors with a flat
 hand at zero, and joints are in MANO's order with the tips last. Two hands are annotated as in H2O-3D, rightHandPose,
@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 from handloom.demo.held_objects import cast
 from handloom.demo.hold_performance import PERFORMANCES, HoldMotion, optimised_grasp, perform
 from handloom.demo.pictures import FLAT_PNG, Sensor, render_all, single_threaded, write_pickle, write_picture
-from handloom.demo.plan import HELD_OBJECTS, object_name
+from handloom.demo.plan import HELD_OBJECTS
 from handloom.demo.renderer import Environment, Matrix, PaintedSurface, Scene, pinhole
 from handloom.demo.room import random_environment, random_room, studio_environment, with_photographs
 from handloom.hand.joints import MANO21_FROM_SNAP, Side
@@ -135,7 +135,7 @@ def _annotations(shot: _Shot) -> list[dict[str, Any]]:
             "handBeta": motion.hand.person.shape,
             "objRot": object_rotation[index][:, None],
             "objTrans": object_translation[index],
-            "objName": object_name(shot.sequence),
+            "objName": shot.sequence,
             "objLabel": HELD_OBJECTS[shot.sequence][0],
             "objCorners3DRest": corners,
             "objCorners3D": corners @ (flip @ motion.object_rotation[index]).T + object_translation[index],

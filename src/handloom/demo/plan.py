@@ -24,7 +24,7 @@ HELD_OBJECTS: dict[DemoSequence, tuple[int, ObjectKind]] = {
     "mug1": (104, "mug"),
     "parcel1": (105, "parcel"),
 }
-"""Number and kind of what is held in HOLD's sequences; YCB's own numbers end at 077."""
+"""Number and kind of what is held in HOLD's sequences, by whose names it goes; YCB's own numbers end at 077."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,3 @@ def _train_name(number: int) -> tuple[str, Headset]:
     day = f"2021-03-{1 + number % 28:02d}"
     name = f"nusar-2021_action_both_{user}-{toy}_{user}_user_id_{day}_1012{10 + number % 50}"
     return name, "headset1" if number % 2 == 0 else "headset2"
-
-
-def object_name(sequence: DemoSequence) -> str:
-    """The object of one of HOLD's sequences, named as YCB names objects: 101_jug."""
-    number, kind = HELD_OBJECTS[sequence]
-    return f"{number}_{kind}"

@@ -26,6 +26,10 @@ _TOLD = {
     "given": "as given; it may be off, see rotation_deviation_of_field_of_view",
     "calibrated": "from the calibration",
 }
+_KEPT = {
+    "adapted": "less than before: adaptation helped; cannot see what key points of both views have wrong alike",
+    "source": "no less than before: adaptation brought no gain, and the source network's poses are kept; film longer",
+}
 _STEADY_RATIO = 1.5
 """Consecutive pairs at most so many median steps apart count for the jitter."""
 
@@ -137,6 +141,8 @@ def _pose_rows(rotation: dict[str, Any], poses: FusedPoses, hands: tuple[FoundHa
         _Row("pose_rotation_spread", spread, "deg", "median angle of single pairs' rotations to that of all poses"),
         _Row("consistency_before", apart[0], "mm", "mean distance of the two views' joints"),
         _Row("consistency_after", apart[1], "mm", "small also where both views err alike, or the rotation is wrong"),
+        _Row("crossed_before", poses.crossed_before_mm, "mm", "a view's poses beside the other view's key points"),
+        _Row("crossed_after", poses.crossed_mm, "mm", _KEPT[poses.kept]),
         _Row("jitter_before", shaking[0], "mm", "mean second difference of the fused joints"),
         _Row("jitter_after", shaking[1], "mm", "small also for poses that are wrong all the time"),
     ]

@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float, Int
 from handloom.adaptation.pair_predictions import PairPredictions, SourcePredictions, first_rotation
 from handloom.datasets.assembly_hands import camera_numbers, views_of
 from handloom.datasets.views import HandLabels, pair_rows
-from handloom.evaluation.benchmarks import wall_seconds
 from handloom.evaluation.pose_metrics import (
     PlacedPoses,
     auc,
@@ -36,6 +35,7 @@ from handloom.hand.joints import SNAP_NAMES
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_table
+from handloom.runtime.finished import seconds_of
 
 SOURCE, SOURCE_RAYS, SOURCE_TURNED = "source", "source_rays", "source_turned"
 """The source network: as published, merged by the rotation that adaptation starts from, and its poses turned as well by
@@ -161,6 +161,7 @@ def score_methods(
     source_predictions: Path,
     rotations: Path,
     predictions: Sequence[Path],
+    records: Sequence[Path],
     scores: Path,
     *,
     headset: str,
@@ -168,16 +169,15 @@ def score_methods(
     epochs: Mapping[str, int],
     adaptation_pairs: int,
     batch_size: int,
-    benchmarks: Mapping[Path, Path],
 ) -> None:
     """Stage: one row per network: headset, pair, method, budget, seed, its scores, updates and seconds.
 
     `epochs` are the passes over the adaptation pairs of each budget. `dual_m_mm` merges views by the rotation saved as
     the network's (R(0); S2DHand: the one it adapted), `dual_m_own_r_mm` by the one that its own poses show. `seconds`
-    are an adaptation's part of the wall time of its job, whose benchmark file `benchmarks` names for each of the
-    `predictions`; empty where that file is gone. Raises InputError as `score_headset` does.
+    are an adaptation's wall time, by `records`, one of each of the `predictions`. Raises InputError as `score_headset`.
     """
     samples = [HandLabels.load(path) for path in labels]
+    record_of = dict(zip(predictions, records, strict=True))
     rows: list[dict[str, Any]] = []
     for scored, path in _scored_pairs(source_predictions, rotations, predictions, samples, pairs):
         network = scored.network
@@ -185,10 +185,6 @@ def score_methods(
         budget = budget or STANDARD
         own = network.rotation_12 if network.own_rotation_12 is None else network.own_rotation_12.astype(np.float64)
         batches = -(-min(adaptation_pairs, len(network.rows)) // batch_size)
-        seconds = 0.0
-        if path is not None:
-            sharing = sum(bench == benchmarks[path] for bench in benchmarks.values())
-            seconds = wall_seconds([benchmarks[path]]) / sharing
         rows.append(
             {
                 "headset": headset,
@@ -200,7 +196,7 @@ def score_methods(
                 "unlabelled": scored.unlabelled,
                 "dual_m_own_r_mm": mean_over_instances(scored.dual_errors_mm(own), scored.valid),
                 "updates": 0 if path is None else batches * epochs.get(variant, epochs[budget]),
-                "seconds": seconds,
+                "seconds": 0.0 if path is None else seconds_of(record_of[path]),
             }
         )
     write_table(scores, pd.DataFrame(rows).astype({"seed": "Int64", "seconds": float}))

@@ -3,6 +3,7 @@
 from itertools import groupby
 
 from handloom.evaluation.sequence_quality import EXCHANGED, LIMITS, Limits
+from handloom.runtime.config.documents import item
 
 _TOP = """# Quality measures
 
@@ -10,10 +11,9 @@ _TOP = """# Quality measures
 
 `snakemake --cores 2 results/hold/NAME/quality.csv` tells how well each stage of HOLD did on a video, without any
 annotation. Every row has a value, limits, a verdict (good, fair, poor, or not known), the frames to look at, and
-advice. A good value is no proof: the last column says what a measure cannot see. Of two hands, what is of a hand has a
-row for each, its name followed by the side.
+advice. A good value is no proof: below is what each measure cannot see. Of two hands, what is of a hand has a row for
+each, its name followed by the side.
 """
-_HEAD = "| measure | good | fair | when it is not | what it cannot see |\n|---|---|---|---|---|\n"
 
 
 def _measures() -> list[Limits]:
@@ -23,13 +23,15 @@ def _measures() -> list[Limits]:
 
 
 def quality_page() -> str:
-    """The page as Markdown: a table for each stage."""
+    """The page as Markdown: a list for each stage, with what to do where a measure is not good."""
     sections = []
     for stage, limits in groupby(_measures(), key=lambda each: each.stage):
         rows = ""
         for each in limits:
             word = "at least" if each.good >= each.fair else "at most"
             good, fair = (f"{word} {value:g} {each.unit}".strip() for value in (each.good, each.fair))
-            rows += f"| {each.measure} | {good} | {fair} | {each.advice} | {each.blind} |\n"
-        sections.append(f"\n## {stage[0].upper()}{stage[1:]}\n\n{_HEAD}{rows}")
+            advice = f" Otherwise {each.advice}." if each.advice else ""
+            blind = f" Cannot see {each.blind}." if each.blind else ""
+            rows += item(f"**{each.measure}**: good {good}, fair {fair}.{advice}{blind}")
+        sections.append(f"\n## {stage[0].upper()}{stage[1:]}\n\n{rows}")
     return _TOP + "".join(sections)

@@ -6,12 +6,13 @@ x_cam = R x_object + t.
 
 The page is one file that needs no network; its viewer is a small WebGL script (`handloom/data/mesh_viewer.js`).
 Vertices are stored as 16-bit steps (within a hundredth of a millimetre for a mesh of a metre), poses in float32,
-photographs as small JPEGs; all in base64.
+photographs as small WebPs; all in base64.
 """
 
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -26,20 +27,32 @@ from PIL import Image
 from handloom.figures.gltf import coloured_mesh, write_glb
 from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
 from handloom.figures.mesh_picture import PaintedMesh
+from handloom.figures.overview import advice
 from handloom.hand.joints import Side
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.files import atomic_path, write_json, write_text
 
 _SCRIPT = "mesh_viewer.js"
-_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 320, 72  # small, as one page holds all frames
+_PHOTO_WIDTH_PX, _PHOTO_QUALITY = 300, 40  # small, as one page holds all frames
 _STYLE = """
-body { font-family: system-ui, sans-serif; margin: 1.5em; color: #222; max-width: 80em; }
-.views { display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start; }
-canvas { flex: 2 1 30em; min-width: 20em; border: 1px solid #ccc; touch-action: none; cursor: grab; }
-img { flex: 1 1 16em; max-width: 26em; border: 1px solid #ccc; }
-.controls { display: flex; flex-wrap: wrap; gap: 1em; align-items: center; margin: .8em 0; }
-input[type=range] { flex: 1 1 20em; }
-p { color: #555; }
+body { font-family: system-ui, sans-serif; margin: 1em auto; padding: 0 1em; color: #222; max-width: 80em; }
+h1 { font-size: 1.3em; } h2 { font-size: 1.1em; }
+.poor { color: #b02020; font-weight: 600; } .fair { color: #9a6a00; font-weight: 600; }
+.views { display: grid; grid-template-columns: 2fr 1fr; gap: 1em; align-items: start; }
+canvas, img { width: 100%; box-sizing: border-box; border: 1px solid #ccc; }
+canvas { touch-action: none; cursor: grab; }
+.controls { display: flex; flex-wrap: wrap; gap: .5em 1em; align-items: center; margin: .8em 0; }
+button { padding: .4em 1em; }
+input[type=range] { flex: 1 1 12em; }
+#length { font-weight: bold; color: #b00; }
+p, details { color: #555; }
+@media (max-width: 40em) { .views { grid-template-columns: 1fr; } }
+"""
+_HELP = """<details><summary>Mouse, fingers, keys</summary><p>Drag to turn, shift-drag or two fingers to move, scroll or
+pinch to zoom. <kbd>space</kbd> play, <kbd>left</kbd> <kbd>right</kbd> step, with shift turn,
+<kbd>+</kbd> <kbd>-</kbd> zoom, <kbd>c</kbd> camera's view, <kbd>o</kbd> object, <kbd>h</kbd> hand, <kbd>u</kbd> unseen
+parts, <kbd>m</kbd> measure: tap two points. Lengths are as sure as the object's size, of which the quality table
+tells.</p></details>
 """
 
 
@@ -76,6 +89,7 @@ def export_hold(
     *,
     sequence: str,
     masks: Path | None = None,
+    quality: Path | None = None,
     code: str = "",
 ) -> None:
     """Stage: write the coloured meshes, the poses and the page of a sequence.
@@ -102,7 +116,7 @@ def export_hold(
     }
     ExportedPoses.save_each(poses_npz, poses, code=code)
     write_json(poses_json, poses_as_text(found, found.names[shown]))
-    write_text(page, page_text(found, sequence))
+    write_text(page, page_text(found, sequence, [] if quality is None else advice(quality)))
 
 
 def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
@@ -134,30 +148,44 @@ def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
     }
 
 
-def page_text(found: HoldSequence, title: str) -> str:
-    """The page as HTML; frames without hand or object are left out."""
+def page_text(found: HoldSequence, title: str, advice_html: Sequence[str] = ()) -> str:
+    """The page as HTML; frames without hand or object are left out. `advice_html` is what to film better."""
     scene = scene_data(found)
     script = resources.files("handloom.data").joinpath(_SCRIPT).read_text(encoding="utf-8")
+    boxes = {f"show-{mesh['name']}": mesh["name"] for mesh in scene["meshes"]}
+    boxes |= {"show-unseen": "unseen parts striped", "measure": "measure"}
     switches = "".join(
-        f'<label><input type="checkbox" id="show-{mesh["name"]}" checked> {mesh["name"]}</label>'
-        for mesh in scene["meshes"]
+        f'<label><input type="checkbox" id="{key}"{"" if key == "measure" else " checked"}> {words}</label>'
+        for key, words in boxes.items()
     )
     width, height = scene["size_px"]
+    size_mm = " x ".join(f"{1000 * side:.0f}" for side in _box_sides_m(found.object_vertices_m))
     left_out = len(found.names) - len(found.usable)
+    told = (
+        f"<h2>What to trust less, or film better</h2><ul><li>{'<li>'.join(advice_html)}</ul>\n" if advice_html else ""
+    )
     note = f" {left_out} frames could not be reconstructed and are left out." if left_out else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>HOLD: {escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{_STYLE}canvas {{ aspect-ratio: {width} / {height}; }}</style></head>\n<body>\n"
         f"<h1>HOLD: {escape(title)}</h1>\n"
-        f"<p>Drag to turn, shift-drag to move, scroll to zoom.{note} "
+        f"<p>The object measures {size_mm} mm.{note} "
         '<span id="message"></span></p>\n<div class="views"><canvas id="view"></canvas>'
         '<img id="photo" alt="photograph of the frame"></div>\n'
         '<div class="controls"><button id="play">Play</button><button id="reset">Camera\'s view</button>'
-        f'<input type="range" id="frame" min="0" value="0" aria-label="frame"><span id="name"></span>{switches}</div>\n'
+        '<input type="range" id="frame" min="0" value="0" aria-label="frame"><span id="name"></span></div>\n'
+        f'<div class="controls">{switches}<span id="length" role="status"></span></div>\n'
+        f"{_HELP}{told}"
         # "</" would end the element early.
         f'<script type="application/json" id="scene">{json.dumps(scene).replace("</", "<" + chr(92) + "/")}</script>\n'
         f"<script>\n{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _box_sides_m(vertices_m: Float[np.ndarray, "vertices 3"]) -> Float[np.ndarray, "3"]:
+    """Sides of the smallest box around a mesh, the longest first."""
+    return np.sort(trimesh.bounds.oriented_bounds(vertices_m)[1])[::-1]
 
 
 def scene_data(found: HoldSequence) -> dict[str, Any]:
@@ -200,6 +228,7 @@ def _mesh(name: str, painted: PaintedMesh, vertices_m: Float[np.ndarray, "shapes
         "centre": centre.tolist(),
         "faces": _text(painted.faces.astype("<u4")),
         "colours": _text(painted.colours_u8),
+        "seen": None if painted.seen is None else _text(painted.seen.astype("u1")),
         "poses": None,
     }
 
@@ -212,5 +241,5 @@ def _photo(image_u8: UInt8[np.ndarray, "height width 3"]) -> str:
     image = Image.fromarray(image_u8)
     image.thumbnail((_PHOTO_WIDTH_PX, _PHOTO_WIDTH_PX))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_PHOTO_QUALITY)
+    image.save(buffer, "WEBP", quality=_PHOTO_QUALITY)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

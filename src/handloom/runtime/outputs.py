@@ -18,6 +18,8 @@ from handloom.runtime.files import flush, require_writable
 _afterwards: list[list[Callable[[], None]]] = []
 """What waits for the outputs of the running job; a list for every job inside another one's block."""
 
+_HIDDEN = ".making-"
+
 Outputs = Mapping[str, str | Path | Sequence[str]]
 
 
@@ -30,7 +32,7 @@ def appearing_together(outputs: Outputs) -> Iterator[dict[str, str | list[str]]]
     """
     places = {name: [given] if isinstance(given, str | Path) else list(given) for name, given in outputs.items()}
     every = [Path(place) for some in places.values() for place in some]
-    hidden = ".making-" + hashlib.sha256("\n".join(map(str, every)).encode()).hexdigest()[:12]
+    hidden = _HIDDEN + hashlib.sha256("\n".join(map(str, every)).encode()).hexdigest()[:12]
     folders = {place.parent: place.parent / hidden for place in every}
     require_writable(*folders)
     if any(folder.exists() for folder in folders.values()):
@@ -51,6 +53,11 @@ def appearing_together(outputs: Outputs) -> Iterator[dict[str, str | list[str]]]
     finally:
         _afterwards.pop()
         _remove(folders.values())
+
+
+def place_of(made: Path) -> Path:
+    """Where an output of the running job will lie, and perhaps lies from an earlier run."""
+    return made.parent.parent / made.name if made.parent.name.startswith(_HIDDEN) else made
 
 
 def when_in_place(finish: Callable[[], None]) -> None:

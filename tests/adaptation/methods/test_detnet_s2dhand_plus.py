@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import roma
 import torch
 
 from handloom.adaptation.adapt import Job
 from handloom.adaptation.drawn_answers import DrawnPairs, predict_draws
-from handloom.adaptation.methods.detnet_s2dhand_plus import adapt, plus_labels, with_unit_bones
+from handloom.adaptation.methods.detnet_s2dhand_plus import adapt, merged, triangulated, with_unit_bones
 from handloom.adaptation.pair_predictions import PairPredictions
+from handloom.geometry.rotations import angle_deg
 from handloom.runtime.artifacts import read_weights
 from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.errors import InputError
@@ -44,19 +46,33 @@ def test_the_student_learns_its_labels_above_block2(rig: Rig) -> None:
     assert PairPredictions.load(found.predictions).variant == "s2dhand_plus"
 
 
-def test_labels_are_one_pose_in_both_views() -> None:
+def test_merged_labels_are_the_surer_views_pose() -> None:
     generator = torch.Generator().manual_seed(0)
-    shapes = ((2, 4, 21, 3), (2, 4, 21, 2))
-    poses, slopes = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes)
-    poses = with_unit_bones(poses, 0)
-    drawn = DrawnPairs(poses, poses, slopes, torch.rand(2, 4, 21, generator=generator).double())
-    rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
-    rotation = rotation * torch.linalg.det(rotation)
-    for labels in ("merged", "triangulated"):
-        views = plus_labels(drawn, rotation, PlusSettings(labels=labels))
-        torch.testing.assert_close(views[:, 0] @ rotation, views[:, 1])
-    alone = drawn._replace(confidence=torch.stack([torch.ones(4, 21), torch.zeros(4, 21)]).double())
-    torch.testing.assert_close(plus_labels(alone, rotation, PlusSettings())[:, 0], drawn.poses[0])
+    poses = with_unit_bones(torch.randn(2, 4, 21, 3, generator=generator, dtype=torch.float64), 0)
+    confidence = torch.stack([torch.ones(4, 21), torch.zeros(4, 21)]).double()
+    found = merged(DrawnPairs(poses, poses, poses[..., :2], confidence), torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(found, poses[0])
+
+
+def test_rays_mend_the_rotation_and_the_poses_that_labels_are_made_of() -> None:
+    """Hands before two still cameras, poses that lean alike in both views and a start that is six degrees off."""
+    generator = torch.Generator().manual_seed(0)
+    hand = 0.6 * torch.randn(1, 21, 3, generator=generator, dtype=torch.float64)
+    turns = roma.rotvec_to_rotmat(torch.randn(40, 3, generator=generator, dtype=torch.float64))
+    pose = with_unit_bones((hand @ turns).expand(2, -1, -1, -1), 0)[0]
+    middle = torch.tensor([0.0, 0.0, 5.0], dtype=torch.float64)
+    at = middle + 0.7 * torch.randn(40, 1, 3, generator=generator, dtype=torch.float64)
+    rotation, off, lean = (
+        roma.rotvec_to_rotmat(torch.tensor(v, dtype=torch.float64))
+        for v in ([0.2, -0.9, 0.1], [0.06, 0.08, -0.03], [0.0, 0.3, 0.0])
+    )
+    other = (pose + at - middle) @ rotation + middle
+    slopes = torch.stack([each[..., :2] / each[..., 2:] for each in (pose + at, other)])
+    poses = torch.stack([pose @ lean, pose @ lean @ rotation])
+    drawn = DrawnPairs(poses, poses, slopes, torch.ones(2, 40, 21).double())
+    found_12, found = triangulated(drawn, rotation @ off, 0)
+    assert float(angle_deg(found_12, rotation)) < 0.5
+    assert (found - pose).norm(dim=-1).mean() < 0.3 * (poses[0] - pose).norm(dim=-1).mean()
 
 
 def test_a_job_killed_in_its_second_seed_keeps_the_first_and_ends_bit_equal(

@@ -62,7 +62,7 @@ def test_a_published_file_has_the_size_that_its_weights_tell(published: Path, ne
 @pytest.mark.parametrize("form", ["own", "published"])
 def test_conversion_writes_the_checked_weights(own: Path, published: Path, network: DetNet, form: str) -> None:
     converted = own.with_name("converted.safetensors")
-    convert_checkpoint(own if form == "own" else published, converted, SETTINGS, 9)
+    convert_checkpoint(converted, SETTINGS, 9, own if form == "own" else published)
     loaded = load_checkpoint(converted)
     assert same(network, loaded)
     assert (loaded.settings, loaded.root_joint) == (SETTINGS, 9)

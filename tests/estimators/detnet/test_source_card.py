@@ -15,7 +15,7 @@ from handloom.estimators.detnet.pretraining import HISTORY_COLUMNS
 from handloom.estimators.detnet.provenance import Provenance
 from handloom.runtime.config.sources import DetNetSettings, PretrainingSettings
 from handloom.runtime.errors import InputError
-from handloom.runtime.stages import plain, run_stage
+from handloom.runtime.stages import plain, run_job
 
 NETWORK = DetNetSettings(input_px=32, map_cells=8, width=4, blocks=(1, 1, 1), head_width=8)
 PROVENANCE = Provenance(["RHD, 40 renders", "GANerated, 21 renders"], "snakemake x", "none yet")
@@ -60,11 +60,11 @@ def write(folder, history, samples, **settings):
     """The card and the number of the network's parameters."""
     network, path = DetNet(NETWORK, 9), folder / "cross/detnet.safetensors"
     save_checkpoint(path, network, seed=7, code="abc")
-    run_stage(
-        "estimators.detnet.source_card:write_source_card",
+    own = {"pretraining": plain(PretrainingSettings(**settings)), "provenance": PROVENANCE._asdict()}
+    run_job(
+        {"stage": "estimators.detnet.source_card:write_source_card", **own},
         inputs={"network": path, "history": history, "samples": samples},
         outputs={"card": folder / "card.md"},
-        parameters={"pretraining": plain(PretrainingSettings(**settings)), "provenance": PROVENANCE._asdict()},
         offered={},
     )
     return (folder / "card.md").read_text(), sum(parameter.numel() for parameter in network.parameters())

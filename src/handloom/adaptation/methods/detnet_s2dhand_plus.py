@@ -5,8 +5,9 @@ What differs from S2DHand (`docs/s2dhand.md` tells what each is worth):
 * The teacher is the source network on several draws of each crop (`adaptation/drawn_answers.py`). It does not follow
   the student, whose mistakes the labels would repeat.
 * Poses have the turn to their crop's viewing ray, in the labels as in the read-out (`PairCrops.turned`).
-* The rotation between the cameras is that of these poses. Labels are merged by confidence, or triangulated with both
-  views' rays (`adaptation/triangulation.py`); there is no refinement, which keeps a share of each view's own mistake.
+* Labels are merged by confidence with the rotation of these poses, or triangulated with both views' rays
+  (`adaptation/triangulation.py`), of which then also the rotation comes, sought from that of the poses; there is no
+  refinement, which keeps a share of each view's own mistake.
 * The student learns above block2 only, so that what the lower blocks see is computed once and updates are cheap; its
   heat maps are taught to stay the source's. It is the student that is scored.
 """
@@ -16,6 +17,7 @@ import copy
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from handloom.adaptation.adapt import adaptation_stage
 from handloom.adaptation.camera_rotation import ROTATION_PAIRS, consensus_rotation
@@ -25,9 +27,10 @@ from handloom.adaptation.method import Method, Surroundings, descend
 from handloom.adaptation.pairs import PairBatch
 from handloom.adaptation.pseudo_labels import merge_poses, merge_weights
 from handloom.adaptation.s2dhand import learning_rate, parameter_distance
-from handloom.adaptation.triangulation import triangulated_poses
+from handloom.adaptation.triangulation import place_of_first, triangulated_poses
 from handloom.estimators.detnet.network import DetNet, DetNetMaps, network_input
-from handloom.hand.joints import BONE
+from handloom.geometry.epipolar import epipolar_rotation
+from handloom.hand.joints import BONE, JOINT_COUNT
 from handloom.runtime.config.adaptation import PlusSettings
 from handloom.runtime.errors import InputError
 
@@ -35,6 +38,8 @@ ATTENTION_SHARPNESS = 5.0
 """beta of the soft merge."""
 SHORTEST_BONE = 0.3
 """A bone 0-9 that a network finds shorter than this, in units of its usual length, is no measure of the hand."""
+_RAYS_OF, _START_DEVIATION_DEG = 150, 3.0
+"""Of so many pairs, about, the rotation is sought, and how far the poses' own is believed to be off."""
 _AT_ONCE = 64
 
 
@@ -57,7 +62,11 @@ class S2DHandPlus(Method):
         self.rotation_12 = drawn_rotation(drawn, root)
         drawn = drawn.at(surroundings.chosen)
         self._drawn = drawn._replace(poses=with_unit_bones(drawn.poses, root))
-        self._labels = plus_labels(self._drawn, self.rotation_12, options)
+        if options.labels == "triangulated":
+            self.rotation_12, pose = triangulated(self._drawn, self.rotation_12, root)
+        else:
+            pose = merged(self._drawn, self.rotation_12)
+        self._labels = torch.stack([pose, pose @ self.rotation_12.to(pose)], 1)
         self._seen, self._heat = self._features()
 
     @torch.no_grad()
@@ -133,18 +142,24 @@ def drawn_rotation(drawn: DrawnPairs, root_joint: int) -> Float[Tensor, "3 3"]:
     return consensus_rotation(poses[0], poses[1], drawn.confidence[:, :ROTATION_PAIRS].prod(0)).rotation_12
 
 
-def plus_labels(
-    drawn: DrawnPairs, rotation_12: Float[Tensor, "3 3"], options: PlusSettings
-) -> Float[Tensor, "pairs 2 21 3"]:
-    """One pose of each hand, in both views' axes: `view_2 = view_1 @ rotation_12`."""
-    poses, rotation = drawn.poses, rotation_12.to(drawn.poses)
-    if options.labels == "triangulated":
-        pose = triangulated_poses(poses, drawn.slopes, drawn.confidence, rotation)
-    else:
-        seen = drawn.confidence > 0
-        weights = merge_weights(seen, drawn.confidence, "soft", sharpness=ATTENTION_SHARPNESS)
-        pose = merge_poses(poses[0], poses[1], rotation, weights).view_1
-    return torch.stack([pose, pose @ rotation], 1)
+def merged(drawn: DrawnPairs, rotation_12: Float[Tensor, "3 3"]) -> Float[Tensor, "pairs 21 3"]:
+    """Both views' poses in the first one's axes, by confidence."""
+    weights = merge_weights(drawn.confidence > 0, drawn.confidence, "soft", sharpness=ATTENTION_SHARPNESS)
+    return merge_poses(drawn.poses[0], drawn.poses[1], rotation_12.to(drawn.poses), weights).view_1
+
+
+def triangulated(
+    drawn: DrawnPairs, start_12: Float[Tensor, "3 3"], root_joint: int
+) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "pairs 21 3"]]:
+    """The rotation of least epipolar error of both views' rays, near `start_12`, and poses that fit the rays by it."""
+    rays = functional.normalize(functional.pad(drawn.slopes, (0, 1), value=1.0), dim=-1)
+    first, second = rays[:, :: max(1, rays.shape[1] // _RAYS_OF)].flatten(1, 2).numpy()
+    start = start_12.double().numpy().T
+    found = epipolar_rotation(first, second, start, together=JOINT_COUNT, start_deviation_deg=_START_DEVIATION_DEG)
+    rotation_12 = torch.from_numpy(found.second_from_first.T.copy())
+    place = place_of_first(drawn.slopes, rotation_12, torch.from_numpy(found.direction))
+    pose = triangulated_poses(drawn.poses, drawn.slopes, drawn.confidence, rotation_12, place, root_joint)
+    return rotation_12.to(start_12), pose
 
 
 adapt = adaptation_stage(MapLearner, S2DHandPlus, PlusSettings)

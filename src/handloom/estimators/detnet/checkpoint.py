@@ -13,6 +13,7 @@ from torch import Tensor
 from handloom.estimators.detnet.network import DetNet
 from handloom.estimators.published_weights import PublishedWeights, filled, read_state
 from handloom.runtime.artifacts import Header, read_weights, write_weights
+from handloom.runtime.assets import checkpoint_path
 from handloom.runtime.config.sources import DetNetSettings
 from handloom.runtime.errors import InputError
 
@@ -63,9 +64,12 @@ def save_checkpoint(path: Path, network: DetNet, *, seed: int | None = None, cod
     write_weights(path, network.state_dict(), header)
 
 
-def convert_checkpoint(checkpoint: Path, network: Path, detnet: DetNetSettings, root_joint: int) -> None:
-    """Stage: check a configured checkpoint and write it in handloom's own format."""
-    save_checkpoint(network, load_checkpoint(checkpoint, detnet, root_joint))
+def convert_checkpoint(
+    network: Path, detnet: DetNetSettings, root_joint: int, checkpoint: Path | None = None, shipped: str | None = None
+) -> None:
+    """Stage: check a configured checkpoint, a file or `shipped`, and write it in handloom's own format."""
+    path = checkpoint_path(str(shipped)) if checkpoint is None else checkpoint
+    save_checkpoint(network, load_checkpoint(path, detnet, root_joint))
 
 
 def _described(path: Path, header: Header) -> tuple[DetNetSettings, int | None]:

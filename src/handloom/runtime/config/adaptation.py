@@ -108,7 +108,7 @@ class PlusSettings(Settings):
     labels: Literal["merged", "triangulated"] = Field(
         "merged",
         description="merged: both views' poses by confidence; triangulated: also by both views' rays to the joints, "
-        "which needs heat maps that find them well.",
+        "which then tell the cameras' rotation, too.",
     )
     ray_share: float = Field(
         0.0,

@@ -1,6 +1,7 @@
 """What is generated from the models of the configuration: its JSON schema, and docs/settings.md."""
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -40,7 +41,7 @@ def schema_text() -> str:
 
 
 def settings_text(default: RunSettings, paper: RunSettings) -> str:
-    """docs/settings.md: a table for every section that holds settings."""
+    """docs/settings.md: a list for every section that holds settings."""
     text, last = _PREFACE, None
     for section, title, settings in _sections(RunSettings, default, paper, ""):
         if section.partition(".")[0] != last:
@@ -48,14 +49,27 @@ def settings_text(default: RunSettings, paper: RunSettings) -> str:
             text += f"\n## {last or 'The run'}\n"
         if "." in section:
             text += f"\n### {section}\n"
-        text += f"\n{title}\n" if section and title else ""
-        rows = "".join(
-            f"| `{setting.path}` | {_cell(setting.meaning)} | {_value(setting.default)} "
-            f"| {'' if setting.paper == setting.default else _value(setting.paper)} |\n"
-            for setting in settings
-        )
-        text += f"\n| setting | meaning | default | paper |\n|---|---|---|---|\n{rows}"
+        text += "\n" + _filled(title) if section and title else ""
+        text += "\n" + "".join(map(_line, settings))
     return text
+
+
+def item(text: str) -> str:
+    """A list's item in Markdown, in lines of at most 120 characters."""
+    return _filled(f"- {text}", "  ")
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return (
+        "\n".join(textwrap.wrap(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
+        + "\n"
+    )
+
+
+def _line(setting: Setting) -> str:
+    meaning, paper = " ".join(setting.meaning.split()), setting.paper != setting.default
+    value = f"Default {_value(setting.default)}" + f"; paper {_value(setting.paper)}" * paper
+    return item(f"`{setting.path}`: {meaning} {value}.")
 
 
 def documents(folder: Path) -> dict[Path, str]:
@@ -104,10 +118,6 @@ def _choices(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         literal = next((each for each in get_args(annotation) if get_origin(each) is Literal), None)
     return f" [{', '.join(map(str, get_args(literal)))}]" if literal is not None else ""
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _value(value: Any) -> str:

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from handloom.adaptation.fused_poses import FusedPoses
 from handloom.datasets.views import FramePairs
 from handloom.runtime.files import write_json
-from measure_footage import error_mm, scores
+from measure_pair import error_mm, scores, triangulated
 from rendered_pair import Filmed
 
 TURN = Rotation.from_rotvec([0.0, 0.5, 0.0])
@@ -50,7 +50,7 @@ def test_scores_of_known_files(tmp_path: Path) -> None:
         joints_left_before_m=left,
         joints_right_before_m=right,
         right_from_left_before=off,
-        **{"side": "right", "size": "", "sources": {}},
+        **{"side": "right", "size": "", "sources": {}, "crossed_before_mm": 2.0, "crossed_mm": 1.0, "kept": "adapted"},
     ).save(tmp_path / "poses.npz")
     found = scores(tmp_path / "truth.npz", tmp_path)
     assert found["rotation_before_deg"] == pytest.approx(3)
@@ -59,3 +59,12 @@ def test_scores_of_known_files(tmp_path: Path) -> None:
     for name in ("left_after_mm", "right_after_mm", "fused_after_mm"):
         assert found[name] == pytest.approx(0, abs=1e-9)
     assert (found["pairs"], found["common"], found["offset_s"]) == (6, 6, 0.1)
+
+
+def test_rays_of_two_cameras_meet_in_the_points_that_they_show() -> None:
+    left = hands(3) + np.array([0.0, 0.0, 1.0])
+    turn, shift = TURN.as_matrix(), np.array([-0.5, 0.0, 0.1])
+    rays = [each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (left, left @ turn.T + shift)]
+    found, gap = triangulated(*rays, turn, shift)
+    np.testing.assert_allclose(found, left, atol=1e-9)
+    assert gap.max() < 1e-9

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -77,7 +77,7 @@ class Observations:
 
     def to(self, device: torch.device | str) -> "Observations":
         """The same video on another device."""
-        video = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        video: dict[str, Any] = {n: value.to(device) for n, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **video)
 
     def rays(self, frame: Int[Tensor, " rays"], pixels: Int[Tensor, "rays 2"]) -> RayBatch:

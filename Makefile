@@ -1,4 +1,5 @@
 # demo: all tables and figures of S2DHand and HOLD on rendered data, on two cores and without any licensed file
+# two-hands: HOLD with two hands on one rendered object, and its table in ARCTIC's measures
 # test: the test suite        lint: formatters and type checks        clean: everything that runs have made
 # docs: the documentation as a site in build/site; a broken link ends it
 # sources: train the two source networks that the package ships further, and put them and their cards in their place
@@ -15,10 +16,14 @@ SETTINGS := in cross
 UNSEEN := 41 42 43
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_EXTRA)
 
-.PHONY: demo test lint docs sources clean
+.PHONY: demo two-hands test lint docs sources clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES) --prioritize $(FIRST)
+
+two-hands: $(VENV)/.installed
+	$(BIN)/snakemake --configfile config/two_hands.yaml --cores $(CORES) -- results/tables/hold_two_hands.csv \
+		results/tables/hold_quality.csv results/figures/hold/parcel1.png results/hold/parcel1/phase3/scene.html
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(PYTEST_ARGS)

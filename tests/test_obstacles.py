@@ -224,13 +224,28 @@ def test_a_left_hand_that_is_marked_is_no_obstacle(folder: Path) -> None:
     assert not sequence_obstacles(own(left), "own", folder)
 
 
+def test_each_of_two_hands_is_marked(folder: Path) -> None:
+    both = {**marks(left=BOXES["right"]), "hands": ["right", "left"]}
+    assert not sequence_obstacles(own(both), "own", folder)
+    told = [str(each) for each in sequence_obstacles(own({**marks(), "hands": ["right", "left"]}), "own", folder)]
+    assert re.search(
+        r"prompts\.left: is not marked, .*\[right, left\].*as a right hand is marked, set hands: \[right\]", told[0]
+    )
+
+
 @pytest.mark.parametrize(
     ("held", "hands", "message"),
     [
         (["right"], ["right"], None),
         (["left"], ["left"], None),
         (["left"], ["right"], r"own\.hands: is \[right\], but .*build holds a left hand; set it to \[left\]"),
-        (["right", "left"], ["right"], r"own\.hands: .*holds a right and a left hand; one hand and one object"),
+        (["right", "left"], ["right"], r"own\.hands: .*holds a right and a left hand; set it to \[right, left\]"),
+        (["right", "left"], ["right", "left"], None),
+        (
+            ["right"],
+            ["right", "left"],
+            r"own\.hands: is \[right, left\], but .*holds a right hand; set it to \[right\]",
+        ),
     ],
 )
 def test_a_build_folder_of_other_hands_is_told(

@@ -24,7 +24,7 @@ from handloom.datasets.picture_size import (
 from handloom.estimators.hands.registry import NETWORKS
 from handloom.estimators.masks import SOURCES as MASK_SOURCES
 from handloom.estimators.sfm import BACKENDS, colmap_model_fault
-from handloom.hand.joints import Side
+from handloom.hand.joints import SIDES, Side
 from handloom.runtime.assets import PACKAGE_PREFIX, shipped_digest
 from handloom.runtime.config.base import Faults
 from handloom.runtime.config.root import RunSettings
@@ -164,9 +164,10 @@ def _hands(run: RunSettings, name: str, sequence: SequenceSettings, folder: Path
         yield Obstacle("hold.hand.estimation.backend", words, "hand_estimates")
         return
     seen = sequence if own and _there(sequence, folder) else None
-    fault = unfit(sequence.hand_files, "either", folder) or hands_fault(
-        run, folder / sequence.hand_files, sequence.side, seen, folder / sequence.path
-    )
+    given, path = folder / sequence.hand_files, folder / sequence.path
+    fault = unfit(sequence.hand_files, "either", folder)
+    for side in sequence.hands:
+        fault = fault or hands_fault(run, given, side, seen, path)
     if fault is not None:
         yield Obstacle(f"hold.sequences.{name}.hand_files", fault, "hand_estimates")
 
@@ -242,9 +243,7 @@ def _built_hands_fault(build: Path, hands: tuple[Side, ...]) -> str | None:
     if not held or held == list(hands):
         return None
     found = f"is [{', '.join(hands)}], but {build} holds a {' and a '.join(held)} hand"
-    if len(held) > 1:
-        return f"{found}; one hand and one object are reconstructed so far: bring a folder with one hand"
-    return f"{found}; set it to [{held[0]}]"
+    return f"{found}; set it to [{', '.join(held)}]"
 
 
 def _pictures(frames: FrameSettings, setting: str, path: str, folder: Path) -> Iterator[Obstacle]:
@@ -304,7 +303,7 @@ def _convention(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
     setting = f"masks.files.{files.convention}"
     lacking = [entity for entity in ("object", *sequence.hands) if entity not in named]
     if lacking:
-        needed = f"HOLD needs the object and the {sequence.side} hand (hands)"
+        needed = f"HOLD needs the object and the {' and the '.join(sequence.hands)} hand (hands)"
         yield Obstacle(setting, f"names no {' and no '.join(lacking)}; {needed}", "masks")
     root = folder / files.folder
     for entity, inside in files.entity_folders.items() if files.convention == "entity_folders" else ():
@@ -352,12 +351,14 @@ def _marks(sequence: SequenceSettings, folder: Path) -> Iterator[Obstacle]:
             words = _misplaced(prompt, size)
             if words:
                 yield Obstacle(f"{setting}.{entity}.{_kind(prompt)}", words, "masks")
-    if not any(sequence.side in prompts.marked for prompts in marks):
-        other = "left" if sequence.side == "right" else "right"
-        words = f"is not marked, but it holds the object (hands: [{sequence.side}]); mark it"
-        if any(other in prompts.marked for prompts in marks):
-            words += f", or, as a {other} hand is marked, set hands: [{other}]"
-        yield Obstacle(f"masks.prompts.{sequence.side}", words, "masks")
+    marked = [side for side in SIDES if any(side in prompts.marked for prompts in marks)]
+    for side in sequence.hands:
+        if side in marked:
+            continue
+        words = f"is not marked, but it holds the object (hands: [{', '.join(sequence.hands)}]); mark it"
+        if marked:
+            words += f", or, as a {' and a '.join(marked)} hand is marked, set hands: [{', '.join(marked)}]"
+        yield Obstacle(f"masks.prompts.{side}", words, "masks")
 
 
 def _most_frames(sequence: SequenceSettings, folder: Path) -> int | float:

@@ -222,7 +222,7 @@ def test_joints_are_in_manos_order_with_the_tips_last(root: Path) -> None:
 def test_a_left_hand_holds_the_object_as_a_right_one_in_a_mirror(root: Path, tmp_path: Path) -> None:
     """The object itself is no mirror image; HO3D's reader finds the left hand where its joints are annotated."""
     folder = tmp_path / "HO3D_v3/train/jug1"
-    render_hold_sequence(SMALL, "jug1", folder, side="left")
+    render_hold_sequence(SMALL, "jug1", folder, hands=("left",))
     right, left = read_sequence(root / "train/jug1"), read_sequence(folder)
     flip = np.array(MIRROR)
     np.testing.assert_allclose(left.hand_joints_cam_m, right.hand_joints_cam_m * flip, atol=1e-6)
@@ -237,3 +237,32 @@ def test_a_left_hand_holds_the_object_as_a_right_one_in_a_mirror(root: Path, tmp
     placed_m = vertices @ turn.swapaxes(1, 2) + shift[:, None]
     for placed, mirrored in zip(placed_m, mirrored_m, strict=True):
         assert cKDTree(placed).query(mirrored)[0].max() < 0.003, "one surface, of vertices 2.5 mm apart"
+
+
+def test_two_hands_hold_an_object_at_its_ends(grasps: dict[str, HoldGrasp], tmp_path: Path) -> None:
+    """Both touch it and not each other, and HO3D's reader finds each of them by H2O-3D's names."""
+    person = random_person(np.random.default_rng(1))
+    motion = perform(np.random.default_rng(1), 60, PERFORMANCES["parcel1"], grasps["parcel1"], person)
+    right, left = motion.hands
+    assert (right.hand.is_left, left.hand.is_left) == (False, True)
+    np.testing.assert_allclose(left.object_rotation, right.object_rotation, atol=1e-12)
+    for frame in range(0, 60, 12):
+        ends = []
+        for each in motion.hands:
+            hand = each.hand.vertices_m[frame, :778] - motion.object_translation_m[frame]
+            local = torch.from_numpy(hand @ motion.object_rotation[frame])
+            depth = distance_m("parcel", local)
+            assert -0.004 < depth.min() < 0.002
+            assert (depth < 0.003).sum() > 30
+            ends.append(float(local[:, 2].mean()))
+        assert ends[0] < -0.04 < 0.04 < ends[1]
+        apart = cKDTree(right.hand.vertices_m[frame, :778]).query(left.hand.vertices_m[frame, :778])[0]
+        assert apart.min() > 0.03
+    folder = tmp_path / "HO3D_v3/train/parcel1"
+    render_hold_sequence(SMALL, "parcel1", folder, hands=("right", "left"))
+    for side in ("right", "left"):
+        found = read_sequence(folder, side)
+        posed = found.skinned_hands(open_hand(side)).keypoints_m.numpy()
+        np.testing.assert_allclose(posed, found.hand_joints_cam_m, atol=1e-4)
+    colours = {tuple(pixel) for pixel in read_rgb(folder / "seg/0000.png").reshape(-1, 3).tolist()}
+    assert colours == {(0, 0, 0), (0, 0, 255), (255, 0, 0), (0, 255, 0)}

@@ -11,9 +11,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handloom.datasets.frames import Frames
+from handloom.estimators.hands.found import FoundHands
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.estimators.sfm.seams import Tear
 from handloom.evaluation.sequence_quality import (
+    EXCHANGED,
     FAIR,
     GOOD,
     LIMITS,
@@ -25,7 +27,7 @@ from handloom.evaluation.sequence_quality import (
     write_sequence_quality,
 )
 from handloom.geometry.camera import project
-from handloom.hand.models import open_hand
+from handloom.hand.models import open_hand, write_open_hand
 from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.errors import InputError
@@ -192,6 +194,31 @@ def test_files_of_different_videos_are_refused(files: Files, tmp_path: Path) -> 
     short.write_list(files["frames_json"])
     with pytest.raises(InputError, match=r"frames\.json: lists 3 frames, but the stages after it have"):
         quality(files)
+
+
+def test_hands_that_change_places_are_told(files: Files, tmp_path: Path) -> None:
+    """Of two hands each has its rows, and a mask that goes on with the other hand is seen by where it jumps to."""
+    models = [tmp_path / f"{side}.npz" for side in ("right", "left")]
+    for side, path in zip(("right", "left"), models, strict=True):
+        write_open_hand(path, side=side)
+    right, aligned = FoundHands.load(files["hand_estimates"]), SequencePoses.load(files["aligned"])
+    points = right.keypoints_px
+    apart = np.array([40.0, 0.0])
+    SequencePoses.save_each(files["aligned"], {"right": aligned, "left": replace(aligned, side="left")})
+    for swapped in ([], [3]):
+        places = {"right": points.copy(), "left": points + apart}
+        for frame in swapped:
+            places["right"][frame], places["left"][frame] = points[frame] + apart, points[frame]
+        hands = {side: replace(right, keypoints_px=each, side=side) for side, each in places.items()}
+        FoundHands.save_each(files["hand_estimates"], hands)
+        write_sequence_quality(**files, table=tmp_path / "mug.csv", sequence="mug", hand=models)
+        table = pd.read_csv(tmp_path / "mug.csv").set_index("measure")
+        told = table.loc[EXCHANGED.measure]
+        assert told["value"] == len(swapped)
+        assert told["verdict"] == ("poor" if swapped else "no fault seen")
+        assert str(told["frames"]) == ("shot_3" if swapped else "nan")
+    assert {"frames with a hand, right", "frames with a hand, left"} <= set(table.index)
+    assert len(table) == len(LIMITS) + 1 + sum("right" in name for name in table.index)
 
 
 def test_tables_are_gathered_and_printed(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

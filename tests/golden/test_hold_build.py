@@ -82,10 +82,10 @@ def scene(
     hand = HandTrack(pose.unflatten(1, (16, 3)), c09["in_hand_beta"], c09["in_hand_transl"])
     thing = ObjectTrack(matrix[:, :3, :3], matrix[:, :3, 3], scale)
     return build_scene(
-        SequencePoses.of(hand, thing, "right"),
+        {"right": SequencePoses.of(hand, thing, "right")},
         points,
         c09["in_K"],
-        model,
+        {"right": model},
         sequence="golden",
         names=[f"{number:04d}.png" for number in range(len(pose))],
         image_paths=sorted((folder / "images").iterdir()),

@@ -22,8 +22,8 @@ from handloom.hand.models import open_hand
 from handloom.reconstruction.build_folder import write_build
 from handloom.reconstruction.build_scene import build_scene
 from handloom.reconstruction.object_mesh import SurfaceMesh
-from handloom.reconstruction.observations import CLASS_COUNT, Observations
-from handloom.reconstruction.scene_poses import ObjectCube, ScenePoses
+from handloom.reconstruction.observations import Observations
+from handloom.reconstruction.scene_poses import ObjectCube, PosesByHand, ScenePoses
 from handloom.reconstruction.tracks import SequencePoses
 
 from ..stage_files import object_poses
@@ -76,6 +76,10 @@ class HeldBox:
     def scene_poses(self) -> ScenePoses:
         """The true poses as parameters."""
         return ScenePoses(MODEL, self.poses, self.cube)
+
+    def poses_by_hand(self, poses: SequencePoses | None = None) -> PosesByHand:
+        """The true poses, or others, as trainings learn them."""
+        return PosesByHand({"right": MODEL}, {"right": poses or self.poses}, self.cube)
 
     def object_poses(self, **given: Any) -> ObjectPoses:
         """What structure from motion would leave of the box."""
@@ -138,7 +142,7 @@ def held_box() -> HeldBox:
         image[window][view.mask] = np.clip(255 * view.radiance[view.mask], 0, 255)
         kind[window][view.mask] = view.label[view.mask]
         depth[window] = view.depth_m
-    assert np.bincount(kind.ravel(), minlength=CLASS_COUNT).min() > 60 * FRAMES, np.bincount(kind.ravel())
+    assert np.bincount(kind.ravel(), minlength=3).min() > 60 * FRAMES, np.bincount(kind.ravel())
     return HeldBox(
         image_u8=torch.from_numpy(image),
         class_u8=torch.from_numpy(kind),
@@ -179,10 +183,10 @@ def write_small_build(folder: Path, side: Side = "right") -> Path:
             picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:, ::-1]
             cv2.imwrite(str(path), np.where(picture == 150, 250, picture) if path.parent == masks else picture)
     scene = build_scene(
-        poses,
+        {side: poses},
         torch.from_numpy(points),
         held.intrinsics,
-        model,
+        {side: model},
         sequence="box",
         names=[f"{number:04d}.jpg" for number in range(FRAMES)],
         image_paths=sorted(frames.iterdir()),

@@ -54,10 +54,10 @@ def scene(tmp_path: Path) -> BuildScene:
             picture[: number + 1] = 150
             Image.fromarray(picture).save(tmp_path / kind / f"{number:04d}.png")
     return build_scene(
-        aligned(),
+        {"right": aligned()},
         torch.randn(30, 3, generator=torch.Generator().manual_seed(3)),
         INTRINSICS,
-        MODEL,
+        MODELS,
         sequence="turning",
         names=[f"{number:04d}.jpg" for number in range(FRAMES)],
         image_paths=sorted((tmp_path / "frames").iterdir()),
@@ -110,6 +110,9 @@ def test_two_hands(scene: BuildScene, tmp_path: Path) -> None:
     assert set(read_build(tmp_path / "build", models).hands) == {"right", "left"}
     with pytest.raises(InputError, match="left hand model"):
         read_build(tmp_path / "build", MODELS)
+    write_build(tmp_path / "build", scene, MODELS)
+    with pytest.raises(InputError, match=r"holds a right hand, but models of .*set the sequence's hands to \[right\]"):
+        read_build(tmp_path / "build", models)
 
 
 def test_numpy_alone_opens_it_with_the_reference_s_types(folder: Path) -> None:

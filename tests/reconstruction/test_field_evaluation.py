@@ -44,7 +44,7 @@ def field(request: pytest.FixtureRequest, build: Path) -> Field:
             return training
 
         # Of 96 rays about 600 points lie near the object.
-        seen = {"object.features", "hand.codes", "poses.hand_fingers", "poses.object_rotvec"}
+        seen = {"object.features", "right.codes", "poses.right.hand_fingers", "poses.right.object_rotvec"}
         return Field(compact, 250, seen, r"24 rays at a time; lower hold\.compact")
     prior: Path = request.getfixturevalue("prior")
     settings = tiny_settings(hand_refresh_steps=1000, meshing_epochs=1000, rays=32)

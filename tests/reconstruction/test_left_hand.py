@@ -13,7 +13,7 @@ from torch import Tensor
 from handloom.datasets.hand_and_object import HoldPredictions
 from handloom.hand.anatomy import mirror_pose
 from handloom.hand.joints import MIRROR, Side
-from handloom.hand.models import open_hand, write_left_hand
+from handloom.hand.models import open_hand, write_open_hand
 from handloom.reconstruction.alignment import align_hand_object
 from handloom.reconstruction.build_folder import read_build, read_pictures
 from handloom.reconstruction.compact.hand_template import HandTemplate, template_of_build
@@ -48,7 +48,7 @@ def scene() -> HeldHand:
 @pytest.fixture(scope="module")
 def left_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("hand") / "left.npz"
-    write_left_hand(path)
+    write_open_hand(path, side="left")
     return path
 
 
@@ -170,7 +170,7 @@ def test_phase_2_judges_the_left_hand_as_the_right_one(
     found = {}
     for side, folder, hand in both(build, left_build, left_hand):
         poses, mesh, refined, history = (tmp_path / f"{side}_{name}" for name in ("poses", "mesh", "refined", "csv"))
-        read_scene(folder, open_hand(side)).poses.save(poses)
+        read_scene(folder, {side: open_hand(side)}).poses[side].save(poses)
         box, flip = held_box(), np.array(MIRROR if side == "left" else (1.0, 1.0, 1.0))
         faces = box.box_m.faces[:, ::-1] if side == "left" else box.box_m.faces
         ObjectMesh((box.vertices_sfm * flip).astype(np.float32), faces.astype(np.int32)).save(mesh)
@@ -195,5 +195,5 @@ def test_a_phase_is_of_the_left_hand_to_its_predictions(left_build: Path, left_h
     found, model = HoldPredictions.load(predictions), open_hand("left")
     assert found.side == "left"
     np.testing.assert_array_equal(found.hand_faces, model.faces.numpy())
-    started = read_scene(left_build, model).poses.hand.skinned(model).vertices_m.numpy()
+    started = read_scene(left_build, {"left": model}).poses["left"].hand.skinned(model).vertices_m.numpy()
     np.testing.assert_allclose(found.hand_vertices_cam_m, started, atol=0.01)

@@ -12,6 +12,7 @@ from torch import Tensor
 from handloom.reconstruction.build_folder import read_build, write_build
 from handloom.reconstruction.observations import (
     BACKGROUND,
+    CLASS_OF_SIDE,
     HAND,
     OBJECT,
     Observations,
@@ -107,27 +108,31 @@ def test_masks_without_object_or_hand_are_refused(label: int, name: str) -> None
 
 def test_a_build_folder_gives_back_the_scene(build: Path) -> None:
     """Protects the way from HOLD's scaled world to the OpenCV camera in metres: poses, pixels, camera."""
-    held, found = held_box(), read_scene(build, MODEL)
+    held, found = held_box(), read_scene(build, {"right": MODEL})
     assert found.names == tuple(f"{number:04d}.jpg" for number in range(len(held.image_u8)))
     assert torch.equal(found.observations.image_u8, held.image_u8)
     assert torch.equal(found.observations.class_u8, held.class_u8)
     torch.testing.assert_close(found.observations.intrinsics, held.intrinsics, atol=1e-3, rtol=0)
-    before, after = held.scene_poses(), ScenePoses(MODEL, found.poses, found.cube)
+    before, after = held.scene_poses(), ScenePoses(MODEL, found.poses["right"], found.cube)
     torch.testing.assert_close(after.hand().vertices_m, before.hand().vertices_m, atol=2e-5, rtol=0)
     corners = torch.from_numpy(held.vertices_sfm).float()
     cam = [poses.object_to_cam((corners - poses.cube.centre) / poses.cube.radius).detach() for poses in (after, before)]
     torch.testing.assert_close(cam[0], cam[1], atol=2e-5, rtol=0)
 
 
-def test_a_left_label_is_the_holding_hand_too(build: Path, tmp_path: Path) -> None:
-    """Protects the class of label 250: HOLD's masks may call the one hand right or left."""
+def test_the_other_hand_s_label_is_not_the_holding_hand(build: Path, tmp_path: Path) -> None:
+    """Protects a sequence with one hand whose masks show the other, too; one that shows only that is refused."""
     scene = read_build(build, {"right": MODEL})
     labels = cv2.imread(str(scene.mask_paths[0]), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(tmp_path / "left.png"), np.where(labels == 150, 250, labels).astype(np.uint8))
     masks = (tmp_path / "left.png", *scene.mask_paths[1:])
     write_build(tmp_path / "build", replace(scene, mask_paths=masks), {"right": MODEL})
-    found = read_scene(tmp_path / "build", MODEL).observations.class_u8[0]
-    assert torch.equal(found == HAND, torch.from_numpy(labels == 150))
+    found = read_scene(tmp_path / "build", {"right": MODEL}).observations
+    assert torch.equal(found.class_u8[0] == CLASS_OF_SIDE["left"], torch.from_numpy(labels == 150))
+    assert found.seen["hand"].tolist() == [False] + [True] * (FRAMES - 1)
+    write_build(tmp_path / "other", replace(scene, mask_paths=masks[:1] * FRAMES), {"right": MODEL})
+    with pytest.raises(InputError, match="labelled hand"):
+        read_scene(tmp_path / "other", {"right": MODEL})
 
 
 def test_several_cameras_are_refused(build: Path, tmp_path: Path) -> None:
@@ -138,4 +143,4 @@ def test_several_cameras_are_refused(build: Path, tmp_path: Path) -> None:
     zoomed = replace(scene, cameras=scene.cameras._replace(intrinsics=intrinsics))
     write_build(tmp_path / "build", zoomed, {"right": MODEL})
     with pytest.raises(InputError, match="different intrinsics; the compact reconstruction takes one camera"):
-        read_scene(tmp_path / "build", MODEL)
+        read_scene(tmp_path / "build", {"right": MODEL})

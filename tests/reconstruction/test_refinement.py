@@ -11,12 +11,11 @@ from torch import Tensor
 from handloom.reconstruction.object_mesh import ObjectMesh
 from handloom.reconstruction.observations import BACKGROUND, HAND
 from handloom.reconstruction.refinement import Refinement, SmallMasks, refine_poses
-from handloom.reconstruction.scene_poses import ScenePoses
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.errors import InputError
 
-from .held_box import HEIGHT, MODEL, WIDTH, arrays, held_box
+from .held_box import HEIGHT, WIDTH, arrays, held_box
 
 SHIFTS_ONLY = {"turn_rate": 0.0, "finger_rate": 0.0, "scale_rate": 0.0, "shape_rate": 0.0}
 
@@ -25,7 +24,7 @@ def refinement(poses: SequencePoses, **settings: float) -> Refinement:
     held = held_box()
     free = {"steps": 40, "contact_weight": 0.0, "penetration_weight": 0.0, "stay_grasp_m": 1.0}
     chosen = RefinementSettings(**{**free, "stay_grasp_together_m": 1.0, **settings})
-    return Refinement(ScenePoses(MODEL, poses, held.cube), held.mesh_unit, held.observations(), chosen)
+    return Refinement(held.poses_by_hand(poses), held.mesh_unit, held.observations(), chosen)
 
 
 def lateral_m(found: Tensor, wanted: Tensor) -> Tensor:
@@ -45,7 +44,7 @@ def test_displaced_hand_and_object_go_back_and_the_loss_falls() -> None:
     )
     running = refinement(off, **SHIFTS_ONLY)
     running.run()
-    found = running.poses.snapshot()
+    found = running.poses.snapshot()["right"]
     hand = lateral_m(found.hand_translation_m, held.poses.hand_translation_m)
     thing = lateral_m(found.object_translation_m, held.poses.object_translation_m)
     assert hand.mean() < 0.5 * torch.linalg.vector_norm(hand_shift)
@@ -77,7 +76,7 @@ def test_contact_decides_on_the_objects_scale() -> None:
     still = {"turn_rate": 0.0, "finger_rate": 0.0, "shape_rate": 0.0, "shift_rate": 0.0}
     running = refinement(small, **still, contact_weight=20.0, steps=20, scale_rate=5e-3)
     running.run()
-    assert running.poses.snapshot().object_scale > 1.03 * small.object_scale
+    assert running.poses.snapshot()["right"].object_scale > 1.03 * small.object_scale
 
 
 def test_small_masks_keep_the_camera() -> None:
@@ -96,7 +95,7 @@ def test_the_forearm_pulls_at_nothing() -> None:
     before = running.terms()["hand_mask"].detach()
     kind = running.masks.kind
     running.masks = running.masks._replace(kind=torch.where(kind == BACKGROUND, HAND, kind))
-    arm = running._forearm(running.poses.hand()) & (kind == BACKGROUND)
+    arm = running._forearm(running.poses.object.hand()) & (kind == BACKGROUND)
     assert int(arm.sum()) > 500
     running.masks = running.masks._replace(kind=torch.where(arm, HAND, kind))
     torch.testing.assert_close(running.terms()["hand_mask"].detach(), before, rtol=0.02, atol=0)
@@ -120,7 +119,7 @@ def test_a_loss_that_is_no_number_stops_the_refinement(monkeypatch: pytest.Monke
     monkeypatch.setattr(running, "terms", lambda: terms | {"prior": torch.tensor(torch.nan)})
     with pytest.raises(InputError, match=r"loss is nan at step 0; lower hold\.refinement"):
         running.run()
-    torch.testing.assert_close(arrays(running.poses.snapshot()), arrays(held_box().poses))
+    torch.testing.assert_close(arrays(running.poses.snapshot()["right"]), arrays(held_box().poses))
 
 
 def test_hand_and_object_go_together_sooner_than_apart() -> None:
@@ -130,9 +129,9 @@ def test_hand_and_object_go_together_sooner_than_apart() -> None:
     for moves_object in (True, False):
         running = refinement(held_box().poses, stay_grasp_m=0.001)
         with torch.no_grad():
-            running.poses.hand_translation_m += shift
+            running.poses.object.hand_translation_m += shift
             if moves_object:
-                running.poses.object_place_m += shift
+                running.poses.object.object_place_m += shift
             costs.append(float(running.terms()["prior"].detach()))
     start = float(refinement(held_box().poses, stay_grasp_m=0.001).terms()["prior"].detach())
     together, apart = (cost - start for cost in costs)
@@ -149,7 +148,7 @@ def test_a_grasp_moves_as_a_whole_sooner_than_in_single_frames() -> None:
     for shifts in (torch.zeros_like(shift), shift, shift * there_and_back):
         running = refinement(held.poses, stay_grasp_m=0.0005, stay_grasp_together_m=0.01)
         with torch.no_grad():
-            running.poses.hand_translation_m += shifts
+            running.poses.object.hand_translation_m += shifts
             costs.append(float(running.terms()["prior"].detach()))
     start, whole, single = costs
     assert 0 < whole - start < 0.1 * (single - start)

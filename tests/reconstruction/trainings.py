@@ -22,7 +22,8 @@ def gradients(training: Training) -> dict[str, Tensor]:
     """All that a step has left, on the CPU."""
     if isinstance(training, CompactTraining):
         scene = training.scene
-        modules = {"object.": scene.object_field, "hand.": scene.hand_field, "poses.": scene.poses}
+        fields = {f"{side}.": node.field for side, node in scene.hands.items()}
+        modules = {"object.": scene.object_field, **fields, "poses.": scene.poses}
     else:
         modules = {"": training.net}
     named = [(of + name, value) for of, module in modules.items() for name, value in module.named_parameters()]

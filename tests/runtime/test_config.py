@@ -99,7 +99,12 @@ def test_the_three_presets_of_the_readme_are_there() -> None:
         ({"hold": {"sequences": {"jug1": {"hands": "data/hands"}}}}, r"jug1\.hands: is 'data/hands'; .* hand_files"),
         (
             {"hold": {"sequences": {"jug1": {"hands": ["right", "left"]}}}},
-            r"jug1\.hands: is .* one hand and one object",
+            r"jug1\.hands: is \['right', 'left'\], but the demo renders it with one hand",
+        ),
+        ({"hold": {"sequences": {"jug1": {"hands": ["left", "left"]}}}}, r"jug1\.hands: .* expected each hand once"),
+        (
+            {"hold": {"field": "holdnet", "sequences": {"own": {**VIDEO, "hands": ["left", "right"]}}}},
+            r"own\.hands: is \['right', 'left'\], but hold\.field: holdnet takes one hand so far",
         ),
         ({"hold": {"sequences": {"jug1": {"hands": []}}}}, r"jug1\.hands: expected at least 1 of them"),
         ({"hold": {"sequences": {"jug1": {"hands": ["both"]}}}}, r"jug1\.hands\.0: expected 'right' or 'left'"),

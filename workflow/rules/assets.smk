@@ -32,16 +32,18 @@ use rule stage as convert_mano with:
         **stage("hand.mano_files:convert_mano", watched=contents_of(mano_pickle("right"), mano_pickle("left"))),
 
 
-use rule stage as left_hand with:
-    """The shipped hand mirrored, for sequences in which the left hand holds the object."""
+use rule stage as open_hand with:
+    """The shipped hand of a side, for sequences in which the left hand holds the object, or both do."""
     output:
-        model="resources/hand/left.npz",
+        model="resources/hand/{side}.npz",
     pathvars:
-        job="left_hand",
+        job="open_hand/{side}",
+    wildcard_constraints:
+        side="right|left",
     resources:
         **needs(runtime=10),
     params:
-        **stage("hand.models:write_left_hand"),
+        **stage("hand.models:write_open_hand"),
 
 
 use rule stage as shipped_network with:

@@ -17,7 +17,7 @@ if RENDERED:
                 stage(
                     "demo.hold_sequences:render_hold_sequence",
                     demo=part(HOLD.demo, "seed", "frames", "width_px", "height_px"),
-                    side=side_of,
+                    hands=hands_of,
                 ),
                 stage("demo.held_objects:render_held_object", demo=part(HOLD.demo, "seed")),
             ),
@@ -42,7 +42,7 @@ use rule stage as extract_frames with:
 
 
 use rule stage as sequence_masks with:
-    """Which pixels show the object and which the hand."""
+    """Which pixels show the object and which the hands."""
     input:
         masks_ready,
         frames=f"{OF_SEQUENCE}/frames",
@@ -90,7 +90,7 @@ use rule stage as object_poses with:
 
 
 use rule stage as hand_estimates with:
-    """The hand of every frame, by a network or from files."""
+    """The hands of every frame, by a network or from files."""
     input:
         on_device(f"{OF_SEQUENCE}/hand_estimates.npz"),
         frames=f"{OF_SEQUENCE}/frames",
@@ -111,7 +111,7 @@ use rule stage as hand_estimates with:
             f"estimators.{ESTIMATION.backend}.hands:find_hands",
             network=ESTIMATION.of(ESTIMATION.backend),
             search=ESTIMATION.search,
-            side=side_of,
+            side=hands_of,
             where=lambda wildcards: f"hold.sequences.{wildcards.sequence}",
             device=RUN.device,
             watched=hand_state,

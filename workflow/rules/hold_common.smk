@@ -11,13 +11,16 @@ SEQUENCES = HOLD.chosen
 PHASES = ["hull", "phase1", "phase3_unrefined", "phase3"]
 RENDERED = [] if HOLD.demo is None else list(HOLD.demo.sequences)
 ANNOTATED = [name for name, sequence in SEQUENCES.items() if sequence.kind == "ho3d"]
+TWO_HANDED = [name for name in ANNOTATED if len(SEQUENCES[name].hands) == 2]
+ONE_HANDED = [name for name in ANNOTATED if name not in TWO_HANDED]
 WITH_STAGES = [name for name, sequence in SEQUENCES.items() if sequence.kind != "build"]
 # The hand model that networks take, which know right hands; none for the shipped one.
 MANO_HAND = "resources/mano/mano_right.npz" if RUN.mano else []
 OF_SEQUENCE = "results/hold/{sequence}"
 OTHERS = HOLD.others
 OTHER_SCORES = [f"results/hold/{name}/interchange/{method}/scores.json" for method, name in OTHERS]
-HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ANNOTATED else []
+HOLD_TABLES = ["results/tables/hold.csv", "results/tables/hold_ablation.csv"] if ONE_HANDED else []
+HOLD_TABLES += ["results/tables/hold_two_hands.csv"] if TWO_HANDED else []
 HOLD_QUALITY = ["results/tables/hold_quality.csv"] if WITH_STAGES else []
 HOLD_VIDEOS = [f"results/hold/{name}/phase3/{video}.mp4" for name in SEQUENCES for video in ("turntable", "overlay")]
 HOLD_FIGURES = [f"results/figures/hold/{name}.png" for name in SEQUENCES] + HOLD_VIDEOS
@@ -44,17 +47,18 @@ def sequence_of(wildcards):
     return or_end(named_entry, RUN, "sequences", wildcards.sequence)
 
 
-def side_of(wildcards):
-    """The hand that holds the object in the wildcard's sequence."""
-    return sequence_of(wildcards).side
+def hands_of(wildcards):
+    """The hands that hold the object in the wildcard's sequence."""
+    return list(sequence_of(wildcards).hands)
 
 
 def hand_model_of(wildcards):
-    """The hand model of a sequence's stages, of its side; none for the shipped right hand."""
-    side = side_of(wildcards)
-    if RUN.mano:
-        return f"resources/mano/mano_{side}.npz"
-    return [] if side == "right" else "resources/hand/left.npz"
+    """The hand model of each hand of a sequence; none for the shipped right hand alone."""
+    sides = hands_of(wildcards)
+    if sides == ["right"] and not RUN.mano:
+        return []
+    models = [f"resources/mano/mano_{side}.npz" if RUN.mano else f"resources/hand/{side}.npz" for side in sides]
+    return models[0] if len(models) == 1 else models
 
 
 def of_sequence(wildcards, path):
@@ -205,12 +209,21 @@ def hand_weights(wildcards):
 
 def annotated_scores():
     """The scores of the sequences in HOLD's tables."""
-    if not ANNOTATED:
+    if not ONE_HANDED:
         sys.exit(
             "handloom: hold.sequences: none is of kind ho3d, and only those have a truth that a table can compare with; "
-            "ask for results/tables/hold_quality.csv, which needs none"
+            "ask for results/tables/hold_quality.csv, which needs none, or with hands: [right, left] for hold_two_hands.csv"
         )
-    return [f"results/hold/{name}/phase3/scores.json" for name in ANNOTATED]
+    return [f"results/hold/{name}/phase3/scores.json" for name in ONE_HANDED]
+
+
+def two_hands_scores(wildcards):
+    """The scores of the sequences with two hands that have a truth."""
+    if not TWO_HANDED:
+        sys.exit(
+            "handloom: hold.sequences: none of kind ho3d has hands: [right, left]; config/two_hands.yaml renders one"
+        )
+    return [f"results/hold/{name}/phase3/scores.json" for name in TWO_HANDED]
 
 
 def quality_tables(wildcards):
@@ -313,4 +326,4 @@ def hold_table_files(name, setting):
 
 def behind(phases):
     """The benchmark files of all rules behind the rows of a table of HOLD."""
-    return {row: {name: phase_benchmarks(name, phase) for name in ANNOTATED} for row, phase in phases.items()}
+    return {row: {name: phase_benchmarks(name, phase) for name in ONE_HANDED} for row, phase in phases.items()}

@@ -144,13 +144,13 @@ use rule stage as hold_table with:
         **stage(
             "evaluation.hold_tables:write_hold_table",
             ablation="",
-            sequences=ANNOTATED,
+            sequences=ONE_HANDED,
             benchmarks=behind({"HOLD": "phase3"}),
         ),
 
 
 ABLATED, ABLATION, ABLATION_STEPS = {}, {}, []
-for name in ANNOTATED:
+for name in ONE_HANDED:
     for phase in PHASES[:-1]:
         here = f"{name}_{phase}_"
         ABLATED |= {
@@ -191,9 +191,26 @@ use rule stage as hold_ablation with:
                 "evaluation.hold_tables:write_hold_table",
                 files={"scores": ["phase3", *(file for file in ABLATION if file.endswith("_scores"))]},
                 ablation="ablation",
-                sequences=ANNOTATED,
+                sequences=ONE_HANDED,
                 benchmarks=behind({phase: phase for phase in PHASES}),
             ),
+        ),
+
+
+use rule stage as hold_two_hands_table with:
+    """The sequences with two hands, in ARCTIC's measures."""
+    input:
+        scores=two_hands_scores,
+    output:
+        **hold_table_files("hold_two_hands", "two hands"),
+    pathvars:
+        job="hold_two_hands_table",
+    resources:
+        **needs(mem_mb=1000, runtime=10),
+    params:
+        **stage(
+            "evaluation.two_hands_table:write_two_hands_table",
+            benchmarks={name: phase_benchmarks(name, "phase3") for name in TWO_HANDED},
         ),
 
 

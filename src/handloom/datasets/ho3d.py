@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from handloom.datasets.numbered_pictures import numbered_pictures, numbers_of
 from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
-from handloom.hand.joints import SNAP_FROM_MANO21
+from handloom.hand.joints import SNAP_FROM_MANO21, Side
 from handloom.hand.mano import HandModel, SkinnedHand, rest_joints_m, skin
 from handloom.hand.proportions import hand_fault
 from handloom.runtime.errors import InputError
@@ -109,15 +109,16 @@ class Ho3dSequence:
         return read_object_model(models or self.folder.parents[1] / "models", self.object_name)
 
 
-def read_sequence(folder: Path) -> Ho3dSequence:
+def read_sequence(folder: Path, side: Side = "right") -> Ho3dSequence:
     """Read one sequence folder. A frame whose annotation is missing or None is invalid, not an error.
 
-    Raises InputError when there are no pictures, an annotation is damaged or of another format, or the camera or the
-    object changes on the way.
+    Of two annotated hands, named as in H2O-3D (rightHandPose, leftHandPose and so on), that of a side is read. Raises
+    InputError when there are no pictures, an annotation is damaged or of another format, or the camera or the object
+    changes on the way.
     """
     pictures = tuple(numbered_pictures(folder / "rgb"))
     paths = _annotations(folder / "meta", pictures)
-    labels = [_labels(path) for path in paths]
+    labels = [_of_hand(_labels(path), side) for path in paths]
     valid = np.array([all(label.get(key) is not None for key in _SIZES) for label in labels])
     columns = {key: np.full((len(labels), size), np.nan) for key, size in _SIZES.items()}
     for index in np.flatnonzero(valid):
@@ -169,6 +170,12 @@ def _labels(path: Path) -> Mapping[str, Any]:
             f"{path}: holds {type(labels).__name__}, but HO3D's dict of labels was expected; fetch it again"
         )
     return labels
+
+
+def _of_hand(labels: Mapping[str, Any], side: Side) -> Mapping[str, Any]:
+    """The annotation of one hand under HO3D's names."""
+    own = {f"{name[0].lower()}{name[1:]}": f"{side}{name}" for name in ("HandPose", "HandTrans", "HandJoints3D")}
+    return {**labels, **{name: labels[key] for name, key in own.items() if key in labels}}
 
 
 def _numbers(path: Path, labels: Mapping[str, Any], key: str, size: int) -> np.ndarray:

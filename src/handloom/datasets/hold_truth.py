@@ -1,5 +1,6 @@
 """The truth that HOLD's results are scored against, from an HO3D-v3 sequence (HOLD's `code/src/utils/io/gt.py`)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from handloom.datasets.frames import read_frames
 from handloom.datasets.hand_and_object import HoldTruth
 from handloom.datasets.ho3d import read_sequence
 from handloom.hand.joints import SNAP_FINGERTIPS
-from handloom.hand.models import configured_hand
+from handloom.hand.mano import HandModel
+from handloom.hand.models import HandFiles, configured_hands
 from handloom.runtime.errors import InputError
 
 _OTHER_MODEL_M = 0.005  # with the same hand model they agree to rounding
@@ -16,7 +18,7 @@ _NO_TIPS = [joint for joint in range(21) if joint not in SNAP_FINGERTIPS]
 
 
 def write_truth(
-    source: Path, frames: Path, frames_json: Path, truth: Path, *, models: Path | None = None, hand: Path | None = None
+    source: Path, frames: Path, frames_json: Path, truth: Path, *, models: Path | None = None, hand: HandFiles = None
 ) -> None:
     """Stage: write the annotation of the extracted frames.
 
@@ -24,13 +26,20 @@ def write_truth(
     InputError when a frame is not of the sequence, or the annotated joints lie more than 5 mm (median) from the
     model's: then they were made with another hand model.
     """
-    sequence = read_sequence(source)
-    rows = sequence.rows_of(read_frames(frames, frames_json).names)
+    hands = configured_hands(hand)
+    made = {
+        side: _of_hand(source, read_frames(frames, frames_json).names, model, models) for side, model in hands.items()
+    }
+    HoldTruth.save_each(truth, made)
+
+
+def _of_hand(source: Path, names: Sequence[str], model: HandModel, models: Path | None) -> HoldTruth:
+    sequence = read_sequence(source, model.side)
+    rows = sequence.rows_of(names)
     valid = sequence.valid[rows]
-    model = configured_hand(hand)
-    hands = sequence.skinned_hands(model)
-    vertices = np.where(valid[:, None, None], hands.vertices_m.double().numpy()[rows], np.nan)
-    joints = np.where(valid[:, None, None], hands.keypoints_m.double().numpy()[rows], np.nan)
+    posed = sequence.skinned_hands(model)
+    vertices = np.where(valid[:, None, None], posed.vertices_m.double().numpy()[rows], np.nan)
+    joints = np.where(valid[:, None, None], posed.keypoints_m.double().numpy()[rows], np.nan)
     # Tips are left out: every package picks other vertices for them.
     offset = np.linalg.norm(joints - sequence.hand_joints_cam_m[rows], axis=-1)[:, _NO_TIPS]
     if valid.any() and np.nanmedian(offset) > _OTHER_MODEL_M:
@@ -40,7 +49,7 @@ def write_truth(
             "if they are of the other hand: the sequence's hands"
         )
     thing = sequence.object_model(models)
-    HoldTruth(
+    return HoldTruth(
         names=np.array([sequence.names[row] for row in rows]),
         object_vertices_m=thing.vertices_m,
         object_faces=thing.faces,
@@ -50,4 +59,4 @@ def write_truth(
         hand_faces=model.faces.numpy(),
         valid=valid,
         side=model.side,
-    ).save(truth)
+    )

@@ -142,6 +142,11 @@ def _carton(points: Tensor) -> Tensor:
     return _rounded_box(points, (0.028, 0.020, 0.062), 0.004)
 
 
+def _parcel(points: Tensor) -> Tensor:
+    """A box for two hands, one at each end of z: 6.0 x 4.0 x 17 cm, rounded edges."""
+    return _rounded_box(points, (0.030, 0.020, 0.085), 0.004)
+
+
 def _lamp(points: Tensor) -> Tensor:
     """A bent lamp: a handle along z and a head across its end."""
     handle = _capsule(points, (0.0, 0.0, -0.055), (0.0, 0.0, 0.035), 0.019)
@@ -159,7 +164,7 @@ def _mug_outside(points: Tensor) -> Tensor:
     return _rounded_cylinder(points, 0.035, 0.041, 0.003)
 
 
-_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp, "mug": _mug}
+_DISTANCES: dict[ObjectKind, Distance] = {"jug": _jug, "carton": _carton, "lamp": _lamp, "mug": _mug, "parcel": _parcel}
 
 
 def _surface(kind: ObjectKind) -> tuple[Vertices, Faces]:

@@ -1,6 +1,6 @@
 """How a hand holds an unknown object and turns it before a static camera: all of a HOLD sequence but its pictures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -41,10 +41,10 @@ _PALM_DOWN = np.stack([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]], axis
 """camera_from_hand: palm downwards, the forearm behind the hand."""
 _PALM_UP = np.stack([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]], axis=1)
 """camera_from_hand: palm upwards, the forearm behind the hand."""
+_PALM_ASIDE = np.stack([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], axis=1)
+"""camera_from_hand: palm to the left in the picture, thumb up, the forearm before the hand: one's own hand."""
 _FINGER_PLAY_RAD = 0.015
 """Fingers that hold something move hardly more than a degree."""
-_FOREARM_M = 0.34
-"""Longer than a forearm is: its end stays outside the picture."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ class HoldPerformance:
     lean_deg: tuple[float, float]
     place_m: tuple[float, float, float]
     """Where the object's origin hovers in the camera's frame."""
+    forearm_m: float = 0.34
+    """Longer than a forearm is: its end stays outside the picture."""
+    both: bool = False
+    """Whether the left hand holds the object's other end: the object is its own mirror image in z."""
 
 
 PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
@@ -120,6 +124,20 @@ PERFORMANCES: dict[DemoSequence, HoldPerformance] = {
         elbow_down=0.4,
         lean_deg=(4.0, 12.0),
         place_m=(0.0, -0.005, 0.29),
+    ),
+    "parcel1": HoldPerformance(
+        start="box grip",
+        palm_axes=_BETWEEN_FINGERTIPS,
+        centre_m=np.array([-0.100, -0.123, 0.012]),
+        palm=False,
+        camera_from_hand=_PALM_ASIDE,
+        turn_deg=(-100.0, 100.0),
+        nod_deg=(45.0, -30.0),
+        elbow_down=0.5,
+        lean_deg=(-4.0, 10.0),
+        place_m=(0.0, -0.005, 0.42),
+        forearm_m=0.8,
+        both=True,
     ),
 }
 
@@ -225,6 +243,13 @@ class HoldMotion:
     hand: HandMotion
     object_rotation: Turns
     object_translation_m: Track
+    other: "HoldMotion | None" = None
+    """The second hand, with the same object."""
+
+    @property
+    def hands(self) -> "tuple[HoldMotion, ...]":
+        """This hand and, if there is one, the other."""
+        return (self,) if self.other is None else (self, self.other)
 
     def mirrored(self) -> "HoldMotion":
         """The left hand's motion: that of the right one in a mirror, S = diag(-1, 1, 1).
@@ -249,6 +274,30 @@ def perform(
     drift = smooth_noise(generator, frames, 3, frames_apart=8.0) * [0.010, 0.007, 0.010]
     position = np.array(performance.place_m) + drift
     wrist = position - camera_from_hand @ grasp.centre_m
+    pose = camera_from_hand @ grasp.wrist_from_object, position
+    held = _held(generator, performance, grasp, person, camera_from_hand, wrist, pose)
+    if not performance.both:
+        return held
+    # The left hand is the right one in a mirror across the object's z, which is made as a right one in camera's x.
+    rotation = pose[0]
+    across = np.diag(MIRROR) @ rotation @ np.diag([1.0, 1.0, -1.0]) @ rotation.swapaxes(1, 2)
+    aside = np.einsum("fij,fj->fi", across, wrist - position) + position * MIRROR
+    mirrored_pose = np.diag(MIRROR) @ rotation @ np.diag([1.0, -1.0, 1.0]), position * MIRROR
+    left = _held(generator, performance, grasp, person, across @ camera_from_hand, aside, mirrored_pose)
+    return replace(held, other=left.mirrored())
+
+
+def _held(
+    generator: Generator,
+    performance: HoldPerformance,
+    grasp: HoldGrasp,
+    person: Person,
+    camera_from_hand: Turns,
+    wrist: Track,
+    object_pose: tuple[Turns, Track],
+) -> HoldMotion:
+    """A right hand with its own slight finger movements."""
+    frames = len(wrist)
     play = np.zeros((frames, 15, 3))
     play[..., FLEXION] = _FINGER_PLAY_RAD * smooth_noise(generator, frames, 15, frames_apart=8.0)
     angles = within_limits(torch.from_numpy(grasp.angles_rad + play).float())
@@ -257,18 +306,13 @@ def perform(
     # The wrist bends towards where the elbow is: above or below the hand, so that the forearm leaves the picture.
     along = camera_from_hand[:, :, 0] + [0.0, performance.elbow_down, 0.0]
     along /= np.linalg.norm(along, axis=-1, keepdims=True)
-    elbow = wrist + _FOREARM_M * np.einsum("fij,fj->fi", bend, along)
+    elbow = wrist + performance.forearm_m * np.einsum("fij,fj->fi", bend, along)
     arm = {"world_from_wrist": camera_from_hand, "wrist_m": wrist, "elbow_m": elbow}
     track = place_hand(person, finger_pose=fingers.astype(np.float32), is_left=False, **arm)
     root = Rotation.from_matrix(camera_from_hand).as_rotvec()
     rest_wrist = rest_joints_m(open_hand(), torch.from_numpy(person.shape).float())[0].double().numpy()
-    return HoldMotion(
-        np.concatenate([root[:, None], fingers], axis=1),
-        wrist - rest_wrist,
-        track,
-        camera_from_hand @ grasp.wrist_from_object,
-        position,
-    )
+    poses = np.concatenate([root[:, None], fingers], axis=1)
+    return HoldMotion(poses, wrist - rest_wrist, track, *object_pose)
 
 
 def _turning(generator: Generator, frames: int, performance: HoldPerformance) -> Turns:

@@ -7,7 +7,7 @@ from handloom.runtime.config.sequences import DemoSequence
 from handloom.runtime.config.sources import DemoSettings, Headset
 
 Split = Literal["train", "val"]
-ObjectKind = Literal["jug", "carton", "lamp", "mug"]
+ObjectKind = Literal["jug", "carton", "lamp", "mug", "parcel"]
 
 SAMPLED_EVERY = 10
 """Frame numbers grow by so many: a 30 Hz recording annotated at 3 Hz, without near-duplicates."""
@@ -22,6 +22,7 @@ HELD_OBJECTS: dict[DemoSequence, tuple[int, ObjectKind]] = {
     "carton1": (102, "carton"),
     "lamp1": (103, "lamp"),
     "mug1": (104, "mug"),
+    "parcel1": (105, "parcel"),
 }
 """Number and kind of what is held in HOLD's sequences, by whose names it goes; YCB's own numbers end at 077."""
 

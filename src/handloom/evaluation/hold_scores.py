@@ -8,7 +8,7 @@ frames that are valid and predicted. Those left out are not punished, so coverag
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,14 +102,37 @@ def score_hold(
 ) -> None:
     """Stage: score a phase's `predictions.npz` against `truth.npz`; the means as JSON, the frames as CSV.
 
-    Raises InputError for files that are broken or of different sequences.
+    Two hands are scored each with the object, whose shape is aligned once; the JSON file has their means, and each
+    hand's under `hands`. Raises InputError for files that are broken or of different sequences.
     """
-    predicted, annotated = HoldPredictions.load(predictions), HoldTruth.load(truth)
-    meshes = FrameMeshes.of(predicted, predictions), FrameMeshes.of(annotated, truth)
-    scored = score_sequence(*meshes, annotated.valid, protocol=protocol, seed=seed, restarts=restarts)
-    of = {"sequence": sequence, "method": "HOLD", "variant": phase, "protocol": protocol, "seed": seed}
-    of["hand"] = annotated.side
-    write_scores(scores, frames, *scored, of)
+    predicted, annotated = HoldPredictions.load_each(predictions), HoldTruth.load_each(truth)
+    if list(predicted) != list(annotated):
+        raise InputError(
+            f"{predictions}: is of a {' and a '.join(predicted)} hand, but {truth} of a {' and a '.join(annotated)} "
+            "one; run the rules that make them again"
+        )
+    of: dict[str, Any] = {"sequence": sequence, "method": "HOLD", "variant": phase, "protocol": protocol, "seed": seed}
+    of["hand"] = " and ".join(annotated)
+    shape: dict[int, Aligned] | None = None
+    means, tables = {}, {}
+    for side, true in annotated.items():
+        meshes = FrameMeshes.of(predicted[side], predictions), FrameMeshes.of(true, truth)
+        if shape is None:
+            shape = aligned_shape(*meshes, true.valid, protocol=protocol, seed=seed, restarts=restarts)
+        means[side], tables[side] = score_aligned(*meshes, true.valid, shape)
+    table = pd.concat([own.assign(hand=side) if len(tables) > 1 else own for side, own in tables.items()])
+    write_scores(
+        scores, frames, of_both_hands(list(means.values())), table, of | ({"hands": means} if len(means) > 1 else {})
+    )
+
+
+def of_both_hands(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of every number over the hands; all else is the same."""
+    first = scores[0]
+    return {
+        name: float(np.mean([each[name] for each in scores])) if isinstance(value, float) else value
+        for name, value in first.items()
+    }
 
 
 def score_sequence(
@@ -127,12 +150,33 @@ def score_sequence(
     share of the valid frames in which both hand and object were predicted, `aligned_frame` the first frame that was
     aligned.
     """
+    shape = aligned_shape(predicted, truth, valid, protocol=protocol, seed=seed, restarts=restarts)
+    return score_aligned(predicted, truth, valid, shape)
+
+
+def aligned_shape(
+    predicted: FrameMeshes,
+    truth: FrameMeshes,
+    valid: Bool[np.ndarray, " frames"],
+    *,
+    protocol: Protocol,
+    seed: int,
+    restarts: int,
+) -> dict[int, Aligned]:
+    """The object's best alignment in the frames that the protocol asks for."""
+    predicted = matched(predicted, truth)
+    alignable = valid & predicted.object_points.usable & truth.object_points.usable
+    return _aligned(predicted, truth, np.flatnonzero(alignable).tolist(), protocol, seed, restarts)
+
+
+def score_aligned(
+    predicted: FrameMeshes, truth: FrameMeshes, valid: Bool[np.ndarray, " frames"], shape: Mapping[int, Aligned]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The scores of `score_sequence`, with the object's shape aligned."""
     predicted = matched(predicted, truth)
     metrics = frame_metrics(predicted.joints_m, predicted.object_points, truth.joints_m, truth.object_points, valid)
     scored = ~np.isnan(metrics["mpjpe_mm"]) & ~np.isnan(metrics["chamfer_hand_cm2"])
-    alignable = valid & predicted.object_points.usable & truth.object_points.usable
-    shape = _aligned(predicted, truth, np.flatnonzero(alignable).tolist(), protocol, seed, restarts)
-    for name in ("chamfer_cm2", "f5_pct", "f10_pct"):
+    for name in ("chamfer_cm2", "f5_pct", "f10_pct", "chamfer_cm"):
         metrics[name] = np.full(len(valid), np.nan)
         metrics[name][list(shape)] = [getattr(aligned, name) for aligned in shape.values()]
     first = min(shape, default=None)
@@ -156,9 +200,11 @@ def write_scores(
     `of` says what was scored: sequence, method, variant, protocol, seed, which hand, and perhaps a remark, what a
     reader of the numbers has to know, which goes into the table's row.
     """
-    values = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in scores.items()}
-    of_left = _OF_LEFT if of["hand"] == "left" else {}
-    reference = {of_left.get(name, name): values[ours] for name, ours in _REFERENCE_NAMES.items()}
+    values, of = _without_nan(scores), _without_nan(of)
+    reference: dict[str, Any] = {}
+    for side, own in of.get("hands", {of["hand"]: values}).items():
+        of_side = _OF_LEFT if side == "left" else {}
+        reference |= {of_side.get(name, name): own[ours] for name, ours in _REFERENCE_NAMES.items()}
     write_table(frames_path, frames.round(6))
     write_json(path, {**of, **values, "reference_names": {**reference, "seq_name": of["sequence"]}})
     print(
@@ -167,6 +213,18 @@ def write_scores(
         f"MRRPE {scores['mrrpe_mm']:.2f} mm, {scores['scored_frames']} of {scores['valid_frames']} valid frames",
         file=sys.stderr,
     )
+
+
+def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, None for NaN, also in mappings within."""
+    return {
+        name: _without_nan(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and math.isnan(value)
+        else value
+        for name, value in values.items()
+    }
 
 
 def matched(predicted: FrameMeshes, truth: FrameMeshes) -> FrameMeshes:

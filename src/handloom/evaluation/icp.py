@@ -62,6 +62,8 @@ class Aligned(NamedTuple):
     f10_pct: float
     scale: float
     rotation: Float[np.ndarray, "3 3"]
+    chamfer_cm: float
+    """Of distances that are not squared."""
 
 
 def align_meshes(
@@ -228,6 +230,7 @@ def _best(candidates: Similarity, source: np.ndarray, target: np.ndarray) -> Ali
         chamfer_cm2=float(scores.chamfer_cm2[best]),
         f5_pct=float(scores.f5_pct[best]),
         f10_pct=float(scores.f10_pct[best]),
+        chamfer_cm=float(scores.chamfer_cm[best]),
         scale=float(candidates.scale[best]),
         rotation=candidates.rotation[best],
     )

@@ -22,7 +22,7 @@ WRIST = 0
 SUBSET, SUBSET_SEED = 3000, 1
 """How many vertices at most HOLD compares in a frame, and what it seeds their choice with."""
 _F_EPSILON = 1e-7  # the reference's, against 0 / 0
-_MM_PER_M, _CM2_PER_M2 = 1e3, 1e4
+_MM_PER_M, _CM_PER_M, _CM2_PER_M2 = 1e3, 1e2, 1e4
 _APART_M = 1.0e3
 """How far frames are put from each other along a fourth axis: no nearest neighbour is ever of another frame."""
 
@@ -113,6 +113,8 @@ class SurfaceScores:
     chamfer_cm2: PerFrame
     f5_pct: PerFrame
     f10_pct: PerFrame
+    chamfer_cm: PerFrame
+    """The same as `chamfer_cm2` of distances that are not squared, as for ARCTIC."""
 
 
 def frame_metrics(
@@ -137,6 +139,7 @@ def frame_metrics(
         "mpjpe_mm": mpjpe_mm(predicted_joints_m, true_joints_m, valid),
         "mrrpe_mm": mrrpe_mm(predicted_root - predicted_wrist, true_root - true_wrist, valid),
         "chamfer_hand_cm2": hand.chamfer_cm2,
+        "chamfer_hand_cm": hand.chamfer_cm,
         "f5_hand_pct": hand.f5_pct,
         "f10_hand_pct": hand.f10_pct,
         "chamfer_root_cm2": root.chamfer_cm2,
@@ -170,16 +173,17 @@ def surface_scores(predicted: FramePoints, true: FramePoints, valid: Chosen | No
         usable &= valid
     precision = _one_way(predicted.only(usable), true.only(usable))
     recall = _one_way(true.only(usable), predicted.only(usable))
-    squared, share_5, share_10 = zip(precision, recall, strict=True)
+    squared, share_5, share_10, plain = zip(precision, recall, strict=True)
     return SurfaceScores(
         chamfer_cm2=(squared[0] + squared[1]) * _CM2_PER_M2,
         f5_pct=_f_score_pct(*share_5),
         f10_pct=_f_score_pct(*share_10),
+        chamfer_cm=(plain[0] + plain[1]) * _CM_PER_M,
     )
 
 
-def _one_way(points: FramePoints, others: FramePoints) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per frame the mean squared distance (m2) and the shares within 5 and 10 mm; NaN without points."""
+def _one_way(points: FramePoints, others: FramePoints) -> tuple[np.ndarray, ...]:
+    """Per frame the mean squared distance (m2), the shares within 5 and 10 mm, the mean distance; NaN: no points."""
     distances = nearest_distances_m(points, others) if len(points.points_m) else np.zeros(0)
     frame, counts = points.frame, points.counts
 
@@ -187,7 +191,7 @@ def _one_way(points: FramePoints, others: FramePoints) -> tuple[np.ndarray, np.n
         sums = np.bincount(frame, weights=values, minlength=len(points))
         return np.divide(sums, counts, out=np.full(len(points), np.nan), where=counts > 0)
 
-    return mean(distances**2), mean(distances < 0.005), mean(distances < 0.010)
+    return mean(distances**2), mean(distances < 0.005), mean(distances < 0.010), mean(distances)
 
 
 def _f_score_pct(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ limits are those between the videos of docs/hold.md and docs/real_video.md that 
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from handloom.datasets.frames import read_frames
-from handloom.datasets.masks import LABEL_OF, LEFT_HAND, OBJECT, RIGHT_HAND, read_masks
+from handloom.datasets.masks import LABEL_OF, OBJECT, read_masks
 from handloom.estimators.hands.found import UNKNOWN_SIDE, FoundHands, of_side
 from handloom.estimators.masks.corrected_masks import hand_reach
 from handloom.estimators.masks.voted_shape import strayed_shares
@@ -26,9 +27,9 @@ from handloom.geometry.camera import project
 from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.surfaces import sphere_directions
 from handloom.hand.forearm import WRIST_SHARE, lengths_behind_wrist
-from handloom.hand.joints import MIDDLE_BASE, WRIST
-from handloom.hand.mano import SkinnedHand
-from handloom.hand.models import configured_hand
+from handloom.hand.joints import MIDDLE_BASE, WRIST, Side
+from handloom.hand.mano import HandModel, SkinnedHand
+from handloom.hand.models import HandFiles, configured_hands, require_sides
 from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.errors import InputError
@@ -191,10 +192,17 @@ LIMITS = (
     ),
 )
 """Every measure, in the order of the stages."""
+EXCHANGED = Limits(
+    *("hand", "frames in which hands changed places", "", 0, 0.5),
+    "the masks of the two hands were exchanged: see masks.png, mark the hands where they cross and after it",
+    blind="hands that were exchanged from the first frame on",
+)
+"""Of two hands only."""
 
 
 class _Found(NamedTuple):
     value: float
+    """NaN where it is not known."""
     bad: Bool[np.ndarray, " frames"] | None = None
     """Frames to look at."""
     advice: str | None = None
@@ -214,41 +222,60 @@ def write_sequence_quality(
     table: Path,
     *,
     sequence: str,
-    hand: Path | None = None,
+    hand: HandFiles = None,
 ) -> None:
     """Stage: one row a measure: its value, the limits, the verdict, frames that fail, what to film or set better.
 
-    What is not good is printed as well. Raises InputError for files that do not fit together.
+    Of two hands those that are of a hand have a row for each. What is not good is printed as well. Raises InputError
+    for files that do not fit together.
     """
     taken = read_frames(frames, frames_json)
     names, labels = taken.names, read_masks(masks, taken)
-    poses, hands = ObjectPoses.load(object_poses), FoundHands.load(hand_estimates)
-    placed = SequencePoses.load(aligned)
-    lengths = {object_poses: len(poses.registered), hand_estimates: len(hands.found), aligned: len(placed.hand_rotvec)}
-    if set(lengths.values()) != {len(names)}:
-        counts = {str(path): length for path, length in lengths.items()}
+    poses, found_hands = ObjectPoses.load(object_poses), FoundHands.load_each(hand_estimates)
+    placed, models = SequencePoses.load_each(aligned), configured_hands(hand)
+    lengths = [(object_poses, len(poses.registered))]
+    lengths += [(hand_estimates, len(each.found)) for each in found_hands.values()]
+    lengths += [(aligned, len(each.hand_rotvec)) for each in placed.values()]
+    if {length for _, length in lengths} != {len(names)}:
+        counts = {str(path): length for path, length in lengths}
         raise InputError(
             f"{frames_json}: lists {len(names)} frames, but the stages after it have {counts}; run them again"
         )
-    posed = placed.hand.to(torch.float32).skinned(configured_hand(hand))
-    keypoints_px = project(posed.keypoints_m.double().numpy(), poses.intrinsics, _NEAREST_M)
-    found = {
+    require_sides(hand_estimates, found_hands, models)
+    require_sides(aligned, placed, models)
+    found: dict[str, _Found | dict[Side, _Found]] = {
         "frames": _Found(float(len(names))),
         **_of_masks(labels),
-        **_of_strayed_masks(labels, poses, replace(hands, keypoints_px=keypoints_px)),
+        **_of_strayed_masks(labels, poses),
         **_of_object_poses(poses, names),
-        **_of_hands(hands),
-        **_of_alignment(placed, poses, hands, labels, posed, keypoints_px),
-        "object's size, how unsure": _of_size(placed, sequence),
+        "object's size, how unsure": _of_size(next(iter(placed.values())), sequence),
         **_of_shape(ObjectShape.load(shape)),
     }
-    rows = pd.DataFrame([_row(sequence, limits, found[limits.measure], names) for limits in LIMITS])
+    of_hands = {side: _of_hand(placed[side], poses, found_hands[side], labels, model) for side, model in models.items()}
+    for name in next(iter(of_hands.values())):
+        found[name] = {side: each[name] for side, each in of_hands.items()}
+    rows = pd.DataFrame([row for limits in LIMITS for row in _rows(sequence, limits, found[limits.measure], names)])
+    if len(found_hands) > 1:
+        exchanged = _row(sequence, EXCHANGED, _of_exchange(*found_hands.values()), names)
+        rows = pd.concat([rows, pd.DataFrame([exchanged])], ignore_index=True)
     write_table(table, rows[list(COLUMNS)])
     for row in rows[rows["verdict"].isin([FAIR, POOR])].itertuples():
         value = f"{row.value:g} {row.unit}".strip()
         print(f"{sequence}: {row.measure} {value} is {row.verdict}; {row.advice}")
     fine = rows["verdict"].isin([GOOD, UNHARMED]).sum()
     print(f"{sequence}: {fine} of {len(rows)} measures are good, as far as they can see")
+
+
+def _rows(
+    sequence: str, limits: Limits, found: _Found | dict[Side, _Found], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The row of a measure, or one for each of two hands."""
+    if isinstance(found, _Found):
+        return [_row(sequence, limits, found, names)]
+    if len(found) == 1:
+        return [_row(sequence, limits, each, names) for each in found.values()]
+    named = {side: limits._replace(measure=f"{limits.measure}, {side}") for side in found}
+    return [_row(sequence, named[side], each, names) for side, each in found.items()]
 
 
 def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -> dict[str, Any]:
@@ -271,25 +298,33 @@ def _row(sequence: str, limits: Limits, found: _Found, names: tuple[str, ...]) -
 
 
 def _of_masks(labels: UInt8[np.ndarray, "frames height width"]) -> dict[str, _Found]:
-    thing, hand = labels == OBJECT, (labels == RIGHT_HAND) | (labels == LEFT_HAND)
-    has_object, has_hand = thing.any((1, 2)), hand.any((1, 2))
+    thing = labels == OBJECT
+    has_object = thing.any((1, 2))
     sides = _extent(thing.any(1)).astype(float), _extent(thing.any(2)).astype(float)
     cut = thing[:, [0, -1]].any((1, 2)) | thing[:, :, [0, -1]].any((1, 2))
     return {
         "frames with the object": _share(has_object),
-        "frames with the hand": _share(has_hand),
         "object's side in the image": _Found(_median(np.maximum(*sides)[has_object])),
         "frames with the object cut off": _Found(100 * float(cut.mean()), cut),
     }
 
 
-def _of_strayed_masks(
-    labels: UInt8[np.ndarray, "frames height width"], poses: ObjectPoses, hands: FoundHands
-) -> dict[str, _Found]:
-    """What of the masks contradicts the poses of object and hand, in the tenth worst of the frames.
+def _of_strayed_masks(labels: UInt8[np.ndarray, "frames height width"], poses: ObjectPoses) -> dict[str, _Found]:
+    """What of the masks contradicts the object's poses, in the tenth worst of the frames."""
+    shares = strayed_shares(labels, poses)
+    return {
+        name: _of_strays(name, each)
+        for name, each in zip(("object's mask beyond its shape", "object's shape without mask"), shares, strict=True)
+    }
 
-    The forearm counts neither way: masks may have it or not.
-    """
+
+def _of_strays(measure: str, shares: Float[np.ndarray, " frames"]) -> _Found:
+    limit = next(each.good for each in LIMITS if each.measure == measure) / 100
+    return _Found(100 * _upper(shares), np.nan_to_num(shares) > limit)
+
+
+def _of_stray_hand(labels: UInt8[np.ndarray, "frames height width"], hands: FoundHands) -> _Found:
+    """What of its mask lies beyond a hand that was placed; the forearm does not count: masks may have it or not."""
     beyond_hand = np.full(len(labels), np.nan)
     row, column = (torch.arange(side, dtype=torch.float64) for side in labels.shape[1:])
     for frame, mask in enumerate(labels == LABEL_OF[hands.side]):
@@ -298,12 +333,7 @@ def _of_strayed_masks(
             wrist, middle = torch.from_numpy(hands.keypoints_px[frame, [WRIST, MIDDLE_BASE]]).double()
             forearm = lengths_behind_wrist(wrist, middle, row, column).numpy() > WRIST_SHARE
             beyond_hand[frame] = (mask & (reach < _NO_HAND) & ~forearm).sum() / mask.sum()
-    names = ("object's mask beyond its shape", "object's shape without mask", "hand's mask beyond the hand")
-    limits = {each.measure: each.good / 100 for each in LIMITS}
-    return {
-        name: _Found(100 * _upper(shares), np.nan_to_num(shares) > limits[name])
-        for name, shares in zip(names, (*strayed_shares(labels, poses), beyond_hand), strict=True)
-    }
+    return _of_strays("hand's mask beyond the hand", beyond_hand)
 
 
 def _of_object_poses(poses: ObjectPoses, names: Sequence[str]) -> dict[str, _Found]:
@@ -355,6 +385,39 @@ def sides_seen(cam_from_object: Float[np.ndarray, "frames 4 4"], points_object: 
     views = cameras / np.maximum(np.linalg.norm(cameras, axis=1, keepdims=True), 1e-12)
     nearest = (sphere_directions(_DIRECTIONS) @ views.T).max(1)
     return float((nearest >= np.cos(np.deg2rad(_SEEN_WITHIN_DEG))).mean())
+
+
+def _of_hand(
+    placed: SequencePoses,
+    poses: ObjectPoses,
+    hands: FoundHands,
+    labels: UInt8[np.ndarray, "frames height width"],
+    model: HandModel,
+) -> dict[str, _Found]:
+    """All measures of one hand."""
+    posed = placed.hand.to(torch.float32).skinned(model)
+    keypoints_px = project(posed.keypoints_m.double().numpy(), poses.intrinsics, _NEAREST_M)
+    return {
+        "frames with the hand": _share((labels == LABEL_OF[model.side]).any((1, 2))),
+        "hand's mask beyond the hand": _of_stray_hand(labels, replace(hands, keypoints_px=keypoints_px)),
+        **_of_hands(hands),
+        **_of_alignment(placed, poses, hands, labels, posed, keypoints_px),
+    }
+
+
+def _of_exchange(right: FoundHands, left: FoundHands) -> _Found:
+    """Frames in which two hands fit their last places better when they are exchanged.
+
+    Each hand is where its label of the mask is, and a mask that follows the other hand from some frame on jumps there.
+    """
+    first, second = (each.keypoints_px.mean(1) for each in (right, left))
+    exchanged = np.zeros(len(first), bool)
+    seen = np.flatnonzero(np.isfinite(first).all(1) & np.isfinite(second).all(1))
+    for last, now in pairwise(seen.tolist()):
+        kept = np.linalg.norm([first[now] - first[last], second[now] - second[last]], axis=1).sum()
+        changed = np.linalg.norm([first[now] - second[last], second[now] - first[last]], axis=1).sum()
+        exchanged[now] = changed < kept / 2
+    return _Found(float(exchanged.sum()), exchanged)
 
 
 def _of_hands(hands: FoundHands) -> dict[str, _Found]:

@@ -28,6 +28,7 @@ from handloom.figures.gltf import coloured_mesh, write_glb
 from handloom.figures.hold_sequence import HoldSequence, read_hold_sequence
 from handloom.figures.mesh_picture import PaintedMesh
 from handloom.figures.overview import advice
+from handloom.hand.joints import Side
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.files import atomic_path, write_json, write_text
 
@@ -64,12 +65,13 @@ class ExportedPoses(
     joint_order="SNAP",
     may_be_nan=("cam_from_object", "hand_joints_cam_m"),
 ):
-    """Where the object and the hand's joints are in every frame; NaN in one that was not reconstructed."""
+    """Where the object and a hand's joints are in every frame; NaN in one that was not reconstructed."""
 
     names: np.ndarray
     intrinsics: Float[np.ndarray, "3 3"]
     cam_from_object: Float[np.ndarray, "frames 4 4"]
     hand_joints_cam_m: Float[np.ndarray, "frames 21 3"]
+    side: Side = "right"
 
 
 def export_hold(
@@ -92,20 +94,27 @@ def export_hold(
 ) -> None:
     """Stage: write the coloured meshes, the poses and the page of a sequence.
 
-    Inputs are as `read_hold_sequence` takes them; the hand is that of the middle usable frame.
+    Inputs are as `read_hold_sequence` takes them; hands are those of the middle usable frame, two in one file.
     """
     found = read_hold_sequence(predictions, frames, frames_json, masks)
     shown = found.usable[len(found.usable) // 2]
     dense = found.dense()
     thing = PaintedMesh(dense.object_vertices_m, dense.object_faces, *dense.object_paint)
-    hand = found.hand(shown)
-    for name, mesh, glb, ply in (("object", thing, object_glb, object_ply), ("hand", hand, hand_glb, hand_ply)):
-        write_glb(glb, {name: mesh})
+    hands = found.hands(shown)
+    for meshes, glb, ply in (({"object": thing}, object_glb, object_ply), (hands, hand_glb, hand_ply)):
+        write_glb(glb, meshes)
         with atomic_path(ply) as temporary:
-            coloured_mesh(mesh).export(str(temporary), file_type="ply")
-    write_glb(scene_glb, {"object": dense.painted_object(shown), "hand": hand})
-    poses = ExportedPoses(found.names, found.intrinsics, found.cam_from_object, found.hand_joints_cam_m)
-    poses.save(poses_npz, code=code)
+            trimesh.util.concatenate([coloured_mesh(mesh) for mesh in meshes.values()]).export(
+                str(temporary), file_type="ply"
+            )
+    write_glb(scene_glb, {"object": dense.painted_object(shown), **hands})
+    poses = {
+        each.side: ExportedPoses(
+            found.names, found.intrinsics, found.cam_from_object, each.hand_joints_cam_m, each.side
+        )
+        for each in found.each.values()
+    }
+    ExportedPoses.save_each(poses_npz, poses, code=code)
     write_json(poses_json, poses_as_text(found, found.names[shown]))
     write_text(page, page_text(found, sequence, [] if quality is None else advice(quality)))
 
@@ -120,16 +129,21 @@ def poses_as_text(found: HoldSequence, shown: str) -> dict[str, Any]:
             each.tolist() if frame in usable and np.isfinite(each).all() else None for frame, each in enumerate(values)
         ]
 
-    frames = zip(found.names.tolist(), known(found.cam_from_object), known(found.hand_joints_cam_m), strict=True)
+    # One hand's joints, or those of each hand under its side.
+    joints_of = {each.side: known(each.hand_joints_cam_m) for each in found.each.values()}
+    joints: list[Any] = joints_of[found.side]
+    if found.other is not None:
+        joints = [dict(zip(joints_of, both, strict=True)) for both in zip(*joints_of.values(), strict=True)]
+    frames = zip(found.names.tolist(), known(found.cam_from_object), joints, strict=True)
     return {
         "units": "m",
         "frame": "OpenCV camera: x right, y down, z forward; x_cam = R x_object + t",
-        "hand": found.side,
+        "hand": " and ".join(joints_of),
         "joint_order": "SNAP: wrist, then thumb, index, middle, ring, pinky from base to tip",
         "intrinsics": found.intrinsics.tolist(),
         "meshes_are_of": shown,
         "frames": [
-            {"name": name, "cam_from_object": pose, "hand_joints_cam_m": joints} for name, pose, joints in frames
+            {"name": name, "cam_from_object": pose, "hand_joints_cam_m": places} for name, pose, places in frames
         ],
     }
 
@@ -181,7 +195,8 @@ def scene_data(found: HoldSequence) -> dict[str, Any]:
     height, width = photos[0].shape[:2]
     poses = found.cam_from_object[usable][:, :3].astype("<f4")
     middle = usable[len(usable) // 2]
-    centre = np.concatenate([found.object_cam_m(middle), found.hand_vertices_cam_m[middle]]).mean(0)
+    points = [found.object_cam_m(middle), *(each.hand_vertices_cam_m[middle] for each in found.each.values())]
+    centre = np.concatenate(points).mean(0)
     focal = found.intrinsics[[0, 1], [0, 1]] * 2 / np.array([width, height])
     return {
         "names": [found.names[frame] for frame in usable],
@@ -191,7 +206,10 @@ def scene_data(found: HoldSequence) -> dict[str, Any]:
         "centre": centre.tolist(),
         "meshes": [
             _mesh("object", found.painted_object(middle), found.object_vertices_m[None]) | {"poses": _text(poses)},
-            _mesh("hand", found.hand(middle), found.hand_vertices_cam_m[usable]),
+            *(
+                _mesh(name, mesh, found.each[name].hand_vertices_cam_m[usable])
+                for name, mesh in found.hands(middle).items()
+            ),
         ],
     }
 

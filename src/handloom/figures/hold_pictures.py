@@ -68,7 +68,7 @@ def draw_hold_overlay(
 def size_in_words(vertices_m: Float[np.ndarray, "vertices 3"], aligned: Path | None) -> str:
     """The largest distance between two vertices, and the alignment's standard deviation of it where it is told."""
     size = f"{1000 * largest_extent(vertices_m):.0f} mm across"
-    deviation = None if aligned is None else SequencePoses.load(aligned).size_deviation
+    deviation = None if aligned is None else next(iter(SequencePoses.load_each(aligned).values())).size_deviation
     return size if deviation is None else f"{size} (\N{PLUS-MINUS SIGN} {100 * deviation:.0f} %)"
 
 
@@ -135,9 +135,9 @@ def write_hold_animation(
 def turning(found: HoldSequence, pictures: int = TURN_PICTURES, side_px: int = _TURNTABLE_PX) -> Iterator[Picture]:
     """The turntable's pictures, 360 degrees in equal steps; the camera keeps still and sees all of them."""
     frame = found.usable[len(found.usable) // 2]
-    thing, hand = found.painted_object(frame), found.hand(frame)
+    thing, hands = found.painted_object(frame), found.hands(frame).values()
     angles_rad = 2 * np.pi * np.arange(pictures) / pictures
-    panels = [_turned(meshes, angles_rad, side_px) for meshes in ([thing, hand], [thing])]
+    panels = [_turned(meshes, angles_rad, side_px) for meshes in ([thing, *hands], [thing])]
     for pair in zip(*panels, strict=True):
         yield np.concatenate(pair, axis=1)
 

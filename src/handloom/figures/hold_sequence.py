@@ -19,7 +19,8 @@ from handloom.geometry.camera import project
 from handloom.runtime.errors import InputError
 from handloom.runtime.images import read_rgb
 
-HAND_RGB, OBJECT_RGB = (229, 178, 140), (86, 150, 200)
+HAND_RGB, LEFT_RGB, OBJECT_RGB = (229, 178, 140), (140, 196, 120), (86, 150, 200)
+"""Of a single hand or the right one, of the left one beside it, of the object."""
 _COLOUR_FRAMES = 24
 """Enough for every side of an object that is turned once around; each costs a picture of the meshes."""
 _DEPTH_SLACK = 0.01
@@ -42,11 +43,21 @@ class HoldSequence(HandAndObject):
     pictures: list[Path]
     masks: list[Path] | None = None
     """Label images of the frames, where they are known: what a photograph shows of the object."""
+    other: HandAndObject | None = None
+    """The second hand, if there is one."""
+
+    @property
+    def each(self) -> dict[str, HandAndObject]:
+        """Every hand by its name: `hand` alone, or `right-hand` and `left-hand`."""
+        if self.other is None:
+            return {"hand": self}
+        return {f"{each.side}-hand": each for each in (self, self.other)}
 
     @property
     def usable(self) -> list[int]:
-        """Frames whose hand and object are finite."""
-        finite = np.isfinite(self.cam_from_object).all((1, 2)) & np.isfinite(self.hand_vertices_cam_m).all((1, 2))
+        """Frames whose hands and object are finite."""
+        places = [self.cam_from_object, *(each.hand_vertices_cam_m for each in self.each.values())]
+        finite = np.stack([np.isfinite(values).all((1, 2)) for values in places]).all(0)
         return [int(frame) for frame in np.flatnonzero(finite)]
 
     def object_cam_m(self, frame: int) -> Float[np.ndarray, "vertices 3"]:
@@ -59,12 +70,16 @@ class HoldSequence(HandAndObject):
         return read_rgb(self.pictures[frame])
 
     def meshes(self, frame: int) -> list[PaintedMesh]:
-        """Object and hand in a frame's camera, each in one colour."""
-        return [one_colour(self.object_cam_m(frame), self.object_faces, OBJECT_RGB), self.hand(frame)]
+        """Object and hands in a frame's camera, each in one colour."""
+        thing = one_colour(self.object_cam_m(frame), self.object_faces, OBJECT_RGB)
+        return [thing, *self.hands(frame).values()]
 
-    def hand(self, frame: int) -> PaintedMesh:
-        """The hand in a frame's camera."""
-        return one_colour(self.hand_vertices_cam_m[frame], self.hand_faces, HAND_RGB)
+    def hands(self, frame: int) -> dict[str, PaintedMesh]:
+        """The hands in a frame's camera, by name."""
+        return {
+            name: one_colour(each.hand_vertices_cam_m[frame], each.hand_faces, colour)
+            for (name, each), colour in zip(self.each.items(), (HAND_RGB, LEFT_RGB), strict=False)
+        }
 
     def painted_object(self, frame: int) -> PaintedMesh:
         """The object in a frame's camera, in the colours of the photographs."""
@@ -133,7 +148,7 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks
     `frames` is the folder of `%04d.png` that `frames_json` lists, `masks` that of its label images. Raises InputError
     when a predicted frame has no picture, no frame is usable, or the predictions hold no finite camera.
     """
-    found = HoldPredictions.load(predictions)
+    found, *others = HoldPredictions.load_each(predictions).values()
     taken = read_frames(frames, frames_json)
     row_of = {name: row for row, name in enumerate(taken.names)}
     strangers = [name for name in found.names if name not in row_of]
@@ -155,6 +170,7 @@ def read_hold_sequence(predictions: Path, frames: Path, frames_json: Path, masks
         side=found.side,
         pictures=[taken.pictures[row] for row in rows],
         masks=None if labels is None else [labels[row] for row in rows],
+        other=others[0] if others else None,
     )
     if not sequence.usable:
         raise InputError(f"{predictions}: has no frame with both hand and object; there is nothing to show")

@@ -4,9 +4,11 @@ SNAP, used everywhere in handloom, has 21 key points: the wrist, then thumb, ind
 each from its base to its tip. A permutation is a gather: `joints_snap = joints_other[..., SNAP_FROM_OTHER, :]`.
 """
 
+from collections.abc import Collection
 from typing import Literal
 
 Side = Literal["right", "left"]
+SIDES: tuple[Side, ...] = ("right", "left")
 Fingertips = tuple[int, int, int, int, int]
 MIRROR = (-1.0, 1.0, 1.0)
 """A left hand is a right one mirrored: what its points' x, y and z are multiplied by."""
@@ -49,3 +51,8 @@ def inverse_permutation(permutation: tuple[int, ...]) -> tuple[int, ...]:
 ASSEMBLY_HANDS_FROM_SNAP = inverse_permutation(SNAP_FROM_ASSEMBLY_HANDS)
 RHD_FROM_SNAP = inverse_permutation(SNAP_FROM_RHD)
 MANO21_FROM_SNAP = inverse_permutation(SNAP_FROM_MANO21)
+
+
+def hand_in_words(side: Side, sides: Collection[Side]) -> str:
+    """`hand` where there is one, `right hand` or `left hand` where there are two."""
+    return "hand" if len(sides) == 1 else f"{side} hand"

@@ -1,5 +1,6 @@
 """Hand models: MANO's arrays in a file, the CC0 hand that handloom ships, and which of them a run uses."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
@@ -15,12 +16,21 @@ from handloom.runtime.artifacts import Header, read_arrays, write_arrays
 from handloom.runtime.errors import InputError
 
 KIND = "hand_model"
+HandFiles = Path | Sequence[Path] | None
+"""Converted models of a sequence's hands, one file a hand; None for the embedded right hand alone."""
 _REAL = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "hands_mean", "hands_components")
 
 
 def configured_hand(converted: str | Path | None, side: Side = "right") -> HandModel:
     """The model in `converted` (resources/mano/mano_*.npz), or without one the embedded hand of that side."""
     return open_hand(side) if not converted else read_hand_model(Path(converted))[0]
+
+
+def configured_hands(converted: HandFiles) -> dict[Side, HandModel]:
+    """The models of a sequence's hands by their sides, in its order; without a file the embedded right hand."""
+    given = [converted] if converted is None or isinstance(converted, Path) else converted
+    models = [configured_hand(each) for each in given]
+    return {model.side: model for model in models}
 
 
 @cache
@@ -40,16 +50,18 @@ def open_hand_anatomy() -> Anatomy:
     return Anatomy(*(torch.from_numpy(_arrays()[name]) for name in ("rest_frames", "rest_angles_rad")))
 
 
-def write_left_hand(model: Path) -> None:
-    """Stage: the embedded left hand as a file, as that of MANO is one."""
-    write_hand_model(model, open_hand("left"), {}, {"source": "the embedded right hand, mirrored"})
+def write_open_hand(model: Path, *, side: Side) -> None:
+    """Stage: the embedded hand of a side as a file, as that of MANO is one."""
+    source = "the embedded right hand" + (", mirrored" if side == "left" else "")
+    write_hand_model(model, open_hand(side), {}, {"source": source})
 
 
-def require_side(path: Path, side: Side, model: HandModel) -> None:
-    """Raise InputError for what a file tells of the other hand than the model's."""
-    if side != model.side:
+def require_sides(path: Path, sides: Iterable[Side | str], models: Mapping[Side, HandModel]) -> None:
+    """Raise InputError for what a file tells of other hands than the models'."""
+    found, wanted = (" and a ".join(each) for each in (sides, models))
+    if found != wanted:
         raise InputError(
-            f"{path}: is of a {side} hand, but the hand model is a {model.side} one; run the rules that make it again, "
+            f"{path}: is of a {found} hand, but the hand model is a {wanted} one; run the rules that make it again, "
             "and check the sequence's hands"
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int, UInt8
 
-from handloom.datasets.masks import OBJECT
+from handloom.datasets.masks import BACKGROUND
 from handloom.geometry.camera import project
 from handloom.hand.forearm import lengths_behind_wrist
 from handloom.hand.joints import MIDDLE_BASE, WRIST
@@ -100,5 +100,5 @@ def _area_excess(
     covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((_CLOSING_CELLS,) * 2, np.uint8)).astype(bool)
     grid = (torch.arange(side, dtype=torch.float64) * step for side in (rows, columns))
     beyond_wrist = lengths_behind_wrist(torch.from_numpy(wrist), torch.from_numpy(middle), *grid).numpy() < 0
-    background = ~is_hand & (cells != OBJECT)
+    background = cells == BACKGROUND  # neither the object nor another hand, which this one may be behind
     return float((covered & background & beyond_wrist).sum()) - float((is_hand & ~covered & beyond_wrist).sum())

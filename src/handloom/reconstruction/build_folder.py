@@ -19,7 +19,7 @@ from handloom.datasets.frames import image_size
 from handloom.datasets.masks import MASK_LABELS
 from handloom.datasets.numbered_pictures import pictures_and_masks
 from handloom.geometry.bounds import DISTANCE_M, OBJECT_SIZE_M, intrinsics_fault, length_fault, turn_fault
-from handloom.hand.joints import Side
+from handloom.hand.joints import SIDES, Side
 from handloom.hand.mano import HandModel, rest_joints_m
 from handloom.reconstruction.scene_placement import Cameras, ScenePlacement, decompose, scale_matrix, world_matrices
 from handloom.reconstruction.tracks import HandTrack, ObjectTrack, SequencePoses
@@ -28,7 +28,6 @@ from handloom.runtime.files import read_text, whole_folder
 from handloom.runtime.images import read_grey, read_rgb
 from handloom.runtime.pickled_npy import pickled_npy, read_data
 
-_SIDES: tuple[Side, ...] = ("right", "left")
 _TOP_KEYS = ("seq_name", "cameras", "scene_bounding_sphere", "max_radius_ratio", "normalize_shift", "entities")
 _HAND_KEYS = ("hand_poses", "hand_trans", "mean_shape")
 _OBJECT_KEYS = ("object_poses", "obj_scale", "norm_mat", "pts.cano")
@@ -91,19 +90,20 @@ def read_build(folder: Path, models: Mapping[Side, HandModel]) -> BuildScene:
     placement, cameras = _cameras(path, content, len(names))
     entities = content["entities"]
     _checked_keys(path, "entities", entities, ())
-    sides = [side for side in _SIDES if side in entities]
-    unknown = sorted(set(entities) - {*_SIDES, "object"})
+    sides = [side for side in SIDES if side in entities]
+    unknown = sorted(set(entities) - {*SIDES, "object"})
     if unknown or "object" not in entities or not sides:
         raise InputError(
             f"{path}: entities are {sorted(entities)}, but an object and a right or left hand were expected; {_FETCH}"
         )
+    if set(sides) != set(models):
+        lacking = [side for side in sides if side not in models]
+        odd = f"no {' and no '.join(lacking)} hand model was given" if lacking else f"models of {sorted(models)} were"
+        raise InputError(
+            f"{path}: holds a {' and a '.join(sides)} hand, but {odd}; set the sequence's hands to [{', '.join(sides)}]"
+        )
     hands = {}
-    for side in sides:
-        if side not in models:
-            raise InputError(
-                f"{path}: holds a {side} hand, but no {side} hand model was given; set the sequence's hands to the one "
-                "hand that its build folder holds"
-            )
+    for side in models:
         foreign += _checked_keys(path, f"entities.{side}.", entities[side], _HAND_KEYS)
         hands[side] = _hand(path, side, entities[side], models[side], len(names))
     foreign += _checked_keys(path, "entities.object.", entities["object"], _OBJECT_KEYS)

@@ -5,7 +5,7 @@ with the latter all that are 0.67 to 1.33 m away. Here the scene's median is the
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from torch import Tensor
 from handloom.datasets.frames import read_frames
 from handloom.datasets.masks import mask_files
 from handloom.estimators.sfm.object_poses import ObjectPoses, undistort_sequence
+from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
-from handloom.hand.models import configured_hand, require_side
+from handloom.hand.models import HandFiles, configured_hands, require_sides
 from handloom.reconstruction.build_folder import BuildScene, write_build
 from handloom.reconstruction.scene_placement import ScenePlacement, cameras_of_placement, placement_at
 from handloom.reconstruction.tracks import SequencePoses
@@ -36,7 +37,7 @@ def build_sequence(
     build: Path,
     *,
     sequence: str,
-    hand: Path | None = None,
+    hand: HandFiles = None,
 ) -> None:
     """Stage: write `build/`, which HOLD's own code reads as well.
 
@@ -44,36 +45,36 @@ def build_sequence(
     that structure from motion found, since HOLD knows pinholes only. Raises InputError when frames, masks and poses do
     not belong together or the scene leaves HOLD's sphere.
     """
-    poses, thing = SequencePoses.load(aligned), ObjectPoses.load(object_poses)
-    taken, model = read_frames(frames, frames_json), configured_hand(hand)
-    require_side(aligned, poses.side, model)
+    poses, thing = SequencePoses.load_each(aligned), ObjectPoses.load(object_poses)
+    taken, models = read_frames(frames, frames_json), configured_hands(hand)
+    require_sides(aligned, poses, models)
     with tempfile.TemporaryDirectory(prefix="handloom-build-") as work:
         images, labels = Path(work) / "frames", Path(work) / "masks"
         undistort_sequence(taken, masks, object_poses, images, labels)
         straight = replace(taken, folder=images)
-        counts = {str(frames): len(taken), str(aligned): len(poses.hand_rotvec)}
+        counts = {str(frames): len(taken), str(aligned): len(next(iter(poses.values())).hand_rotvec)}
         if len(set(counts.values())) > 1:
             raise InputError(f"the numbers of frames differ: {counts}; run the rules that make them again")
         posed = np.flatnonzero(thing.posed).tolist()
         images_of, labels_of = straight.pictures, mask_files(labels, straight)
         scene = build_scene(
-            poses.of_frames(posed),
+            {side: each.of_frames(posed) for side, each in poses.items()},
             torch.from_numpy(thing.points_object),
             torch.from_numpy(thing.intrinsics),
-            model,
+            models,
             sequence=sequence,
             names=[taken.names[frame] for frame in posed],
             image_paths=[images_of[frame] for frame in posed],
             mask_paths=[labels_of[frame] for frame in posed],
         )
-        write_build(build, scene, {model.side: model})
+        write_build(build, scene, models)
 
 
 def build_scene(
-    poses: SequencePoses,
+    poses: Mapping[Side, SequencePoses],
     points_object: Float[Tensor, "point 3"],
     intrinsics: Float[Tensor, "3 3"],
-    model: HandModel,
+    models: Mapping[Side, HandModel],
     *,
     sequence: str,
     names: Sequence[str],
@@ -84,11 +85,13 @@ def build_scene(
 ) -> BuildScene:
     """Bring an aligned sequence into HOLD's world, its object's points into the unit sphere, in single precision.
 
-    Without a placement the scene's median is the origin. Raises InputError when hand or object leave the sphere then.
+    Without a placement the scene's median is the origin. Raises InputError when a hand or the object leaves the sphere.
     """
-    hand, thing, points = poses.hand.to(torch.float32), poses.object.to(torch.float32), points_object.float()
+    hands = {side: poses[side].hand.to(torch.float32) for side in models}
+    thing, points = next(iter(poses.values())).object.to(torch.float32), points_object.float()
     if placement is None:
-        placement = place_scene(thing.placed(points), hand.skinned(model).vertices_m, names)
+        vertices_m = [hand.skinned(models[side]).vertices_m for side, hand in hands.items()]
+        placement = place_scene(thing.placed(points), torch.cat(vertices_m, dim=1), names)
     if normalised_from_sfm is None:
         normalised_from_sfm = unit_sphere_from_points(points)
     return BuildScene(
@@ -98,7 +101,7 @@ def build_scene(
         mask_paths=tuple(mask_paths),
         cameras=cameras_of_placement(intrinsics.float().expand(len(names), 3, 3), placement),
         placement=placement,
-        hands={model.side: placement.hand_to_world(hand, model)},
+        hands={side: placement.hand_to_world(hand, models[side]) for side, hand in hands.items()},
         object=placement.object_to_world(thing),
         normalised_from_sfm=normalised_from_sfm,
         points_canonical=points @ normalised_from_sfm[:3, :3].T + normalised_from_sfm[:3, 3],

@@ -14,6 +14,7 @@ from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.surfaces import vertex_normals
 from handloom.geometry.voxels import SignedDistanceGrid
 from handloom.hand.mano import HandModel, rest_joints_m
+from handloom.reconstruction.compact.posed_hands import PosedHands
 
 TIP_REACH = 0.8
 """Length of a finger's pad as a share of its last bone."""
@@ -21,6 +22,8 @@ _PALMAR = 0.2
 """Least cosine between a vertex normal and the direction in which a finger or the palm faces."""
 _WRIST_SHARE = 0.25
 """Of the way from the wrist to the finger bases: where the palm begins."""
+_FLESH_M = 0.02
+"""No point inside a hand is farther from its skin."""
 _DISTAL_JOINTS = {"thumb": 15, "index": 3, "middle": 6, "ring": 12, "pinky": 9}
 _BASE_JOINTS, _PALM_JOINTS = (1, 4, 7, 10), (0, 1, 4, 7, 10, 13)
 
@@ -112,3 +115,25 @@ def tip_contact(
 def penetration_loss(depth_points: Float[Tensor, "*batch 3"], grid: SignedDistanceGrid) -> Float[Tensor, ""]:
     """Mean of max(0, -sdf)^2 over the points, which are in the grid's frame and unit; zero when all are outside."""
     return grid.at(depth_points).clamp(max=0.0).square().mean()
+
+
+def hand_penetration(
+    points_m: Float[Tensor, "frames points 3"], other_m: Float[Tensor, "frames vertices 3"], snapshot: PosedHands
+) -> Float[Tensor, ""]:
+    """Mean of max(0, depth)^2 of one hand's points in another, square metres.
+
+    The depth is that below the tangent plane of the nearest vertex, which `snapshot` finds with its normal; what is
+    farther than 2 cm from any vertex is not inside a hand. Differentiable in both hands.
+    """
+    frames, count = points_m.shape[:2]
+    frame = torch.arange(frames, device=points_m.device).repeat_interleave(count)
+    flat = points_m.flatten(0, 1)
+    offset = flat.detach() - snapshot.centre_m[frame]
+    near = (torch.linalg.vector_norm(offset, dim=-1) < snapshot.radius_m[frame]).nonzero()[:, 0]
+    if not len(near):
+        return points_m.new_zeros(())
+    owner = frame[near]
+    vertex, distance_m = (each[:, 0] for each in snapshot.near(flat[near].detach(), owner, 1))
+    depth = -((flat[near] - other_m[owner, vertex]) * snapshot.normals[owner, vertex]).sum(-1)
+    inside = depth.clamp_min(0.0) * (distance_m < _FLESH_M)
+    return inside.square().sum() / len(flat)

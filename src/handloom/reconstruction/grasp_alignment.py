@@ -75,6 +75,10 @@ _FEWEST_FRAMES = 5
 """With fewer frames that show hand and object nothing is triangulated."""
 _FREE_PACE = 4.0
 """How much faster a hand that is not held to the object may move on it."""
+_ALIKE_DEG, _MORE_ALIKE = 20.0, 1.2
+"""Frames turned so little apart are alike; most of them replace a mean that has so many times fewer near it."""
+_TRUSTED = 0.4
+"""Frames less sure than this share of the surest ones do not tell how large a hand looks: most of it is hidden."""
 _PLACING_ITERATIONS = 40
 _SAME_SIZE = 0.015
 """A difference of distances that is none."""
@@ -212,7 +216,7 @@ class GraspAlignment:
         if int(used.sum()) < _FEWEST_FRAMES:
             return False
         relative = (self.thing.rotation.mT @ hand.rotation)[used]
-        turn = angle_rad(relative, mean_rotation_robust(relative))
+        turn = angle_rad(relative, _common_turn(relative))
         share = (turn < torch.deg2rad(torch.tensor(HELD_ANGLE_DEG))).double().mean()
         return bool(share >= HELD_SHARE)
 
@@ -228,7 +232,7 @@ class GraspAlignment:
         rotation = self.thing.rotation
         relative = rotation.mT @ hand.rotation
         wrist = self._on_object(hand.translation_m[:, None], scale)[:, 0]
-        base = mean_rotation_robust(relative[used])
+        base = _common_turn(relative[used])
         base_wrist, base_angles = wrist[used].median(0).values, hand.angles_rad[used].median(0).values
         time = torch.linspace(-1.0, 1.0, len(rotation), dtype=torch.float64)
         drift = torch.stack([torch.ones_like(time), time, time.square() - 1.0 / 3.0], 1)
@@ -337,6 +341,21 @@ class GraspAlignment:
         minimise(terms, parameters, iterations, log)
 
 
+def _common_turn(relative: Float[Tensor, "frames 3 3"]) -> Float[Tensor, "3 3"]:
+    """How a held hand is turned on the object: the robust mean, or of those near the frame that most are turned like.
+
+    The mean bears half of the frames to be wrong. Where more are, as of a hand that is mostly hidden, those that are
+    right still agree with each other, and the wrong ones do not.
+    """
+    near = torch.deg2rad(relative.new_tensor(_ALIKE_DEG))
+    mean = mean_rotation_robust(relative)
+    alike = torch.stack([angle_rad(relative, each) < near for each in relative])
+    most = alike[alike.sum(1).argmax()]
+    if int(most.sum()) <= _MORE_ALIKE * int((angle_rad(relative, mean) < near).sum()):
+        return mean
+    return mean_rotation_robust(relative[most])
+
+
 def align_grasp(
     settings: AlignmentSettings,
     model: HandModel,
@@ -356,15 +375,18 @@ def align_grasp(
     points = torch.from_numpy(thing.points_object).double()[::stride]
     track, registered = ObjectTrack.of_sfm(thing.cam_from_object), torch.from_numpy(thing.registered)
 
+    sure = observed.weight.mean(1)
+    trusted = (sure >= _TRUSTED * torch.quantile(sure, 0.9)).nonzero()[:, 0].tolist()
+
     def factor(fit: HandFit) -> float | None:
         with torch.no_grad():
             posed = fit.track(space).to(torch.float32).skinned(model)
         return distance_factor(
-            posed.vertices_m.double().numpy(),
-            posed.keypoints_m.double().numpy(),
+            posed.vertices_m[trusted].double().numpy(),
+            posed.keypoints_m[trusted].double().numpy(),
             model.faces.numpy(),
             thing.intrinsics,
-            masks,
+            [masks[frame] for frame in trusted],
             LABEL_OF[model.side],
         )
 

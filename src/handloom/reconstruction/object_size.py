@@ -4,6 +4,7 @@ One camera sees shapes and no sizes. A person's hand beside the object is a meas
 length that the user knows is a better one. Deviations are of the logarithm: 0.1 is ten percent.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,19 @@ def weighed_distance(masks_factor: float | None, confidence: float) -> Distance:
 def size_deviation(distance_deviation: float, held: bool) -> float:
     """Of a size that comes from the hand: people's hands, their distance, and whether a hand is held to the object."""
     return float(np.linalg.norm([HAND_DEVIATION, distance_deviation, 0.0 if held else FREE_DEVIATION]))
+
+
+def agreed_size(scales: Sequence[float], deviations: Sequence[float]) -> tuple[float, float]:
+    """The size that several hands of one person give an object, and its deviation.
+
+    Mean of the logarithms by inverse variances, without what is unsure of all that person's hands alike
+    (`HAND_DEVIATION`); larger by Birge's ratio where the hands disagree by more than they should.
+    """
+    logs, own = np.log(scales), np.maximum(np.square(deviations) - HAND_DEVIATION**2, 1e-6)
+    weights = 1 / own / (1 / own).sum()
+    mean = float(weights @ logs)
+    birge = max(1.0, float(((logs - mean) ** 2 / own).sum()) / max(len(logs) - 1, 1))
+    return float(np.exp(mean)), float((HAND_DEVIATION**2 + birge / (1 / own).sum()) ** 0.5)
 
 
 def largest_extent(points: Float[np.ndarray, "points 3"]) -> float:

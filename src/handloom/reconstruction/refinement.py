@@ -1,10 +1,12 @@
-"""Phase 2: poses refined by contact and silhouettes, all of them and all frames at once.
+"""Phase 2: poses refined by contact and silhouettes, all of them, all hands and all frames at once.
 
 As the paper has it and the released code has not: {theta, beta, R_h, t_h, R_o, t_o, s} all move, contact is that of
-finger tips and palm, and a hand that lies in the object is pushed out.
+finger tips and palm, and a hand that lies in the object, or in the other hand, is pushed out.
 """
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,15 +20,30 @@ from handloom.geometry.neighbours import NeighbourSearch
 from handloom.geometry.silhouettes import BAND_PX, NEAR_M, Outlines, find_outlines, mesh_edges, soft_silhouettes
 from handloom.geometry.voxels import signed_distance_grid
 from handloom.hand.forearm import WRIST_SHARE, lengths_behind_wrist
-from handloom.hand.joints import MIDDLE_BASE, WRIST
+from handloom.hand.joints import MIDDLE_BASE, WRIST, Side
 from handloom.hand.mano import SkinnedHand
-from handloom.hand.models import configured_hand
-from handloom.reconstruction.contact import contact_regions, penetration_loss, tip_contact
+from handloom.hand.models import HandFiles, configured_hands
+from handloom.reconstruction.compact.posed_hands import PosedHands
+from handloom.reconstruction.contact import (
+    ContactRegions,
+    contact_regions,
+    hand_penetration,
+    nearest_distance,
+    penetration_loss,
+    tip_contact,
+)
 from handloom.reconstruction.hand_energy import Terms
 from handloom.reconstruction.object_mesh import SurfaceMesh, read_object_mesh
-from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT, Observations, read_scene
-from handloom.reconstruction.scene_poses import ScenePoses
-from handloom.reconstruction.tracks import read_poses
+from handloom.reconstruction.observations import (
+    BACKGROUND,
+    CLASS_OF_SIDE,
+    HAND,
+    OBJECT,
+    Observations,
+    read_scene,
+)
+from handloom.reconstruction.scene_poses import PosesByHand, ScenePoses
+from handloom.reconstruction.tracks import SequencePoses, read_poses
 from handloom.runtime.config.hold_stages import RefinementSettings
 from handloom.runtime.devices import computing_on
 from handloom.runtime.errors import InputError
@@ -49,6 +66,10 @@ PRIOR_WEIGHT = 0.02
 """Of all that together: the terms above count metres and shares, these are squares of one or so."""
 _FARTHEST_MOVE_PX = 3.0
 """Outlines are found anew when a vertex has moved so far: before their band ends."""
+RELEASED_CONTACT_WEIGHT, RELEASED_CONTACT_FROM = 0.05, 4.0
+"""Of two hands in the released code."""
+_MOVE_HANDS_STEPS = 10
+"""Between two searches for the vertices of one hand that are nearest to the other's."""
 _PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
 """Wrist and the bases of the five fingers, in SNAP order."""
 
@@ -63,22 +84,22 @@ def refine_poses(
     refinement: RefinementSettings,
     device: str = "cpu",
     threads: int | None = None,
-    hand: Path | None = None,
+    hand: HandFiles = None,
     code: str = "",
 ) -> None:
-    """Stage: move all poses so that silhouettes fit the masks and the hand touches the object.
+    """Stage: move all poses so that silhouettes fit the masks and hands touch the object.
 
     Raises InputError when the optimisation leaves the numbers, or for a device that is not there or too small.
     """
-    model = configured_hand(hand)
+    models = configured_hands(hand)
     with computing_on(device, threads):
-        scene = read_scene(build, model)
-        start, shape = read_poses(first_poses, len(scene.names), model), read_object_mesh(mesh)
-        learnt = ScenePoses(model, start, scene.cube, device)
+        scene = read_scene(build, models)
+        start, shape = read_poses(first_poses, len(scene.names), models), read_object_mesh(mesh)
+        learnt = PosesByHand(models, start, scene.cube, device)
         running = Refinement(learnt, shape.in_cube(scene.cube), scene.observations.to(device), refinement)
         running.run()
     write_table(history, pd.DataFrame(running.history))
-    learnt.snapshot().save(poses, code=code)
+    SequencePoses.save_each(poses, learnt.snapshot(), code=code)
 
 
 class SmallMasks(NamedTuple):
@@ -117,20 +138,20 @@ class Refinement:
     """The optimisation of one sequence's poses against a mesh of its object."""
 
     def __init__(
-        self, poses: ScenePoses, mesh: SurfaceMesh, observations: Observations, settings: RefinementSettings
+        self, poses: PosesByHand, mesh: SurfaceMesh, observations: Observations, settings: RefinementSettings
     ) -> None:
         self.poses, self.settings = poses, settings
         self.masks = SmallMasks.of(observations, settings.long_side_px)
         self.device = observations.class_u8.device
         self.vertices_unit = torch.from_numpy(mesh.vertices).to(self.device)
         faces = torch.from_numpy(mesh.faces).to(self.device)
-        self.regions = contact_regions(poses.model.to("cpu")).to(self.device)
-        self.object_outline, self.hand_outline = (_Outline(f, self.masks) for f in (faces, poses.model.faces))
+        self.object_outline = _Outline(faces, self.masks)
+        self.hands = {side: _HandOf.at_start(each, self.masks, self.device) for side, each in poses.of.items()}
         self.surface = NeighbourSearch(self.vertices_unit[None])
         self.inside = signed_distance_grid(self.vertices_unit, faces)
         self.start = {name: value.detach().clone() for name, value in poses.named_parameters()}
         with torch.no_grad():
-            self.first_grasp_m = self._grasp_m(poses.hand())
+            self.distance_m = float(poses.object.object_translation_m.norm(dim=-1).median())
         self.history: list[dict[str, float]] = []
         rates = {
             "hand_wrist": settings.turn_rate,
@@ -141,7 +162,7 @@ class Refinement:
             "object_place_m": settings.shift_rate,
             "log_object_growth": settings.scale_rate,
         }
-        groups = [{"params": [value], "lr": rates[name]} for name, value in poses.named_parameters()]
+        groups = [{"params": [value], "lr": rates[name.rpartition(".")[2]]} for name, value in poses.named_parameters()]
         self.optimiser = torch.optim.Adam(groups)
 
     def run(self) -> None:
@@ -172,26 +193,66 @@ class Refinement:
 
     def terms(self) -> Terms:
         """The weighted terms at the poses as they are; raises InputError when those are no numbers any more."""
-        s, poses = self.settings, self.poses
-        hand = poses.hand()
-        object_cam = poses.object_to_cam(self.vertices_unit)
+        s, thing, kind = self.settings, self.poses.object, self.masks.kind
+        object_cam = thing.object_to_cam(self.vertices_unit)
+        hands = {side: each.poses.hand() for side, each in self.hands.items()}
         # Seen here, since the search for neighbours takes numbers only.
-        if not bool(hand.vertices_m.isfinite().all() & object_cam.isfinite().all()):
+        if not all(bool(places.isfinite().all()) for places in (object_cam, *(h.vertices_m for h in hands.values()))):
             raise self._diverged("places of hand or object are no numbers")
         object_mask = self.object_outline.silhouettes(object_cam)
-        hand_mask = self.hand_outline.silhouettes(hand.vertices_m)
-        hand_unit, unit_m = self._in_object(hand.vertices_m), poses.object_radius_m
-        contact = tip_contact(hand_unit, self.surface, self.regions, unit_m, CONTACT_REACH_M)
+        terms = {"object_mask": OBJECT_MASK_WEIGHT * _mask_error(object_mask, kind == OBJECT, kind < HAND)}
+        released = s.fidelity == "faithful" and len(hands) > 1
+        of_hand = self._released_hand_terms if released else self._hand_terms
+        of_hands = [of_hand(each, hands[side], thing.object_radius_m) for side, each in self.hands.items()]
+        for name in of_hands[0]:
+            terms[name] = torch.stack([each[name] for each in of_hands]).sum()
+        if len(hands) > 1 and not released:
+            terms["hand_in_hand"] = s.penetration_weight * self._hand_in_hand(hands)
+        return terms | {"prior": PRIOR_WEIGHT * self._prior(hands)}
+
+    def _hand_terms(self, of: "_HandOf", hand: SkinnedHand, unit_m: Float[Tensor, ""]) -> Terms:
+        """What one hand adds: its mask, contact with the object, and how deep it lies in that."""
+        s, kind, own = self.settings, self.masks.kind, CLASS_OF_SIDE[of.poses.model.side]
+        mask = of.outline.silhouettes(hand.vertices_m)
+        # Where the object or another hand is seen, this hand may be behind it.
+        counted = ((kind == BACKGROUND) | (kind == own)) & ~self._forearm(hand)
+        hand_unit = _in_object(of.poses, hand.vertices_m)
+        contact = tip_contact(hand_unit, self.surface, of.regions, unit_m, CONTACT_REACH_M)
         depth = penetration_loss(hand_unit, self.inside) * unit_m.detach() ** 2
-        kind = self.masks.kind
-        not_of_object = (kind != OBJECT) & ~self._forearm(hand)
         return {
-            "object_mask": OBJECT_MASK_WEIGHT * _mask_error(object_mask, kind == OBJECT, kind != HAND),
-            "hand_mask": s.hand_mask_weight * _mask_error(hand_mask, kind == HAND, not_of_object),
+            "hand_mask": s.hand_mask_weight * _mask_error(mask, kind == own, counted),
             "contact": s.contact_weight * contact,
             "penetration": s.penetration_weight * depth,
-            "prior": PRIOR_WEIGHT * self._prior(hand),
         }
+
+    def _released_hand_terms(self, of: "_HandOf", hand: SkinnedHand, unit_m: Float[Tensor, ""]) -> Terms:
+        """What one of two hands adds in HOLD's code/src/fitting (loss_fn_ih), whose losses hardly act.
+
+        The mean squared move of the projected vertices from where they began, pixels; and 0.05 times the contact
+        vertices' mean squared distance to the object, which is set to zero below 4 in the scaled world. There the
+        camera is 2 away, so that it acts only for a hand as far from the object as the camera.
+        """
+        pixels = project(hand.vertices_m, self.masks.intrinsics[None], NEAR_M)
+        hand_unit = _in_object(of.poses, hand.vertices_m)
+        scaled = nearest_distance(hand_unit[:, of.regions.vertices], self.surface) * unit_m * (2 / self.distance_m)
+        square = scaled.square().mean()
+        return {
+            "hand_mask": (pixels - of.first_px).square().mean(),
+            "contact": RELEASED_CONTACT_WEIGHT * torch.where(square < RELEASED_CONTACT_FROM, 0.0, square),
+        }
+
+    def _hand_in_hand(self, hands: Mapping[Side, SkinnedHand]) -> Float[Tensor, ""]:
+        """Mean squared depth of each hand's vertices in the other hand, metres; snapshots find the nearest vertices."""
+        if len(self.history) % _MOVE_HANDS_STEPS == 0:
+            for side, each in self.hands.items():
+                each.posed = PosedHands(each.poses.model, hands[side].vertices_m)
+        depths = [
+            hand_penetration(hands[side].vertices_m, hands[other].vertices_m, each.posed)
+            for side in hands
+            for other, each in self.hands.items()
+            if other != side and each.posed is not None
+        ]
+        return torch.stack(depths).sum()
 
     def _diverged(self, found: str) -> InputError:
         return InputError(f"pose refinement: {found} at step {len(self.history)}; lower hold.refinement.*_rate")
@@ -204,40 +265,70 @@ class Refinement:
         row, column = (torch.arange(side, dtype=wrist.dtype, device=self.device) for side in kind.shape[1:])
         return (kind != BACKGROUND) & (lengths_behind_wrist(wrist, middle, row, column) > WRIST_SHARE)
 
-    def _grasp_m(self, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:
-        """Wrist and finger bases relative to the object's centre, in its frame."""
-        return self._in_object(hand.keypoints_m[:, list(_PALM_KEYPOINTS)]) * self.poses.object_radius_m
-
-    def _in_object(self, points_cam_m: Float[Tensor, "frames points 3"]) -> Float[Tensor, "frames points 3"]:
-        """Every frame's points in the object's cube."""
-        frames, count = points_cam_m.shape[:2]
-        frame = torch.arange(frames, device=self.device).repeat_interleave(count)
-        return self.poses.object_from_cam(points_cam_m.flatten(0, 1), frame).view(points_cam_m.shape)
-
-    def _prior(self, hand: SkinnedHand) -> Float[Tensor, ""]:
+    def _prior(self, hands: Mapping[Side, SkinnedHand]) -> Float[Tensor, ""]:
         """Mean squares of how far poses went and how much they shake, in allowed deviations; shape as N(0, 1).
 
         Masks tell depth badly, and each of hand and object alone; the grasp keeps them together. A grasp found a
         little wrong is wrong in all frames alike, so it may move as a whole more easily than in single frames.
         """
-        s, poses = self.settings, self.poses
-        grasp_moved = self._grasp_m(hand) - self.first_grasp_m
-        together = grasp_moved.mean(0)
-        apart = (grasp_moved - together) / s.stay_grasp_m
-        together = together / s.stay_grasp_together_m
-        squares = [poses.hand_shape.square().mean(), apart.square().mean(), together.square().mean()]
-        for name, stay, jitter in (
-            ("hand_wrist", STAY_TURN_RAD, JITTER_TURN_RAD),
-            ("hand_fingers", STAY_TURN_RAD, JITTER_TURN_RAD),
-            ("hand_translation_m", STAY_SHIFT_M, JITTER_SHIFT_M),
-            ("object_rotvec", OBJECT_STAY_TURN_RAD, JITTER_TURN_RAD),
-            ("object_place_m", STAY_SHIFT_M, JITTER_SHIFT_M),
-        ):
-            moved = getattr(poses, name) - self.start[name]
+        s = self.settings
+        squares = []
+        for side, each in self.hands.items():
+            grasp_moved = _grasp_m(each.poses, hands[side]) - each.first_grasp_m
+            together = grasp_moved.mean(0)
+            apart = (grasp_moved - together) / s.stay_grasp_m
+            together = together / s.stay_grasp_together_m
+            squares += [each.poses.hand_shape.square().mean(), apart.square().mean(), together.square().mean()]
+        deviations = {
+            "hand_wrist": (STAY_TURN_RAD, JITTER_TURN_RAD),
+            "hand_fingers": (STAY_TURN_RAD, JITTER_TURN_RAD),
+            "hand_translation_m": (STAY_SHIFT_M, JITTER_SHIFT_M),
+            "object_rotvec": (OBJECT_STAY_TURN_RAD, JITTER_TURN_RAD),
+            "object_place_m": (STAY_SHIFT_M, JITTER_SHIFT_M),
+        }
+        for name, value in self.poses.named_parameters():
+            stay, jitter = deviations.get(name.rpartition(".")[2], (None, None))
+            if stay is None or jitter is None:
+                continue
+            moved = value - self.start[name]
             squares.append((moved / stay).square().mean())
             if len(moved) > 2:
                 squares.append((moved.diff(n=2, dim=0) / jitter).square().mean())
         return torch.stack(squares).sum()
+
+
+@dataclass
+class _HandOf:
+    """What the refinement keeps of one hand."""
+
+    poses: ScenePoses
+    outline: _Outline
+    regions: ContactRegions
+    first_grasp_m: Float[Tensor, "frames keypoints 3"]
+    first_px: Float[Tensor, "frames vertices 2"]
+    posed: PosedHands | None = None
+    """A snapshot that the other hand's nearest vertices are sought in."""
+
+    @classmethod
+    def at_start(cls, poses: ScenePoses, masks: SmallMasks, device: torch.device) -> "_HandOf":
+        """At the first poses."""
+        regions = contact_regions(poses.model.to("cpu")).to(device)
+        with torch.no_grad():
+            hand = poses.hand()
+            grasp_m, pixels = _grasp_m(poses, hand), project(hand.vertices_m, masks.intrinsics[None], NEAR_M)
+        return cls(poses, _Outline(poses.model.faces, masks), regions, grasp_m, pixels)
+
+
+def _grasp_m(poses: ScenePoses, hand: SkinnedHand) -> Float[Tensor, "frames keypoints 3"]:
+    """Wrist and finger bases relative to the object's centre, in its frame."""
+    return _in_object(poses, hand.keypoints_m[:, list(_PALM_KEYPOINTS)]) * poses.object_radius_m
+
+
+def _in_object(poses: ScenePoses, points_cam_m: Float[Tensor, "frames points 3"]) -> Float[Tensor, "frames points 3"]:
+    """Every frame's points in the object's cube."""
+    frames, count = points_cam_m.shape[:2]
+    frame = torch.arange(frames, device=points_cam_m.device).repeat_interleave(count)
+    return poses.object_from_cam(points_cam_m.flatten(0, 1), frame).view(points_cam_m.shape)
 
 
 def _mask_error(

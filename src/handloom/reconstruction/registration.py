@@ -14,7 +14,7 @@ from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.geometry.rotations import rotation_between
 from handloom.geometry.surfaces import sealed_volume
 from handloom.hand.mano import HandModel
-from handloom.hand.models import configured_hand, require_side
+from handloom.hand.models import HandFiles, configured_hands, require_sides
 from handloom.reconstruction.hand_energy import (
     DEPTH_STEP,
     PATH_SMOOTHNESS,
@@ -87,17 +87,30 @@ def register_hands(
     *,
     registration: HandRegistrationSettings,
     seed: int,
-    hand: Path | None = None,
+    hand: HandFiles = None,
     code: str = "",
 ) -> None:
-    """Stage: the hand's poses (hand_poses.npz); the camera is that of the object's poses.
+    """Stage: every hand's poses (hand_poses.npz); the camera is that of the object's poses.
 
     Frames without a usable hand are filled from their neighbours, counted in the log and `False` in `found`. Raises
     InputError when there are too many of them.
     """
-    seen, intrinsics = FoundHands.load(estimates), torch.from_numpy(ObjectPoses.load(object_poses).intrinsics)
-    model = configured_hand(hand)
-    require_side(estimates, seen.side, model)
+    seen, intrinsics = FoundHands.load_each(estimates), torch.from_numpy(ObjectPoses.load(object_poses).intrinsics)
+    models = configured_hands(hand)
+    require_sides(estimates, seen, models)
+    registered = {
+        side: _registered(registration, model, seen[side], intrinsics, seed) for side, model in models.items()
+    }
+    HandPoses.save_each(poses, registered, seed=seed, code=code)
+
+
+def _registered(
+    registration: HandRegistrationSettings,
+    model: HandModel,
+    seen: FoundHands,
+    intrinsics: Float[Tensor, "3 3"],
+    seed: int,
+) -> HandPoses:
     if registration.fidelity == "faithful" and seen.vertices_cam is not None:
         track, good = track_of_meshes(model, torch.from_numpy(seen.vertices_cam), seed)
         _check_share(registration, good)
@@ -105,9 +118,12 @@ def register_hands(
         fit, good = fit_hands(registration, model, seen, intrinsics)
         track = fit.track(PoseSpace.of(model))
     refilled = int((~good).sum())
-    print(f"{len(good) - refilled} of {len(good)} frames registered, {refilled} interpolated", file=sys.stderr)
+    print(
+        f"{model.side} hand: {len(good) - refilled} of {len(good)} frames registered, {refilled} interpolated",
+        file=sys.stderr,
+    )
     track = track.to(torch.float32)
-    HandPoses(track.rotvec, track.shape, track.translation_m, good, model.side).save(poses, seed=seed, code=code)
+    return HandPoses(track.rotvec, track.shape, track.translation_m, good, model.side)
 
 
 def fit_hands(

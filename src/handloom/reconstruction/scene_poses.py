@@ -4,6 +4,7 @@ Everything is in the OpenCV camera's frame, in metres. The object's own frame is
 [-1, 1]^3 around its points: x_sfm = centre + radius x_unit, x_cam = R (scale x_sfm) + t.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import roma
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel, SkinnedHand
 from handloom.reconstruction.tracks import HandTrack, SequencePoses
 
@@ -38,11 +40,17 @@ class ScenePoses(nn.Module):
     """Learnable poses; the object's scale is one too, but only phase 2 lets it move.
 
     The object's translation is t = (scale / first scale) u, with u the parameter: another scale moves the object along
-    its viewing rays as it grows, so that its picture stays and only contact with the hand decides.
+    its viewing rays as it grows, so that its picture stays and only contact with the hand decides. A second hand's
+    poses, `beside` those of the first, share the object's parameters with them.
     """
 
     def __init__(
-        self, model: HandModel, start: SequencePoses, cube: ObjectCube, device: torch.device | str = "cpu"
+        self,
+        model: HandModel,
+        start: SequencePoses,
+        cube: ObjectCube,
+        device: torch.device | str = "cpu",
+        beside: "ScenePoses | None" = None,
     ) -> None:
         super().__init__()
         self.model, self.cube = model.to(device), cube.to(device)
@@ -50,9 +58,13 @@ class ScenePoses(nn.Module):
         self.hand_fingers = nn.Parameter(start.hand_rotvec[:, 1:].to(device).clone())
         self.hand_shape = nn.Parameter(start.hand_shape.to(device).clone())
         self.hand_translation_m = nn.Parameter(start.hand_translation_m.to(device).clone())
-        self.object_rotvec = nn.Parameter(start.object_rotvec.to(device).clone())
-        self.object_place_m = nn.Parameter(start.object_translation_m.to(device).clone())
-        self.log_object_growth = nn.Parameter(torch.zeros((), device=device))
+        if beside is None:
+            self.object_rotvec = nn.Parameter(start.object_rotvec.to(device).clone())
+            self.object_place_m = nn.Parameter(start.object_translation_m.to(device).clone())
+            self.log_object_growth = nn.Parameter(torch.zeros((), device=device))
+        else:
+            self.object_rotvec, self.object_place_m = beside.object_rotvec, beside.object_place_m
+            self.log_object_growth = beside.log_object_growth
         self.first_scale = float(start.object_scale)
 
     @property
@@ -105,6 +117,36 @@ class ScenePoses(nn.Module):
         points_m = self.object_scale * (self.cube.centre + self.cube.radius * points_unit)
         rotation = roma.rotvec_to_rotmat(self.object_rotvec)
         return points_m @ rotation.mT + self.object_translation_m[:, None]
+
+
+class PosesByHand(nn.ModuleDict):
+    """The learnable poses of every hand by its side, the object's the same in all."""
+
+    def __init__(
+        self,
+        models: Mapping[Side, HandModel],
+        start: Mapping[Side, SequencePoses],
+        cube: ObjectCube,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        for side, model in models.items():
+            beside = next(iter(self.of.values()), None)
+            self[side] = ScenePoses(model, start[side], cube, device, beside)
+
+    @property
+    def of(self) -> dict[Side, ScenePoses]:
+        """The poses by side, in their order."""
+        return {each.model.side: each for each in self.values() if isinstance(each, ScenePoses)}
+
+    @property
+    def object(self) -> ScenePoses:
+        """Those that the object is asked of."""
+        return next(iter(self.of.values()))
+
+    def snapshot(self) -> dict[Side, SequencePoses]:
+        """The poses as they are, without gradient, on the CPU."""
+        return {side: each.snapshot() for side, each in self.of.items()}
 
 
 def frame_rows(

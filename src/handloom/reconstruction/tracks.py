@@ -4,7 +4,7 @@ A track belongs to one hand or to the object, in the frame that its name says: t
 metres. Hand poses are absolute rotation vectors in radians, wrist first, MANO's joint order; zero is the flat hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -83,7 +83,10 @@ class HandPoses(HandTrack, Artifact, kind="hand_poses", units="rad, m", frame="c
 
 @dataclass(frozen=True)
 class SequencePoses(Artifact, kind="sequence_poses", units="m, rad", frame="camera", joint_order="MANO16"):
-    """The files aligned.npz and poses.npz: hand and object together; rotations as the trainings learn them."""
+    """The files aligned.npz and poses.npz: a hand and the object together; rotations as the trainings learn them.
+
+    Of two hands that hold one object the files hold both, by their sides, and the object once (`load_each`).
+    """
 
     hand_rotvec: Float[Tensor, "frames 16 3"]
     hand_shape: Float[Tensor, " shape"]
@@ -122,13 +125,16 @@ class SequencePoses(Artifact, kind="sequence_poses", units="m, rad", frame="came
         return ObjectTrack(roma.rotvec_to_rotmat(self.object_rotvec), self.object_translation_m, self.object_scale)
 
 
-def read_poses(path: Path, frames: int, model: HandModel) -> SequencePoses:
-    """Poses of a video of so many frames and of a hand model; raises InputError for those of another."""
-    found = SequencePoses.load(path)
-    has = (len(found.hand_rotvec), len(found.hand_shape), found.side)
-    if has != (wanted := (frames, model.shape_count, model.side)):
+def read_poses(path: Path, frames: int, models: Mapping[Side, HandModel]) -> dict[Side, SequencePoses]:
+    """Poses of a video of so many frames, of every hand model; raises InputError for those of others."""
+    found = SequencePoses.load_each(path)
+    has = {side: (len(each.hand_rotvec), len(each.hand_shape)) for side, each in found.items()}
+    if has != (wanted := {side: (frames, model.shape_count) for side, model in models.items()}):
+        told = " and ".join(
+            f"{rows} frames and {size} shape coefficients of a {s} hand" for s, (rows, size) in has.items()
+        )
+        expected = " and ".join(f"{rows}, {size} and {s}" for s, (rows, size) in wanted.items())
         raise InputError(
-            f"{path}: has {has[0]} frames and {has[1]} shape coefficients of a {has[2]} hand instead of {wanted[0]}, "
-            f"{wanted[1]} and {wanted[2]}; it belongs to another video or hand model, run the phase again"
+            f"{path}: has {told} instead of {expected}; it belongs to another video or hand model, run the phase again"
         )
     return found

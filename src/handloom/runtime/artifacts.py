@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import jaxtyped
 from pydantic import TypeAdapter, ValidationError
 
+from handloom.hand.joints import Side
 from handloom.runtime.errors import InputError
 from handloom.runtime.files import write_bytes
 from handloom.runtime.npz import read_npz
@@ -25,7 +26,7 @@ from handloom.runtime.reading import MEGABYTE, reading
 if TYPE_CHECKING:
     import torch
 
-_HEADER = "header"
+_HEADER, _PARTS = "header", "of"
 _MOST_WEIGHTS_BYTES = 16_000 * MEGABYTE
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 Loaded = TypeVar("Loaded", bound="Artifact")
@@ -77,6 +78,33 @@ class Artifact:
 
     def save(self, path: Path, *, seed: int | None = None, code: str = "") -> None:
         """Write the file; raises InputError, naming it, for a value that its annotation does not allow."""
+        arrays, values = self._content(path)
+        write_arrays(path, arrays, replace(self._header, seed=seed, code=code, extra=values))
+
+    @classmethod
+    def save_each(
+        cls: type[Loaded], path: Path, parts: Mapping[Side, Loaded], *, seed: int | None = None, code: str = ""
+    ) -> None:
+        """Write what is of several hands, by their `side`, as one file; of a single hand as `save` writes it.
+
+        What all have alike stands there once; a hand's own array x is named `right.x` or `left.x`, its own values stand
+        under `of` in the header. Raises InputError as `save` does.
+        """
+        if len(parts) == 1:
+            return next(iter(parts.values())).save(path, seed=seed, code=code)
+        contents = {part: each._content(path) for part, each in parts.items()}
+        (arrays, values), *others = contents.values()
+        alike = {n: a for n, a in arrays.items() if all(n in o and _equal(o[n], a) for o, _ in others)}
+        said = {n: v for n, v in values.items() if all(other[n] == v for _, other in others)}
+        written = dict(alike)
+        own: dict[str, Any] = {}
+        for part, (of_part, told) in contents.items():
+            written |= {f"{part}.{name}": array for name, array in of_part.items() if name not in alike}
+            own[part] = {name: value for name, value in told.items() if name not in said}
+        return write_arrays(path, written, replace(cls._header, seed=seed, code=code, extra={**said, _PARTS: own}))
+
+    def _content(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The checked arrays, and the header's values."""
         arrays, values = {}, {}
         for name, annotation in self._annotations().items():
             value = getattr(self, name)
@@ -89,7 +117,7 @@ class Artifact:
         plain = {
             name: array if isinstance(array, np.ndarray) else array.cpu().numpy() for name, array in arrays.items()
         }
-        write_arrays(path, plain, replace(self._header, seed=seed, code=code, extra=values))
+        return plain, values
 
     @classmethod
     def load(cls: type[Loaded], path: Path) -> Loaded:
@@ -98,18 +126,45 @@ class Artifact:
         Raises InputError when it is missing, damaged or of another kind, and for arrays that are not as annotated.
         """
         arrays, header = read_arrays(path, cls._header.kind, wanted=cls._annotations())
+        if parts := header.extra.get(_PARTS):
+            raise InputError(
+                f"{path}: is of {' and '.join(sorted(parts, reverse=True))}, but one was expected; {_AGAIN}"
+            )
+        return cls._of(path, arrays, header.extra)
+
+    @classmethod
+    def load_each(cls: type[Loaded], path: Path) -> dict[Side, Loaded]:
+        """Read what `save_each` wrote, hand by hand, the right one first; raises as `load` does."""
+        arrays, header = read_arrays(path, cls._header.kind)
+        if _PARTS not in header.extra:
+            alone = cls._of(path, arrays, header.extra)
+            return {vars(alone)["side"]: alone}
+        parts, shared = header.extra[_PARTS], {name: array for name, array in arrays.items() if "." not in name}
+        if not isinstance(parts, Mapping) or not all(isinstance(own, Mapping) for own in parts.values()):
+            raise InputError(f"{path}: its header's {_PARTS!r} tells of no parts; {_AGAIN}")
+        return {
+            part: cls._of(
+                path,
+                shared | {n.removeprefix(f"{part}."): a for n, a in arrays.items() if n.startswith(f"{part}.")},
+                {**header.extra, **own},
+            )
+            for part, own in sorted(parts.items(), reverse=True)
+        }
+
+    @classmethod
+    def _of(cls: type[Loaded], path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Loaded:
         annotations = cls._annotations()
         found: dict[str, Any] = {each.name: each.default for each in fields(cls) if each.default not in (MISSING, None)}
         for name, annotation in annotations.items():
             types = _array_types(annotation)
             if name in arrays:
                 found[name] = arrays[name] if np.ndarray in types else _tensor(arrays[name])
-            elif not types and name in header.extra:
+            elif not types and name in values:
                 try:
-                    found[name] = TypeAdapter(annotation).validate_python(header.extra[name])
+                    found[name] = TypeAdapter(annotation).validate_python(values[name])
                 except ValidationError as error:
                     raise InputError(
-                        f"{path}: {name} is {header.extra[name]!r}: {error.errors()[0]['msg']}; {_AGAIN}"
+                        f"{path}: {name} is {values[name]!r}: {error.errors()[0]['msg']}; {_AGAIN}"
                     ) from None
         lacking = [name for name in annotations if name not in found and not _optional(annotations[name])]
         if lacking:
@@ -148,6 +203,10 @@ def _shaped(annotation: Any) -> list[Any]:
 def _array_types(annotation: Any) -> set[Any]:
     """The array classes of an annotation; none for a plain value. Arrays of text are annotated `np.ndarray` alone."""
     return {np.ndarray} if annotation is np.ndarray else {each.array_type for each in _shaped(annotation)}
+
+
+def _equal(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.dtype == second.dtype and np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
 
 
 def _optional(annotation: Any) -> bool:

@@ -72,7 +72,7 @@ def test_leaks_go_and_cut_parts_come_back(
     scene: tuple[np.ndarray, LabelSequence, LabelSequence, ObjectPoses, FoundHands],
 ) -> None:
     video, true, leaky, poses, hands = scene
-    before, after = (iou(labels == OBJECT, true == OBJECT) for labels in (leaky, correct(video, leaky, poses, hands)))
+    before, after = (iou(labels == OBJECT, true == OBJECT) for labels in (leaky, correct(video, leaky, poses, [hands])))
     assert before[list(LEAKY)].max() < 0.85
     assert before[list(CUT)].max() < 0.8
     assert after.min() > 0.93
@@ -114,6 +114,6 @@ def test_masks_that_fit_no_pose_are_left_alone_and_it_is_said(
     elsewhere = np.zeros_like(true)
     for frame in range(FRAMES):
         elsewhere[frame, 30 * (frame % 5) :][:15, 150 * (frame % 2) :][:, :40] = OBJECT
-    assert (correct(video, elsewhere, poses, hands) == elsewhere).all()
+    assert (correct(video, elsewhere, poses, [hands]) == elsewhere).all()
     assert "do not fit" in capsys.readouterr().err
     assert np.isnan(strayed_shares(elsewhere, poses)).all()

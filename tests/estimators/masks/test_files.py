@@ -191,7 +191,7 @@ def test_quarter_size_segmentations_become_labels_of_the_frames_size(writer: Seq
 def test_blue_is_the_hand_and_any_other_colour_the_object() -> None:
     colours = np.array([[[0, 0, 0], [0, 0, 255], [0, 255, 0], [255, 0, 0]]], np.uint8)
     assert labels_from_ho3d(colours).tolist() == [[0, 150, 50, 50]]
-    assert labels_from_ho3d(colours, "left").tolist() == [[0, 250, 50, 50]]
+    assert labels_from_ho3d(colours, ("left",)).tolist() == [[0, 250, 50, 50]]
 
 
 def test_masks_of_the_other_hand_are_refused_with_what_to_set(writer: SequenceWriter, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_masks_of_the_other_hand_are_refused_with_what_to_set(writer: SequenceWr
     with pytest.raises(
         InputError, match=r"hand is empty in 4 of 4.*show a right hand, but hands is \[left\]: set it to"
     ):
-        masks_of_files(folder, MaskConvention(), 0.3, *places, *out, hand="left")
+        masks_of_files(folder, MaskConvention(), 0.3, *places, *out, hands=("left",))
 
 
 def test_a_missing_segmentation_is_named(writer: SequenceWriter, tmp_path: Path) -> None:

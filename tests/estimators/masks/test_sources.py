@@ -23,14 +23,14 @@ def sequence(kind: str = "ho3d", **masks: object) -> SequenceSettings:
 @pytest.mark.parametrize(
     ("source", "given", "own"),
     [
-        ("propagation", None, {"marks", "still_camera", "empty_fraction", "largest_share", "hand"}),
+        ("propagation", None, {"marks", "still_camera", "empty_fraction", "largest_share", "hands"}),
         (
             "sam2",
             ("masks.sam2.checkpoint", "data/sam2.pt"),
-            {"marks", "config", "empty_fraction", "largest_share", "hand"},
+            {"marks", "config", "empty_fraction", "largest_share", "hands"},
         ),
-        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction", "largest_share", "hand"}),
-        ("dataset", ("path", "data/own"), {"kind", "hand"}),
+        ("files", ("masks.files.folder", "data/masks"), {"settings", "empty_fraction", "largest_share", "hands"}),
+        ("dataset", ("path", "data/own"), {"kind", "hands"}),
     ],
 )
 def test_a_source_is_given_what_it_uses(source: str, given: tuple[str, str] | None, own: set[str]) -> None:

@@ -52,13 +52,14 @@ def small_shape() -> ObjectShape:
 def small_scene() -> SceneInput:
     """The held box as stages read it."""
     held = held_box()
-    return SceneInput((), held.observations(), held.poses, held.cube, torch.zeros(1, 3))
+    return SceneInput((), held.observations(), {"right": held.poses}, held.cube, torch.zeros(1, 3))
 
 
 def small_training(settings: CompactSettings, *, seed: int = 3, device: str = "cpu") -> CompactTraining:
     """A new training of the held box."""
     phase = settings.phase1
-    return CompactTraining.start(small_scene(), MODEL, small_template(), small_shape(), settings, phase, seed, device)
+    models, templates = {"right": MODEL}, {"right": small_template()}
+    return CompactTraining.start(small_scene(), models, templates, small_shape(), settings, phase, seed, device)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_phase_1_writes_its_files(phase1: PhaseFiles, build: Path) -> None:
     names = ["step-000004.png", "step-000008.png", "step-000009.png"]
     assert sorted(path.name for path in phase1.outputs["previews"].iterdir()) == names
     assert not (phase1.folder / "work").exists()
-    scene, mesh = read_scene(build, MODEL), read_object_mesh(phase1.mesh)
+    scene, mesh = read_scene(build, {"right": MODEL}), read_object_mesh(phase1.mesh)
     assert np.abs(mesh.vertices - scene.cube.centre.numpy()).max() <= 1.1 * scene.cube.radius
 
 
@@ -157,7 +157,7 @@ def test_predictions_are_metres_in_the_camera(phase1: PhaseFiles, build: Path, t
     path = tmp_path / "predictions.npz"
     write_predictions(build, phase1.poses, phase1.mesh, path)
     found = HoldPredictions.load(path)
-    scene = read_scene(build, MODEL)
+    scene = read_scene(build, {"right": MODEL})
     assert found.names.tolist() == list(scene.names)
     poses, mesh = ScenePoses(MODEL, SequencePoses.load(phase1.poses), scene.cube), read_object_mesh(phase1.mesh)
     unit = torch.from_numpy(mesh.in_cube(scene.cube).vertices)

@@ -17,7 +17,7 @@ from handloom.reconstruction.compact.training import (
     losses,
 )
 from handloom.reconstruction.compact.volume_renderer import FieldSamples, Rendered
-from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT, RayBatch
+from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, CLASS_OF_SIDE, HAND, OBJECT, RayBatch
 from handloom.runtime.errors import InputError
 
 from ..held_box import held_box
@@ -64,12 +64,12 @@ def test_gradient_reaches_both_fields_and_all_poses() -> None:
     training = small_training(small_settings(STEPS))
     scene, before = training.scene, training.scene.poses.snapshot()
     training.run_step()
-    for part in (scene.object_field, scene.hand_field):
+    for part in (scene.object_field, scene.hands["right"].field):
         without = [name for name, p in part.named_parameters() if p.grad is None or not bool(p.grad.any())]
         assert without == ["distance"] * (part is scene.object_field)
-    still = [name for name in MOVING if not bool(getattr(scene.poses, name).grad.any())]
+    still = [name for name in MOVING if not bool(getattr(scene.poses.object, name).grad.any())]
     assert still == []
-    after = scene.poses.snapshot()
+    before, after = before["right"], scene.poses.snapshot()["right"]
     assert not torch.equal(after.hand_rotvec, before.hand_rotvec)
     assert not torch.equal(after.object_translation_m, before.object_translation_m)
     assert torch.equal(after.hand_shape, before.hand_shape)
@@ -102,7 +102,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
     """Protects results from NaN: the step is named, and the settings to lower; nothing is stepped."""
     training = small_training(small_settings(STEPS))
     with torch.no_grad():
-        training.scene.hand_field.distance.fill_(torch.nan)
+        training.scene.hands["right"].field.distance.fill_(torch.nan)
     with pytest.raises(InputError, match=r"loss is nan at step 0: .*lower hold\.compact"):
         training.run_step()
     assert training.step == 0
@@ -115,10 +115,10 @@ def test_training_repairs_a_shifted_object() -> None:
     settings = small_settings(60).model_copy(update={"pose_rate": 3e-4, "rays": 256, "first_beta_m": 0.004})
     training = small_training(settings)  # its hull and its hand are those of the true poses
     with torch.no_grad():
-        training.scene.poses.object_place_m += shift
+        training.scene.poses.object.object_place_m += shift
     totals(training, 60)
     seen = [frame for frame in range(len(held.image_u8)) if int((held.class_u8[frame] == 1).sum()) > 100]
-    left = (training.scene.poses.snapshot().object_translation_m - held.poses.object_translation_m)[seen, 0]
+    left = (training.scene.poses.snapshot()["right"].object_translation_m - held.poses.object_translation_m)[seen, 0]
     assert len(seen) >= 4
     assert left.mean() < 0.7 * shift[0]
 
@@ -129,7 +129,7 @@ def test_poses_that_diverge_between_losses_are_named(name: str) -> None:
     training = small_training(small_settings(60))
     training.step = 25
     with torch.no_grad():
-        getattr(training.scene.poses, name)[0] = torch.nan
+        getattr(training.scene.poses.object, name)[0] = torch.nan
     with pytest.raises(InputError, match=rf"{name} hold NaN at step 25: .*lower hold\.compact"):
         training.run_step()
     assert training.step == 25
@@ -165,12 +165,12 @@ def batch(kinds: list[int]) -> RayBatch:
 
 
 def rendered(colour: Tensor, kinds: list[int], hand_rays: list[int]) -> Rendered:
-    semantics = torch.eye(3)[kinds]
-    return Rendered(colour, semantics, torch.zeros(len(kinds)), samples([0]), samples(hand_rays))
+    semantics = torch.eye(CLASS_COUNT)[kinds]
+    return Rendered(colour, semantics, torch.zeros(len(kinds)), samples([0]), {"right": samples(hand_rays)})
 
 
 def terms(wanted: RayBatch, found: Rendered, done: float = 0.0, hand: Tensor = FLAT) -> Losses:
-    return losses(wanted, found, hand, FLAT, done)
+    return losses(wanted, found, [(hand, FLAT)], done)
 
 
 def test_a_perfect_rendering_costs_nothing() -> None:
@@ -206,13 +206,22 @@ def test_the_forearm_does_not_count() -> None:
     assert float(found.colour) == pytest.approx(3.0)
 
 
+def test_a_hand_that_is_not_reconstructed_does_not_count() -> None:
+    """Protects fields from a second marked hand: its pixels are neither hand, object nor background."""
+    kinds = [HAND, CLASS_OF_SIDE["left"], OBJECT]
+    shown = rendered(torch.ones(3, 3), [HAND, HAND, OBJECT], [0, 1])
+    assert counted_rays(batch(kinds), shown).tolist() == [True, False, True]
+    both = shown._replace(hands={"right": samples([0]), "left": samples([1])})
+    assert counted_rays(batch(kinds), both).tolist() == [True, True, True]
+
+
 def test_hand_prior_is_cut_at_one_centimetre() -> None:
     """Protects the template's hold on the hand's surface only: half a centimetre near it counts half, far away none."""
     template_at_zero = torch.zeros_like(FLAT)
 
     def prior(hand: Tensor, template: Tensor) -> float:
         shown = rendered(torch.zeros(1, 3), [OBJECT], [0])
-        return float(losses(batch([OBJECT]), shown, hand, template, 0.0).hand_prior) / HAND_PRIOR_WEIGHT
+        return float(losses(batch([OBJECT]), shown, [(hand, template)], 0.0).hand_prior) / HAND_PRIOR_WEIGHT
 
     assert prior(template_at_zero + 0.005, template_at_zero) == pytest.approx(0.5)
     assert prior(template_at_zero + 0.05, template_at_zero) == pytest.approx(1.0)
@@ -223,5 +232,5 @@ def test_no_object_samples_and_no_counted_rays_are_no_nan() -> None:
     """Protects small batches: a mean over nothing is zero."""
     shown = rendered(torch.ones(1, 3), [HAND], [])
     nothing = FieldSamples(*(value[:0] for value in samples([0])))
-    found = terms(batch([HAND]), shown._replace(object=nothing, hand=nothing))
+    found = terms(batch([HAND]), shown._replace(object=nothing, hands={"right": nothing}))
     assert float(found.total) == pytest.approx(0, abs=1e-9)

@@ -19,7 +19,7 @@ from handloom.reconstruction.compact.volume_renderer import (
     resampled,
     stratified,
 )
-from handloom.reconstruction.observations import BACKGROUND, HAND, OBJECT
+from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, CLASS_OF_SIDE, HAND, OBJECT
 
 from ..held_box import HALF_M, SCALE, held_box
 from .scene import small_settings, small_training
@@ -42,26 +42,34 @@ def node(depth: float, optical: float, colour: Tensor, rays: tuple[int, ...] = (
 @pytest.mark.parametrize(("object_depth", "front", "colour"), [(1.0, OBJECT, RED), (3.0, HAND, GREEN)])
 def test_what_is_in_front_hides_the_rest(object_depth: float, front: int, colour: Tensor) -> None:
     """Protects the order along the ray: whichever node is nearer is all that is seen."""
-    seen = composed((node(object_depth, OPAQUE, RED), node(2.0, OPAQUE, GREEN)), BLUE[None])
+    seen = composed(node(object_depth, OPAQUE, RED), {"right": node(2.0, OPAQUE, GREEN)}, BLUE[None])
     torch.testing.assert_close(seen.colour[0], colour)
-    torch.testing.assert_close(seen.semantics[0], torch.eye(3)[front])
+    torch.testing.assert_close(seen.semantics[0], torch.eye(CLASS_COUNT)[front])
     torch.testing.assert_close(seen.depth[0], torch.tensor(min(object_depth, 2.0)))
 
 
 def test_shares_of_thin_layers() -> None:
     """Protects the composition: half is object, half of the rest is hand, what remains is background."""
     half = math.log(2)
-    seen = composed((node(1.0, half, RED), node(2.0, half, GREEN)), BLUE[None])
-    wanted = torch.zeros(3)
+    seen = composed(node(1.0, half, RED), {"right": node(2.0, half, GREEN)}, BLUE[None])
+    wanted = torch.zeros(CLASS_COUNT)
     wanted[OBJECT], wanted[HAND], wanted[BACKGROUND] = 0.5, 0.25, 0.25
     torch.testing.assert_close(seen.semantics[0], wanted)
     torch.testing.assert_close(seen.colour[0], 0.5 * RED + 0.25 * GREEN + 0.25 * BLUE)
     torch.testing.assert_close(seen.depth[0], torch.tensor((0.5 * 1 + 0.25 * 2) / 0.75))
 
 
+def test_two_hands_hide_each_other_and_the_object() -> None:
+    """Protects the classes of two hands: the nearer one is all that is seen, as its own class."""
+    hands = {"right": node(2.0, OPAQUE, GREEN, (0, 1)), "left": node(1.5, OPAQUE, BLUE, (1,))}
+    seen = composed(node(3.0, OPAQUE, RED, (0, 1, 2)), hands, torch.zeros(3, 3))
+    assert seen.semantics.argmax(-1).tolist() == [CLASS_OF_SIDE["right"], CLASS_OF_SIDE["left"], OBJECT]
+    torch.testing.assert_close(seen.colour, torch.stack([GREEN, BLUE, RED]))
+
+
 def test_rays_that_miss_a_node_see_the_others() -> None:
     """Protects the merge of nodes that hit different rays; an empty ray shows the background alone."""
-    seen = composed((node(1.0, OPAQUE, RED, (2,)), node(2.0, OPAQUE, GREEN, (0, 2))), BLUE.expand(3, 3))
+    seen = composed(node(1.0, OPAQUE, RED, (2,)), {"right": node(2.0, OPAQUE, GREEN, (0, 2))}, BLUE.expand(3, 3))
     torch.testing.assert_close(seen.colour, torch.stack([GREEN, BLUE, RED]))
     assert seen.semantics.argmax(-1).tolist() == [HAND, BACKGROUND, OBJECT]
     torch.testing.assert_close(seen.semantics.sum(-1), torch.ones(3))
@@ -107,7 +115,7 @@ def test_rays_that_meet_nothing_show_the_background() -> None:
     background = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
     found = scene.render(directions, torch.tensor([0, 5]), background, 0.002)
     torch.testing.assert_close(found.colour, background)
-    assert len(found.object.ray) == len(found.hand.ray) == 0
+    assert len(found.object.ray) == len(found.hands["right"].ray) == 0
     assert (found.semantics[:, BACKGROUND] == 1).all()
 
 
@@ -133,14 +141,14 @@ def test_rays_on_which_the_object_is_given_teach_the_hand_only() -> None:
     seen = {}
     for name, given in (("learnt", None), ("given", torch.ones(80, dtype=torch.bool))):
         scene.object_field.zero_grad()
-        scene.hand_field.zero_grad()
+        scene.hands["right"].field.zero_grad()
         scene.poses.zero_grad()
         found = scene.render(batch.directions, batch.frame, batch.background, 0.003, object_is_given=given)
         (found.colour.sum() + found.semantics[:, HAND].sum()).backward()
         moved = [
             scene.object_field.distance.grad,
-            scene.poses.object_rotvec.grad,
-            scene.hand_field.distance.grad,
+            scene.poses.object.object_rotvec.grad,
+            scene.hands["right"].field.distance.grad,
         ]
         seen[name] = (found.colour.detach(), [0.0 if g is None else float(g.abs().sum()) for g in moved])
     torch.testing.assert_close(seen["given"][0], seen["learnt"][0], atol=0, rtol=0)

@@ -50,7 +50,7 @@ def hands_of_files(squares_about: Callable[[Float[np.ndarray, "hands 21 2"]], Sq
         *,
         network: FileHandsSettings,
         search: HandSearchSettings,
-        side: Side,
+        side: Side | tuple[Side, ...],
         where: str,
         masks: Path | None = None,
         object_poses: Path | None = None,
@@ -67,62 +67,68 @@ def hands_of_files(squares_about: Callable[[Float[np.ndarray, "hands 21 2"]], Sq
         files' readers do, for hands that are implausible, and when fewer frames than `least_hands` have one.
         """
         listed_frames = read_frames(frames, frames_json)
-        told = read_tool_hands(given, side, _SIDE_ADVICE)
-        rows_of = _rows_of_frames(told, listed_frames, network.match)
-        found_rows = np.flatnonzero(told.given)
-        if not len(found_rows):
-            raise InputError(f"{given}: holds no {side} hand with finite numbers; run the tool again")
-        told = told.at(found_rows)
-        posed = _in_frames(told.of_model(configured_hand(hand)), told, listed_frames, where, masked=masks is not None)
-        require_hands(told.where, posed.joints_m, posed.keypoints_px, side)
-        place_of = {row: place for place, row in enumerate(found_rows.tolist())}
-        candidates = {frame: [place_of[row] for row in rows if row in place_of] for frame, rows in rows_of.items()}
-        labels = None if masks is None else mask_files(masks, listed_frames)
-        chosen = _chosen(told.where, posed.keypoints_px, candidates, listed_frames, labels, side)
-        rows, picks = np.array(list(chosen), int), np.array(list(chosen.values()), int)
-        missing = [name for frame, name in enumerate(listed_frames.names) if frame not in chosen]
-        if not len(rows) or len(rows) < search.least_hands * len(listed_frames):
-            raise InputError(
-                f"{where}: {given} tells of a {side} hand in {len(rows)} of {len(listed_frames)} frames; expected a "
-                f"share of {search.least_hands} (least_hands); none in {listed(missing)}"
+
+        def hands_of(side: Side) -> FoundHands:
+            told = read_tool_hands(given, side, _SIDE_ADVICE)
+            rows_of = _rows_of_frames(told, listed_frames, network.match)
+            found_rows = np.flatnonzero(told.given)
+            if not len(found_rows):
+                raise InputError(f"{given}: holds no {side} hand with finite numbers; run the tool again")
+            told = told.at(found_rows)
+            posed = _in_frames(
+                told.of_model(configured_hand(hand)), told, listed_frames, where, masked=masks is not None
             )
-        unfound = f"; none in {listed(missing)}" if missing else ""
-        print(f"hand taken from {given} in {len(rows)} of {len(listed_frames)} frames{unfound}", file=sys.stderr)
-        if object_poses is not None:
-            camera, lens = ObjectPoses.load(object_poses).intrinsics.astype(np.float64), None
-        elif calibration is not None:
-            camera, lens = read_calibration(calibration).of_pictures(*listed_frames.size_px)
-        elif listed_frames.intrinsics is not None:
-            camera, lens = listed_frames.intrinsics, None
-        elif field_of_view_deg is not None:
-            camera, lens = nominal_camera(listed_frames, field_of_view_deg), None
-        else:
-            raise InputError(f"{where}: no camera is known, which hands from files need")
-        keypoints = posed.keypoints_px[picks]
-        crops = about_box(keypoints)
-        if told.box_px is not None:
-            boxes = _scaled(told.box_px[picks].reshape(-1, 2, 2), told, listed_frames).reshape(-1, 4)
-            crops = box_squares(boxes, field_of_box=1.0)
-        of_right = 1.0 if side == "right" else 0.0
-        answer = Answer(
-            crops,
-            keypoints,
-            posed.joints_m[picks],
-            certain(np.ones(len(rows))),
-            presence=np.ones(len(rows)),
-            handedness=np.full(len(rows), of_right if told.tells_side else UNKNOWN_SIDE),
-            vertices=None if posed.vertices_m is None else posed.vertices_m[picks],
-        )
-        found = FoundHands.of(
-            *(answer, rows, len(listed_frames), camera, None),
-            ray_share=search.ray_share,
-            side=side,
-            network="files",
-            distortion=lens,
-        )
-        squares = _spread(squares_about(keypoints), rows, len(listed_frames))
-        found = replace(found, centre_px=squares.centre_px, side_px=squares.side_px, angle_rad=squares.angle_rad)
-        found.save(hands, code=code)
+            require_hands(told.where, posed.joints_m, posed.keypoints_px, side)
+            place_of = {row: place for place, row in enumerate(found_rows.tolist())}
+            candidates = {frame: [place_of[row] for row in rows if row in place_of] for frame, rows in rows_of.items()}
+            labels = None if masks is None else mask_files(masks, listed_frames)
+            chosen = _chosen(told.where, posed.keypoints_px, candidates, listed_frames, labels, side)
+            rows, picks = np.array(list(chosen), int), np.array(list(chosen.values()), int)
+            missing = [name for frame, name in enumerate(listed_frames.names) if frame not in chosen]
+            if not len(rows) or len(rows) < search.least_hands * len(listed_frames):
+                raise InputError(
+                    f"{where}: {given} tells of a {side} hand in {len(rows)} of {len(listed_frames)} frames; expected "
+                    f"a share of {search.least_hands} (least_hands); none in {listed(missing)}"
+                )
+            unfound = f"; none in {listed(missing)}" if missing else ""
+            print(f"hand taken from {given} in {len(rows)} of {len(listed_frames)} frames{unfound}", file=sys.stderr)
+            if object_poses is not None:
+                camera, lens = ObjectPoses.load(object_poses).intrinsics.astype(np.float64), None
+            elif calibration is not None:
+                camera, lens = read_calibration(calibration).of_pictures(*listed_frames.size_px)
+            elif listed_frames.intrinsics is not None:
+                camera, lens = listed_frames.intrinsics, None
+            elif field_of_view_deg is not None:
+                camera, lens = nominal_camera(listed_frames, field_of_view_deg), None
+            else:
+                raise InputError(f"{where}: no camera is known, which hands from files need")
+            keypoints = posed.keypoints_px[picks]
+            crops = about_box(keypoints)
+            if told.box_px is not None:
+                boxes = _scaled(told.box_px[picks].reshape(-1, 2, 2), told, listed_frames).reshape(-1, 4)
+                crops = box_squares(boxes, field_of_box=1.0)
+            of_right = 1.0 if side == "right" else 0.0
+            answer = Answer(
+                crops,
+                keypoints,
+                posed.joints_m[picks],
+                certain(np.ones(len(rows))),
+                presence=np.ones(len(rows)),
+                handedness=np.full(len(rows), of_right if told.tells_side else UNKNOWN_SIDE),
+                vertices=None if posed.vertices_m is None else posed.vertices_m[picks],
+            )
+            found = FoundHands.of(
+                *(answer, rows, len(listed_frames), camera, None),
+                ray_share=search.ray_share,
+                side=side,
+                network="files",
+                distortion=lens,
+            )
+            squares = _spread(squares_about(keypoints), rows, len(listed_frames))
+            return replace(found, centre_px=squares.centre_px, side_px=squares.side_px, angle_rad=squares.angle_rad)
+
+        sides: tuple[Side, ...] = (side,) if isinstance(side, str) else side
+        FoundHands.save_each(hands, {each: hands_of(each) for each in sides}, code=code)
 
     return find_hands
 

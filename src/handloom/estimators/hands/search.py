@@ -8,6 +8,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,9 +23,10 @@ from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, mask_files
 from handloom.estimators.hands import HandSearchSettings
 from handloom.estimators.hands.boxes import read_boxes
 from handloom.estimators.hands.found import UNKNOWN_SIDE, Answer, FoundHands, SearchedSide, of_side
+from handloom.estimators.hands.held_hands import held_boxes, seen_weights
 from handloom.estimators.hands.squares import Squares, box_squares, mask_boxes
 from handloom.estimators.sfm.object_poses import ObjectPoses
-from handloom.hand.joints import BONE, SNAP_FROM_MANO21, Side
+from handloom.hand.joints import BONE, SIDES, SNAP_FROM_MANO21, Side
 from handloom.hand.mano import HandModel
 from handloom.hand.models import configured_hand
 from handloom.runtime.config.base import Settings
@@ -43,9 +45,11 @@ class HandFrame(NamedTuple):
 
     image: Path
     mask: Path | None = None
+    side: Side | None = None
+    """The hand that is looked at, where the mask may show two."""
 
     def picture(self, hide_others: bool = False) -> Picture:
-        """The picture; what its mask shows to be background or object is painted grey, if it should be hidden.
+        """The picture; what its mask shows to be background, object or the other hand is grey, if it should be hidden.
 
         Raises InputError for a mask of another size.
         """
@@ -57,7 +61,8 @@ class HandFrame(NamedTuple):
             raise InputError(
                 f"{self.mask}: is {labels.shape}, but its frame is {image.shape[:2]}; make the masks again"
             )
-        return np.where(((labels == BACKGROUND) | (labels == OBJECT))[..., None], np.uint8(GREY), image)
+        hidden = [BACKGROUND, OBJECT, *(LABEL_OF[side] for side in SIDES if self.side not in (None, side))]
+        return np.where(np.isin(labels, hidden)[..., None], np.uint8(GREY), image)
 
 
 class HandNetwork(ABC):
@@ -103,7 +108,7 @@ def hand_search(
         *,
         network: settings,  # type: ignore[valid-type]  # known when a network's module is imported
         search: HandSearchSettings,
-        side: SearchedSide,
+        side: SearchedSide | tuple[Side, ...],
         where: str,
         detector: Path | None = None,
         masks: Path | None = None,
@@ -116,45 +121,63 @@ def hand_search(
         threads: int | None = None,
         code: str = "",
     ) -> None:
-        """Stage: write the hand of every frame.
+        """Stage: write the hand of every frame, of a side or of each of several.
 
-        It is looked for in the masks, else in the boxes, else in whole pictures. Masks come with HOLD's camera, that of
+        It is looked for in the masks, else in the boxes, else in whole pictures; each of two hands that hold the object
+        of `object_poses` at its place on that. Masks come with HOLD's camera, that of
         `object_poses`, and its joints get the size of the hand model `hand`; otherwise the camera is that of the file
         `calibration` or of the frames' list, else it looks through the picture's centre with `field_of_view_deg`. Of
         `auto` the side is the one that most hands are of. Raises InputError as `look` and the files' readers do.
         """
         hand_model = configured_hand(hand)
         listed = read_frames(frames, frames_json)
-        labels = [None] * len(listed) if masks is None else mask_files(masks, listed)
-        pictures = [HandFrame(*each) for each in zip(listed.pictures, labels, strict=True)]
+        labels = None if masks is None else mask_files(masks, listed)
         box_of = None if boxes is None else read_boxes(boxes, listed)
+        thing = None if object_poses is None else ObjectPoses.load(object_poses)
+        answers: dict[SearchedSide, tuple[Int[np.ndarray, " hands"], Answer]] = {}
         with computing_on(device, threads):
             finder = load(weights, detector, network, hand_model, device)
-            rows, answer = look(finder, pictures, box_of, search, side, where)
+            sides: tuple[SearchedSide, ...] = (side,) if isinstance(side, str) else side
+            for each in sides:
+                one = None if each == "auto" else each
+                pictures = [HandFrame(*f, one) for f in zip(listed.pictures, labels or repeat(None), strict=False)]
+                if one is None or labels is None or len(sides) == 1:
+                    answers[each] = look(finder, pictures, box_of, search, each, where)
+                    continue
+                held = None if thing is None else held_boxes(labels, one, thing)
+                if held is not None:
+                    held = np.where(np.isfinite(held), held, mask_boxes(labels, one, search.object_reach))
+                rows, answer = look(finder, pictures, held, search, each, where)
+                seen = seen_weights([labels[row] for row in rows.tolist()], answer.keypoints_px, one)
+                answers[each] = rows, answer._replace(confidence=answer.confidence * seen)
         camera, distortion = None, None
-        if object_poses is not None:
-            camera = ObjectPoses.load(object_poses).intrinsics.astype(np.float64)
+        if thing is not None:
+            camera = thing.intrinsics.astype(np.float64)
         elif calibration is not None:
             camera, distortion = read_calibration(calibration).of_pictures(listed.width_px, listed.height_px)
         elif field_of_view_deg is not None:
             camera = nominal_camera(listed, field_of_view_deg) if listed.intrinsics is None else listed.intrinsics
-        of_right = float(np.median(answer.handedness))
-        shown: Side = side if side != "auto" else "right" if of_right >= UNKNOWN_SIDE else "left"
         bone_m = None if masks is None else nominal_bone_m(hand_model)
-        found = FoundHands.of(
-            *(answer, rows, len(pictures), camera, bone_m),
-            ray_share=search.ray_share,
-            side=shown,
-            network=finder.name,
-            distortion=distortion,
-        )
-        if found.side_shown not in (None, shown):
-            print(
-                f"{where}: a {shown} hand was asked for, but the pictures show a {found.side_shown} one (handedness "
-                f"{found.mean_handedness:.2f}, 1 is a right hand); check `side`, and whether they are mirrored",
-                file=sys.stderr,
+        hands_found: dict[Side, FoundHands] = {}
+        for asked, (rows, answer) in answers.items():
+            of_right = float(np.median(answer.handedness))
+            shown: Side = asked if asked != "auto" else "right" if of_right >= UNKNOWN_SIDE else "left"
+            found = FoundHands.of(
+                *(answer, rows, len(listed), camera, bone_m),
+                ray_share=search.ray_share,
+                side=shown,
+                network=finder.name,
+                distortion=distortion,
             )
-        found.save(hands, code=code)
+            if found.side_shown not in (None, shown):
+                print(
+                    f"{where}: a {shown} hand was asked for, but the pictures show a {found.side_shown} one "
+                    f"(handedness {found.mean_handedness:.2f}, 1 is a right hand); check `side`, "
+                    "and whether they are mirrored",
+                    file=sys.stderr,
+                )
+            hands_found[shown] = found
+        FoundHands.save_each(hands, hands_found, code=code)
 
     return find_hands
 
@@ -189,7 +212,7 @@ def look(
                 f"{search.least_hands} (least_hands); {_ADVICE[told].format(hand=hand, label=label)}"
             )
 
-    if masks and side != "auto":
+    if masks and side != "auto" and boxes_px is None:
         boxes_px = mask_boxes(masks, side, search.object_reach)
     if boxes_px is None:
         rows, answer = network.search(frames, side)
@@ -207,7 +230,7 @@ def look(
     missing = sorted(set(range(len(frames))) - set(rows.tolist()))
     listed = f"; none in {', '.join(map(str, missing))}" if missing else ""
     score = answer.confidence.mean()
-    print(f"hand found in {len(rows)} of {len(frames)} frames, mean score {score:.3f}{listed}", file=sys.stderr)
+    print(f"{hand} found in {len(rows)} of {len(frames)} frames, mean score {score:.3f}{listed}", file=sys.stderr)
     return rows, answer
 
 

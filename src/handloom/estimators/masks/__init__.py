@@ -28,7 +28,7 @@ def _of_dataset(sequence: SequenceSettings) -> dict[str, Any]:
             "and object in masks.prompts, or to files"
         )
         raise Faults([("masks.source", words)])
-    return {"kind": sequence.kind, "hand": sequence.side}
+    return {"kind": sequence.kind, "hands": list(sequence.hands)}
 
 
 def _files(sequence: SequenceSettings) -> MaskFilesSettings:
@@ -55,7 +55,7 @@ def _marked(sequence: SequenceSettings) -> dict[str, Any]:
 
 def _limits(sequence: SequenceSettings) -> dict[str, Any]:
     masks = sequence.masks
-    return {"empty_fraction": masks.empty_fraction, "largest_share": masks.largest_share, "hand": sequence.side}
+    return {"empty_fraction": masks.empty_fraction, "largest_share": masks.largest_share, "hands": list(sequence.hands)}
 
 
 def _checkpoint(sequence: SequenceSettings) -> tuple[str, str]:

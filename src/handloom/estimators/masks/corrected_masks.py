@@ -8,6 +8,7 @@ where all frames vote for it.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,16 +66,20 @@ def corrected_masks(
 ) -> None:
     """Stage: the masks of a first pass, corrected; raises InputError for files that do not fit together."""
     taken = read_frames(frames, frames_json)
-    labels, poses, hands = read_masks(masks, taken), ObjectPoses.load(object_poses), FoundHands.load(hand_estimates)
+    labels, poses, hands = (
+        read_masks(masks, taken),
+        ObjectPoses.load(object_poses),
+        FoundHands.load_each(hand_estimates),
+    )
     video = np.stack([read_rgb(path) for path in taken.pictures])
-    better = correct(video, labels, poses, hands, still_camera=still_camera)
-    write_sequence_masks(better, taken, corrected, picture, hand=hands.side)
+    better = correct(video, labels, poses, list(hands.values()), still_camera=still_camera)
+    write_sequence_masks(better, taken, corrected, picture, hands=list(hands))
 
 
 def correct(
-    video: Video, labels: LabelSequence, poses: ObjectPoses, hands: FoundHands, *, still_camera: bool = True
+    video: Video, labels: LabelSequence, poses: ObjectPoses, hands: Sequence[FoundHands], *, still_camera: bool = True
 ) -> LabelSequence:
-    """The label images with object and followed hand decided anew; another hand stays as it is.
+    """The label images with object and followed hands decided anew; another hand stays as it is.
 
     Where masks and poses do not fit at all they are left alone, and it is said.
     """
@@ -112,16 +117,16 @@ class _Evidence:
     video: Video
     labels: LabelSequence
     shape: VotedShape
-    hands: FoundHands
+    hands: Sequence[FoundHands]
     features: PixelFeatures
-    models: tuple[AppearanceModel, AppearanceModel, AppearanceModel]
-    """Of background, object and hand."""
+    models: Sequence[AppearanceModel]
+    """Of background, object and each hand."""
     background: StillBackground | None
 
     @property
-    def hand_label(self) -> int:
-        """Of the followed hand."""
-        return LABEL_OF[self.hands.side]
+    def values(self) -> tuple[int, ...]:
+        """The labels of background, object and followed hands."""
+        return BACKGROUND, OBJECT, *(LABEL_OF[each.side] for each in self.hands)
 
     @classmethod
     def of(
@@ -129,7 +134,7 @@ class _Evidence:
         video: Video,
         labels: LabelSequence,
         shape: VotedShape,
-        hands: FoundHands,
+        hands: Sequence[FoundHands],
         features: PixelFeatures,
         *,
         still: bool,
@@ -139,17 +144,20 @@ class _Evidence:
         shares = {frame: shape.shares(frame, *labels.shape[1:]) for frame in chosen}
         covered = np.stack([_covered(labels[frame], shares[frame]) for frame in chosen])
         background = _uncovered(video[chosen], ~covered) if still else None
-        models = (AppearanceModel(), AppearanceModel(), AppearanceModel())
+        models = [AppearanceModel() for _ in range(2 + len(hands))]
         for frame, near in zip(chosen, covered, strict=True):
             image, label = video[frame], labels[frame]
-            hand = hand_reach(hands, frame, *label.shape)
             moves = np.ones(label.shape, bool) if background is None else ~background.shows(image)
             sure_object = (label == OBJECT) & moves
             if shape.poses.posed[frame]:
                 sure_object &= shares[frame] >= AGREED_SHARE
-            sure_hand = (label == LABEL_OF[hands.side]) & moves & (hand > 0.5 if hand is not None else False)
+            sure_hands = []
+            for each in hands:
+                hand = hand_reach(each, frame, *label.shape)
+                sure = (label == LABEL_OF[each.side]) & moves & (hand > 0.5 if hand is not None else False)
+                sure_hands.append(sure)
             pixels = features(image)
-            for model, where in zip(models, (~near & (label == BACKGROUND), sure_object, sure_hand), strict=True):
+            for model, where in zip(models, (~near & (label == BACKGROUND), sure_object, *sure_hands), strict=True):
                 model.learn(pixels, _core(where), marked=True)
         return cls(video, labels, shape, hands, features, models, background)
 
@@ -164,12 +172,12 @@ class _Evidence:
         window = _window(prior[..., 1:].max(-1) > 2 * _LEAST_PRIOR)
         part, prior = image[window], prior[window]
         pixels = self.features(part)
-        behind, thing, hand = self.models
+        behind, thing, *hands = self.models
         if shares is not None:
             # A side that few frames show is rare in all frames' appearance.
             sure = _core((label == OBJECT) & (shares >= SURE_SHARE))
             thing = thing.with_recent(pixels, sure[window])
-        densities = np.stack([model.density(pixels) for model in (behind, thing, hand)], -1)
+        densities = np.stack([model.density(pixels) for model in (behind, thing, *hands)], -1)
         if self.background is not None:
             still = StillBackground(self.background.colour[window], self.background.share[window])
             densities[..., 0] = still.trust * still.likelihood(part) + (1 - still.trust) * densities[..., 0]
@@ -182,36 +190,33 @@ class _Evidence:
         if shares is not None:
             winner[(winner == 1) & ~_parts_with(winner == 1, shares[window] >= SURE_SHARE)] = 0
         decided = np.full(winner.shape, BACKGROUND, label.dtype)
-        for value, number_of in ((OBJECT, 1), (self.hand_label, 2)):
+        for number_of, value in list(enumerate(self.values))[1:]:
             decided[cleaned(winner == number_of) & ((winner == number_of) | (winner == 0))] = value
-        result = np.where(np.isin(label, (OBJECT, self.hand_label)), BACKGROUND, label)
+        result = np.where(np.isin(label, self.values), BACKGROUND, label)
         free = result[window] == BACKGROUND
         result[window][free] = decided[free]
         return np.asarray(result, label.dtype)
 
     def _prior(
         self, number: int, shares: Float[np.ndarray, "height width"] | None
-    ) -> Float[np.ndarray, "height width 3"]:
-        """Of background, object and hand, by votes and key points; by the masks alone where there are none."""
+    ) -> Float[np.ndarray, "height width classes"]:
+        """Of background, object and hands, by votes and key points; by the masks alone where there are none."""
         label = self.labels[number]
-        hand = hand_reach(self.hands, number, *label.shape)
-        was_hand = cv2.GaussianBlur((label == self.hand_label).astype(np.float32), (0, 0), 3)
-        hand_prior = was_hand if hand is None else (0.7 * was_hand + 0.3 * (hand > 0.5)) * np.clip(2 * hand, 0, 1)
+        hand_priors = []
+        for each in self.hands:
+            hand = hand_reach(each, number, *label.shape)
+            was_hand = cv2.GaussianBlur((label == LABEL_OF[each.side]).astype(np.float32), (0, 0), 3)
+            prior = was_hand if hand is None else (0.7 * was_hand + 0.3 * (hand > 0.5)) * np.clip(2 * hand, 0, 1)
+            hand_priors.append(prior.clip(_LEAST_PRIOR, 0.95))
         if shares is None:
             object_prior = (label == OBJECT).astype(np.float32)
         else:
             object_prior = np.interp(shares, *np.array(_PRIOR_OF_SHARE).T).astype(np.float32)
         object_prior = cv2.GaussianBlur(object_prior, (0, 0), 1.5)
-        hand_prior = hand_prior.clip(_LEAST_PRIOR, 0.95)
-        prior = np.stack(
-            [
-                (1 - object_prior) * (1 - hand_prior),
-                object_prior * (1 - 0.6 * hand_prior),
-                hand_prior * (1 - 0.3 * object_prior),
-            ],
-            -1,
-        )
-        return np.asarray(np.maximum(prior, _LEAST_PRIOR))
+        no_hand = np.prod([1 - each for each in hand_priors], axis=0)
+        thing = object_prior * np.prod([1 - 0.6 * each for each in hand_priors], axis=0)
+        hands = [each * (1 - 0.3 * object_prior) * no_hand / (1 - each) for each in hand_priors]
+        return np.asarray(np.maximum(np.stack([(1 - object_prior) * no_hand, thing, *hands], -1), _LEAST_PRIOR))
 
 
 def _covered(label: Labels, shares: Float[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

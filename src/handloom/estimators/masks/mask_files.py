@@ -44,7 +44,7 @@ def masks_of_dataset(
     masks: Path,
     picture: Path,
     *,
-    hand: Side = "right",
+    hands: tuple[Side, ...] = ("right",),
 ) -> None:
     """Stage: the masks that a data set brings: HO3D's rendered segmentations, or those of a HOLD build folder.
 
@@ -52,14 +52,14 @@ def masks_of_dataset(
     missing or damaged, or no frame shows the object or no frame shows a hand.
     """
     taken = read_frames(frames, frames_json)
-    labels = _segmentations(given / "seg", taken, hand) if kind == "ho3d" else _of_build(given, taken)
-    for what, gone in absences(labels, hand).items():
+    labels = _segmentations(given / "seg", taken, hands) if kind == "ho3d" else _of_build(given, taken)
+    for what, gone in absences(labels, hands).items():
         if gone.all():
             raise InputError(
                 f"{given}: none of the {len(taken)} masks shows the {what}; expected HO3D-v3's colours or HOLD's "
                 "labels; give mask files or a prompt instead"
             )
-    write_sequence_masks(labels, taken, masks, picture, hand=hand)
+    write_sequence_masks(labels, taken, masks, picture, hands=hands)
 
 
 def masks_of_files(
@@ -72,25 +72,27 @@ def masks_of_files(
     picture: Path,
     *,
     largest_share: float = 1.0,
-    hand: Side = "right",
+    hands: tuple[Side, ...] = ("right",),
 ) -> None:
     """Stage: the masks of the folder `given`; raises InputError as `read_mask_files` and `write_sequence_masks` do."""
     taken = read_frames(frames, frames_json)
     labels = read_mask_files(given, settings, taken)
     advice = f"look at the files in {given}, and at what masks.files says of them"
-    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice, hand)
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice, hands)
 
 
-def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"], hand: Side = "right") -> Labels:
+def labels_from_ho3d(colour: UInt8[np.ndarray, "height width 3"], hands: tuple[Side, ...] = ("right",)) -> Labels:
     """HO3D-v3's rendered segmentation (the hand blue, object another colour, background black) as labels.
 
-    Which hand it is they do not tell; HO3D's are right ones. The archive's README does not tell the colours; that the
-    hand is pure blue is how published readers of version 3 use it. Version 2 has other colours.
+    Which hand it is they do not tell; HO3D's are right ones. Of two hands the first is blue and the second red. The
+    archive's README does not tell the colours; that the hand is pure blue is how published readers of version 3 use it.
+    Version 2 has other colours.
     """
     strong = colour > 127
     labels = np.full(colour.shape[:2], BACKGROUND, np.uint8)
     labels[strong.any(-1)] = OBJECT
-    labels[strong[..., 2] & ~strong[..., 0] & ~strong[..., 1]] = LABEL_OF[hand]
+    for channel, side in zip((2, 0), hands, strict=False):
+        labels[strong[..., channel] & (strong.sum(-1) == 1)] = LABEL_OF[side]
     return labels
 
 
@@ -105,9 +107,9 @@ def labels_from_build(path: Path) -> Labels:
     return labels
 
 
-def _segmentations(folder: Path, frames: Frames, hand: Side) -> LabelSequence:
+def _segmentations(folder: Path, frames: Frames, hands: tuple[Side, ...]) -> LabelSequence:
     paths = files_of_originals(folder, numbered_pictures(folder), frames)
-    return np.stack([_enlarged(path, labels_from_ho3d(read_rgb(path), hand), frames) for path in paths])
+    return np.stack([_enlarged(path, labels_from_ho3d(read_rgb(path), hands), frames) for path in paths])
 
 
 def _of_build(build: Path, frames: Frames) -> LabelSequence:

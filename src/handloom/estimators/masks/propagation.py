@@ -72,13 +72,13 @@ def propagated_masks(
     still_camera: bool,
     empty_fraction: float,
     largest_share: float = 1.0,
-    hand: Side = "right",
+    hands: tuple[Side, ...] = ("right",),
 ) -> None:
     """Stage: masks carried along the frames; raises InputError as `propagate` and `write_sequence_masks` do."""
     taken = read_frames(frames, frames_json)
     where = marks_of(marks, taken)
     labels = propagate(np.stack([read_rgb(path) for path in taken.pictures]), where, still_camera=still_camera)
-    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks), hand)
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks), hands)
 
 
 def propagate(frames: Video, marks: Marks, *, still_camera: bool = True) -> LabelSequence:

@@ -49,12 +49,12 @@ def tracked_masks(
     device: str,
     empty_fraction: float,
     largest_share: float = 1.0,
-    hand: Side = "right",
+    hands: tuple[Side, ...] = ("right",),
 ) -> None:
     """Stage: the masks that the checkpoint `given` finds; raises InputError as its parts do."""
     taken = read_frames(frames, frames_json)
     labels = track_with_sam2(taken.pictures, marks_of(marks, taken), given, config, device)
-    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks), hand)
+    write_sequence_masks(labels, taken, masks, picture, empty_fraction, largest_share, advice_for(marks), hands)
 
 
 def track_with_sam2(

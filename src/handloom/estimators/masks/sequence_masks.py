@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from handloom.datasets.frames import Frames, Picture, write_frames_sheet
 from handloom.datasets.masks import LABEL_OF, LEFT_HAND, OBJECT, RIGHT_HAND, Labels, LabelSequence, write_masks
-from handloom.hand.joints import Side
+from handloom.hand.joints import SIDES, Side, hand_in_words
 from handloom.runtime.config.sequences import Entity, FramePrompts, Prompt
 from handloom.runtime.errors import InputError, listed
 
@@ -50,11 +50,11 @@ def write_sequence_masks(
     empty_fraction: float = 1.0,
     largest_share: float = 1.0,
     advice: str = "",
-    hand: Side = "right",
+    hands: Sequence[Side] = ("right",),
 ) -> None:
     """Write one label image per frame, and the contact sheet `picture`.
 
-    Frames without the object or the hand are counted and listed; raises InputError, with the advice, for
+    Frames without the object or a hand are counted and listed; raises InputError, with the advice, for
     one missing in more than `empty_fraction` of the frames, and one that covers more than `largest_share` of a frame.
     """
     for entity, label in LABEL_OF.items():
@@ -68,13 +68,13 @@ def write_sequence_masks(
                 f"{largest_share:g}; the mask is inverted (background white, {what} black) or has leaked: {advice}; if "
                 f"the {what} is that large, raise masks.largest_share"
             )
-    for what, gone in absences(labels, hand).items():
+    for what, gone in absences(labels, hands).items():
         missing = [path.name for path, is_gone in zip(frames.pictures, gone, strict=True) if is_gone]
         if gone.mean() > empty_fraction:
             raise InputError(
                 f"{frames.folder}: the mask of the {what} is empty in {len(missing)} of {len(frames)} frames "
                 f"({listed(missing)}), more than masks.empty_fraction = {empty_fraction:g}; {advice}"
-                f"{_other_hand_advice(labels, hand) if what == 'hand' else ''}"
+                f"{_other_hand_advice(labels, hands) if what != 'object' else ''}"
             )
         if missing:
             print(f"masks: no {what} in {len(missing)} of {len(frames)} frames: {listed(missing)}", file=sys.stderr)
@@ -82,17 +82,20 @@ def write_sequence_masks(
     write_frames_sheet(frames, lambda number, image: overlay(image, labels[number]), picture)
 
 
-def absences(labels: LabelSequence, hand: Side) -> dict[str, Bool[np.ndarray, " frames"]]:
-    """In which frames the object is not seen, and the hand of a side."""
-    return {what: ~(labels == label).any((1, 2)) for what, label in (("object", OBJECT), ("hand", LABEL_OF[hand]))}
+def absences(labels: LabelSequence, hands: Sequence[Side]) -> dict[str, Bool[np.ndarray, " frames"]]:
+    """In which frames the object is not seen, and each of the hands."""
+    label_of = {"object": OBJECT, **{hand_in_words(side, hands): LABEL_OF[side] for side in hands}}
+    return {what: ~(labels == label).any((1, 2)) for what, label in label_of.items()}
 
 
-def _other_hand_advice(labels: LabelSequence, hand: Side) -> str:
-    """What to set where the masks show the other hand only."""
-    other: Side = "left" if hand == "right" else "right"
-    if (labels == LABEL_OF[hand]).any() or not (labels == LABEL_OF[other]).any():
+def _other_hand_advice(labels: LabelSequence, hands: Sequence[Side]) -> str:
+    """What to set where the masks show other hands than were asked for."""
+    shown = [side for side in SIDES if (labels == LABEL_OF[side]).any()]
+    if not shown or set(hands) <= set(shown):
         return ""
-    return f"; they show a {other} hand, but hands is [{hand}]: set it to [{other}] if that holds the object"
+    named, asked = " and a ".join(shown), ", ".join(hands)
+    holds = "that holds" if len(shown) == 1 else "those hold"
+    return f"; they show a {named} hand, but hands is [{asked}]: set it to [{', '.join(shown)}] if {holds} the object"
 
 
 def overlay(image: Picture, labels: Labels) -> Picture:

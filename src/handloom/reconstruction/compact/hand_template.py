@@ -13,7 +13,7 @@ from handloom.geometry.surfaces import hole_cap
 from handloom.geometry.voxels import node_points
 from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
-from handloom.hand.models import configured_hand
+from handloom.hand.models import HandFiles, configured_hands
 from handloom.reconstruction.build_folder import read_build
 from handloom.reconstruction.tracks import HandTrack
 from handloom.runtime.artifacts import Artifact
@@ -25,7 +25,7 @@ _EXACT_M = 0.02
 
 @dataclass(frozen=True)
 class HandTemplate(Artifact, kind="hand_template", units="m", frame="hand at rest"):
-    """The file hand_template.npz: signed distances (negative inside) in a cube of the hand's rest frame, metres."""
+    """The file hand_template.npz: signed distances (negative inside) in a cube of a hand's rest frame, metres."""
 
     distance_m: Float[Tensor, "1 cells cells cells"]
     centre_m: Float[Tensor, "3"]
@@ -37,13 +37,14 @@ class HandTemplate(Artifact, kind="hand_template", units="m", frame="hand at res
         return HandTemplate(self.distance_m.to(device), self.centre_m.to(device), self.radius_m, self.side)
 
 
-def template_of_build(build: Path, template: Path, *, cells: int, hand: Path | None = None, code: str = "") -> None:
-    """Stage: the template of a build folder's hand, made once for all trainings of the sequence."""
-    model = configured_hand(hand)
-    scene = read_build(build, {model.side: model})
+def template_of_build(build: Path, template: Path, *, cells: int, hand: HandFiles = None, code: str = "") -> None:
+    """Stage: the template of each hand of a build folder, made once for all trainings of the sequence."""
+    models = configured_hands(hand)
+    scene = read_build(build, models)
     if scene.foreign_keys:
         print(f"{build}: foreign keys {list(scene.foreign_keys)} are left alone", file=sys.stderr)
-    hand_template(model, scene.hands[model.side].shape, cells).save(template, code=code)
+    made = {side: hand_template(model, scene.hands[side].shape, cells) for side, model in models.items()}
+    HandTemplate.save_each(template, made, code=code)
 
 
 def hand_template(model: HandModel, shape: Float[Tensor, " shape"], cells: int) -> HandTemplate:

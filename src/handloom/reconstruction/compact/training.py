@@ -5,6 +5,7 @@ and steps along such noisy signs made every good shape worse.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +14,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from handloom.hand.joints import Side
 from handloom.hand.mano import HandModel
 from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.compact.volume_renderer import CompactScene, Rendered
+from handloom.reconstruction.compact.volume_renderer import CompactScene, HandNode, Rendered
 from handloom.reconstruction.field_evaluation import halved, within_memory
-from handloom.reconstruction.observations import CLASS_COUNT, HAND, Observations, RayBatch, SceneInput
+from handloom.reconstruction.observations import (
+    CLASS_COUNT,
+    CLASS_OF_SIDE,
+    HAND,
+    Observations,
+    RayBatch,
+    SceneInput,
+)
 from handloom.reconstruction.phase_run import Preview
-from handloom.reconstruction.scene_poses import ScenePoses
+from handloom.reconstruction.scene_poses import PosesByHand
 from handloom.reconstruction.shape.object_shape import ObjectShape
 from handloom.runtime.config.fields import CompactPhaseSettings, CompactSettings
 from handloom.runtime.errors import InputError
@@ -58,23 +67,28 @@ class Losses:
 
 
 def counted_rays(batch: RayBatch, rendered: Rendered) -> Bool[Tensor, " rays"]:
-    """Rays that the losses count: not those of a hand label far from the hand, which show the forearm."""
-    near_hand = torch.zeros(len(batch.kind), dtype=torch.bool)
-    near_hand[rendered.hand.ray] = True
-    return (batch.kind != HAND) | near_hand
+    """Rays that the losses count: of a hand's label those near that hand.
+
+    Others show a forearm, or a hand that is not reconstructed.
+    """
+    counted = batch.kind < HAND
+    for side, hand in rendered.hands.items():
+        near_hand = torch.zeros(len(batch.kind), dtype=torch.bool)
+        near_hand[hand.ray] = True
+        counted = counted | (near_hand & (batch.kind == CLASS_OF_SIDE[side]))
+    return counted
 
 
 def losses(
     batch: RayBatch,
     rendered: Rendered,
-    hand_distance: Float[Tensor, "1 hand hand hand"],
-    hand_template: Float[Tensor, "1 hand hand hand"],
+    hands: Iterable[tuple[Float[Tensor, "1 hand hand hand"], Float[Tensor, "1 hand hand hand"]]],
     done: float,
 ) -> Losses:
     """All terms at the share `done` (0 to 1) of the training; means over the counted rays.
 
     colour: sum over channels of |C - C*|; semantic: squared error of the classes' shares; hand prior: |d - d_template|,
-    cut at 1 cm as the reference cuts it.
+    cut at 1 cm as the reference cuts it, summed over the hands (d, d_template).
     """
     counted = counted_rays(batch, rendered).float()
     rays = counted.sum().clamp_min(1.0)
@@ -83,7 +97,8 @@ def losses(
     semantic = ((rendered.semantics - wanted).square().sum(-1) * counted).sum() / rays
     weight = FIRST_SEMANTIC_WEIGHT + done * (LAST_SEMANTIC_WEIGHT - FIRST_SEMANTIC_WEIGHT)
     cut = HAND_PRIOR_REACH_M
-    prior = (hand_distance.clamp(-cut, cut) - hand_template.clamp(-cut, cut)).abs().mean() / cut
+    priors = [(found.clamp(-cut, cut) - given.clamp(-cut, cut)).abs().mean() / cut for found, given in hands]
+    prior = torch.stack(priors).sum()
     return Losses(colour, weight * semantic, HAND_PRIOR_WEIGHT * prior)
 
 
@@ -93,7 +108,6 @@ class CompactTraining:
 
     observations: Observations
     scene: CompactScene
-    template: HandTemplate
     settings: CompactSettings
     phase: CompactPhaseSettings
     seed: int
@@ -107,35 +121,32 @@ class CompactTraining:
     def start(
         cls,
         given: SceneInput,
-        model: HandModel,
-        template: HandTemplate,
+        models: Mapping[Side, HandModel],
+        templates: Mapping[Side, HandTemplate],
         shape: ObjectShape,
         settings: CompactSettings,
         phase: CompactPhaseSettings,
         seed: int,
         device: torch.device | str,
     ) -> "CompactTraining":
-        """A new phase on `device`: the object is its shape, the hand starts as its template.
+        """A new phase on `device`: the object is its shape, hands start as their templates.
 
         Whatever is random or done once is done on the CPU, so that all devices start alike.
         """
-        observations, poses = given.observations, ScenePoses(model, given.poses, given.cube)
-        with torch.no_grad():
-            vertices, distance_m = poses.hand().vertices_m, shape.distance_m(float(poses.object_radius_m))
+        observations, first = given.observations, PosesByHand(models, given.poses, given.cube)
+        distance_m = shape.distance_m(float(first.object.object_radius_m.detach()))
         sizes = settings, len(observations.image_u8), torch_generator(seed, "fields")
-        fields = VoxelField(distance_m, *sizes, fixed=True), VoxelField(template.distance_m, *sizes)
-        template = template.to(device)
-        poses = ScenePoses(model, given.poses, given.cube, device).requires_grad_(settings.pose_rate > 0)
-        scene = CompactScene(
-            poses,
-            fields[0].to(device),
-            fields[1].to(device),
-            template.centre_m,
-            template.radius_m,
-            PosedHands(model, vertices.to(device)),
-            settings,
-        )
-        return cls(observations.to(device), scene, template, settings, phase, seed)
+        thing = VoxelField(distance_m, *sizes, fixed=True)
+        poses = PosesByHand(models, given.poses, given.cube, device)
+        poses.requires_grad_(settings.pose_rate > 0)
+        hands = {}
+        for side, model in models.items():
+            field, template = VoxelField(templates[side].distance_m, *sizes), templates[side].to(device)
+            with torch.no_grad():
+                posed = PosedHands(model, first.of[side].hand().vertices_m.to(device))
+            hands[side] = HandNode(poses.of[side], field.to(device), template, posed)
+        scene = CompactScene(poses, thing.to(device), hands, settings)
+        return cls(observations.to(device), scene, settings, phase, seed)
 
     @property
     def done(self) -> float:
@@ -180,15 +191,14 @@ class CompactTraining:
         generator = torch_generator(self.seed, "rays", self.step)
         batch = self.observations.draw(settings.rays, OBJECT_RAY_SHARE, HAND_RAY_SHARE, generator)
         # Where the hand's pose is wrong, a pixel of the hand would eat away the object that the hand should hide.
-        given = batch.kind == HAND
+        given = batch.kind >= HAND
         rendered = scene.render(batch.directions, batch.frame, batch.background, self.beta_m, generator, given)
         # What the losses make without saying where is made where the rays are.
         with batch.colour.device:
             return losses(
                 batch,
                 rendered,
-                scene.hand_field.distance,
-                self.template.distance_m,
+                [(node.field.distance, node.template.distance_m) for node in scene.hands.values()],
                 self.done,
             )
 
@@ -220,10 +230,13 @@ class CompactTraining:
         found = [scene.render(*part, self.beta_m) for part in parts]
         return Preview(batch.colour, torch.cat([f.colour for f in found]), torch.cat([f.semantics for f in found]))
 
+    @property
+    def _fields(self) -> dict[str, VoxelField]:
+        return {"object": self.scene.object_field, **{side: node.field for side, node in self.scene.hands.items()}}
+
     def field_state(self) -> dict[str, Tensor]:
-        """The fields' tensors under the names object.* and hand.*."""
-        fields = {"object": self.scene.object_field, "hand": self.scene.hand_field}
-        return {f"{name}.{key}": value for name, each in fields.items() for key, value in each.state_dict().items()}
+        """The fields' tensors under the names object.*, right.* and left.*."""
+        return {f"{name}.{key}": v for name, each in self._fields.items() for key, v in each.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
@@ -232,7 +245,7 @@ class CompactTraining:
             "history": self.history,
             "fields": self.field_state(),
             "poses": self.scene.poses.state_dict(),
-            "hands_at": self.scene.hands.vertices,
+            "hands_at": {side: node.posed.vertices for side, node in self.scene.hands.items()},
             "chunks": self.scene.chunks,
             "optimiser": self.optimiser.state_dict(),
         }
@@ -241,11 +254,12 @@ class CompactTraining:
         """Go on from `state()`."""
         scene, device = self.scene, self.observations.image_u8.device
         self.step, self.history, scene.chunks = state["step"], state["history"], state["chunks"]
-        for name, of_node in (("object", scene.object_field), ("hand", scene.hand_field)):
+        for name, of_node in self._fields.items():
             tensors = {key.removeprefix(f"{name}."): v for key, v in state["fields"].items() if key.startswith(name)}
             of_node.load_state_dict(tensors)
         scene.poses.load_state_dict(state["poses"])
-        scene.hands = PosedHands(scene.poses.model, state["hands_at"].to(device))
+        for side, node in scene.hands.items():
+            node.posed = PosedHands(node.poses.model, state["hands_at"][side].to(device))
         self.optimiser = self._new_optimiser()
         self.optimiser.load_state_dict(state["optimiser"])
 
@@ -256,24 +270,25 @@ class CompactTraining:
         if bad:
             raise self._diverged(f"{', '.join(bad)} hold NaN")
         with torch.no_grad():
-            self.scene.hands = PosedHands(poses.model, poses.hand().vertices_m)
+            for node in self.scene.hands.values():
+                node.posed = PosedHands(node.poses.model, node.poses.hand().vertices_m)
 
     def _diverged(self, found: str) -> InputError:
         return InputError(f"{found} at step {self.step}: the training diverged; lower hold.compact.*_rate")
 
     def _new_optimiser(self) -> torch.optim.Adam:
         scene, s = self.scene, self.settings
-        poses = scene.poses
         groups: list[dict[str, Any]] = []
-        for each in (scene.object_field, scene.hand_field):
+        for each in self._fields.values():
             learnt = [each.distance] if each.distance.requires_grad else []
             groups += [
                 {"params": learnt, "rate": s.distance_rate},
                 {"params": [each.features], "rate": s.feature_rate},
                 {"params": [each.codes, *each.layers.parameters()], "rate": s.network_rate},
             ]
-        moving = [poses.hand_wrist, poses.hand_fingers, poses.hand_translation_m]
-        moving += [poses.object_rotvec, poses.object_place_m]
+        hands = [node.poses for node in scene.hands.values()]
+        moving = [value for each in hands for value in (each.hand_wrist, each.hand_fingers, each.hand_translation_m)]
+        moving += [hands[0].object_rotvec, hands[0].object_place_m]
         groups.append({"params": [each for each in moving if each.requires_grad], "rate": s.pose_rate})
         return torch.optim.Adam([{**group, "lr": group["rate"]} for group in groups], eps=1e-10)
 

@@ -1,4 +1,4 @@
-"""Volume rendering of hand and object together, rays in the OpenCV camera's frame.
+"""Volume rendering of hands and object together, rays in the OpenCV camera's frame.
 
 A ray is a direction with z = 1, so a depth along it is the depth in the image. A coarse look without derivatives finds
 where along it to evaluate the fields; then samples lie where the weight is (HOLD bounds the opacity's error in rounds).
@@ -14,11 +14,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handloom.geometry.voxels import look_up
+from handloom.hand.joints import Side
 from handloom.reconstruction.compact.fields import FieldValues, VoxelField
+from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.posed_hands import PosedHands
 from handloom.reconstruction.field_evaluation import in_chunks, laplace_density
-from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, HAND, OBJECT
-from handloom.reconstruction.scene_poses import ScenePoses, frame_rows
+from handloom.reconstruction.observations import BACKGROUND, CLASS_COUNT, CLASS_OF_SIDE, OBJECT
+from handloom.reconstruction.scene_poses import PosesByHand, ScenePoses, frame_rows
 from handloom.runtime.config.fields import CompactSettings
 
 REACH_M, HAND_REACH_M = 0.015, 0.012
@@ -43,25 +45,31 @@ class Rendered(NamedTuple):
     """What the camera sees along each ray."""
 
     colour: Float[Tensor, "rays 3"]
-    semantics: Float[Tensor, "rays 3"]
-    """Shares of background, object and hand; they sum to one."""
+    semantics: Float[Tensor, "rays classes"]
+    """Shares of background, object and hands; they sum to one."""
     depth: Float[Tensor, " rays"]
     """Mean depth of the foreground in metres, weighted by visibility; zero on empty rays."""
     object: FieldSamples
-    hand: FieldSamples
+    hands: dict[Side, FieldSamples]
+
+
+@dataclass
+class HandNode:
+    """A hand's field; `posed` is a snapshot of the posed hands of all frames, made anew when they have moved."""
+
+    poses: ScenePoses
+    field: VoxelField
+    template: HandTemplate
+    posed: PosedHands
 
 
 @dataclass
 class CompactScene:
-    """Poses and both fields; `hands` is a snapshot of the posed hands and made anew when they have moved."""
+    """Poses and all fields."""
 
-    poses: ScenePoses
+    poses: PosesByHand
     object_field: VoxelField
-    hand_field: VoxelField
-    hand_centre_m: Float[Tensor, "3"]
-    """Centre of the hand field's cube, in the rest frame of the hand."""
-    hand_radius_m: float
-    hands: PosedHands
+    hands: dict[Side, HandNode]
     settings: CompactSettings
     chunks: int = 1
     """In how many chunks fields are evaluated; more than one need less memory and more time, for the same result."""
@@ -83,15 +91,18 @@ class CompactScene:
         thing = self._object_samples(directions, frame, beta, generator)
         if object_is_given is not None:
             thing = _without_derivatives(thing, object_is_given)
-        return composed((thing, self._hand_samples(directions, frame, beta, generator)), background)
+        hands = {
+            side: self._hand_samples(node, directions, frame, beta, generator) for side, node in self.hands.items()
+        }
+        return composed(thing, hands, background)
 
     def _object_samples(
         self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
     ) -> FieldSamples:
-        s, field = self.settings, self.object_field
+        s, field, poses = self.settings, self.object_field, self.poses.object
         with torch.no_grad():
-            origin = self.poses.object_from_cam(torch.zeros_like(directions), frame)
-            step = self.poses.object_from_cam(directions, frame) - origin
+            origin = poses.object_from_cam(torch.zeros_like(directions), frame)
+            step = poses.object_from_cam(directions, frame) - origin
             near, far = interval_in_box(origin, step, 1.0)
             near = near.clamp_min(NEAREST_M)
             depth = stratified(near, far, s.coarse_samples, generator)
@@ -103,16 +114,16 @@ class CompactScene:
         volume = field.distances()
 
         def evaluated(points: Tensor, owner: Tensor) -> FieldValues:
-            return field.at(volume, self.poses.object_from_cam(points, owner), owner)
+            return field.at(volume, poses.object_from_cam(points, owner), owner)
 
         points = (depth[..., None] * directions[ray, None]).view(-1, 3)
         owner = frame[ray, None].expand(depth.shape).reshape(-1)
         return _node_samples(ray, depth, length, FieldValues(*in_chunks(evaluated, self.chunks, points, owner)), beta)
 
     def _hand_samples(
-        self, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
+        self, node: HandNode, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
     ) -> FieldSamples:
-        s, field, hands = self.settings, self.hand_field, self.hands
+        s, field, hands, template = self.settings, node.field, node.posed, node.template
         with torch.no_grad():
             near, far = interval_in_sphere(hands.centre_m[frame], directions, hands.radius_m[frame] + REACH_M)
             near = near.clamp_min(NEAREST_M)
@@ -129,14 +140,14 @@ class CompactScene:
             points = (depth[..., None] * directions[ray, None]).view(-1, 3)
             owner = frame[ray, None].expand(depth.shape).reshape(-1)
             weights = hands.skinning_weights(*hands.near(points, owner, s.hand_neighbours))
-        motions = self.poses.hand().posed_from_rest[..., :3, :].flatten(2)
+        motions = node.poses.hand().posed_from_rest[..., :3, :].flatten(2)
         volume = field.distances()
 
         def evaluated(points: Tensor, owner: Tensor, weights: Tensor) -> FieldValues:
             blended = (weights[:, None] @ frame_rows(motions, owner)).view(-1, 3, 4)
             turn_inverse = torch.linalg.inv(blended[..., :3])
             rest = (turn_inverse @ (points - blended[..., 3])[..., None])[..., 0]
-            return field.at(volume, (rest - self.hand_centre_m) / self.hand_radius_m, owner)
+            return field.at(volume, (rest - template.centre_m) / template.radius_m, owner)
 
         found = FieldValues(*in_chunks(evaluated, self.chunks, points, owner, weights))
         return _node_samples(ray, depth, length, found, beta)
@@ -158,11 +169,11 @@ def _without_derivatives(node: FieldSamples, rays: Bool[Tensor, " rays"]) -> Fie
     return node._replace(optical=optical, colour=torch.where(fixed[..., None], node.colour.detach(), node.colour))
 
 
-def composed(nodes: tuple[FieldSamples, FieldSamples], background: Float[Tensor, "rays 3"]) -> Rendered:
-    """Merge object and hand along the rays, nearest first: C = sum_i T_i alpha_i c_i + T_end c_background."""
+def composed(thing: FieldSamples, hands: dict[Side, FieldSamples], background: Float[Tensor, "rays 3"]) -> Rendered:
+    """Merge object and hands along the rays, nearest first: C = sum_i T_i alpha_i c_i + T_end c_background."""
     rays = len(background)
     depth, optical, colour, kind = [], [], [], []
-    for label, node in zip((OBJECT, HAND), nodes, strict=True):
+    for label, node in {OBJECT: thing, **{CLASS_OF_SIDE[side]: hand for side, hand in hands.items()}}.items():
         samples = node.depth.shape[1]
         depth.append(background.new_full((rays, samples), torch.inf).index_copy(0, node.ray, node.depth))
         optical.append(background.new_zeros(rays, samples).index_copy(0, node.ray, node.optical))
@@ -174,18 +185,19 @@ def composed(nodes: tuple[FieldSamples, FieldSamples], background: Float[Tensor,
     weight = torch.exp(thickness - behind) * -torch.expm1(-thickness)
     clear = torch.exp(-behind[:, -1])
     colours = torch.cat(colour, 1).gather(1, order[..., None].expand(-1, -1, 3))
-    is_hand = torch.cat(kind)[order] == HAND
-    hand = (weight * is_hand).sum(1)
+    kinds, seen = torch.cat(kind)[order], weight.sum(1)
     semantics = background.new_zeros(rays, CLASS_COUNT)
-    semantics[:, BACKGROUND], semantics[:, OBJECT], semantics[:, HAND] = clear, weight.sum(1) - hand, hand
-    seen = weight.sum(1)
+    semantics[:, BACKGROUND], semantics[:, OBJECT] = clear, seen
+    for side in hands:
+        hand = (weight * (kinds == CLASS_OF_SIDE[side])).sum(1)
+        semantics[:, OBJECT], semantics[:, CLASS_OF_SIDE[side]] = semantics[:, OBJECT] - hand, hand
     mean_depth = (weight * torch.where(depths.isfinite(), depths, 0.0)).sum(1) / seen.clamp_min(1e-6)
     return Rendered(
         colour=(weight[..., None] * colours).sum(1) + clear[:, None] * background,
         semantics=semantics,
         depth=mean_depth,
-        object=nodes[0],
-        hand=nodes[1],
+        object=thing,
+        hands=hands,
     )
 
 

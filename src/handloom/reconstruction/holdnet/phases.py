@@ -106,7 +106,9 @@ def started_net(
     if object_prior is not None:
         read_object_prior(object_prior, net.object_node.implicit_network)
     frames = scene.frame_count
-    start = scene.poses_cam(model) if first_poses is None else read_poses(first_poses, frames, model)
+    start = scene.poses_cam(model)
+    if first_poses is not None:
+        start = read_poses(first_poses, frames, {model.side: model})[model.side]
     set_poses(net, start, model, scene.placement)
     return net
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from handloom.geometry.camera import pixel_rays, project
 from handloom.geometry.voxels import look_up
 from handloom.reconstruction.compact.volume_renderer import interval_in_box
-from handloom.reconstruction.observations import OBJECT, Observations
+from handloom.reconstruction.observations import HAND, OBJECT, Observations
 from handloom.reconstruction.scene_poses import ObjectCube
 from handloom.reconstruction.tracks import ObjectTrack
 
@@ -54,7 +54,8 @@ class CubeViews:
         grey = seen.image_u8.float() @ torch.tensor(_GREY)
         place = (thing.rotation @ middle + thing.translation_m) / cell
         cameras = seen.intrinsics.to(device), thing.rotation.to(device), place.to(device)
-        return cls(grey.to(device), seen.class_u8.to(device), *cameras, cells)
+        # To the object all hands are alike: what hides it.
+        return cls(grey.to(device), seen.class_u8.clamp(max=HAND).to(device), *cameras, cells)
 
     def smaller(self, object_px: int) -> "CubeViews":
         """The same views so much smaller that the object's longer side has at most about `object_px` in the median."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from handloom.hand.models import configured_hand
+from handloom.hand.models import HandFiles, configured_hands
 from handloom.reconstruction.object_mesh import ObjectMesh, surface
 from handloom.reconstruction.observations import OBJECT, SceneInput, read_scene
 from handloom.reconstruction.phase_run import require_frames
@@ -17,6 +17,7 @@ from handloom.reconstruction.shape.cube_views import CubeViews
 from handloom.reconstruction.shape.depth_fusion import evidence_of, fused
 from handloom.reconstruction.shape.stereo import COARSE, FINE, swept
 from handloom.reconstruction.shape.visual_hull import Rule, object_hull
+from handloom.reconstruction.tracks import SequencePoses
 from handloom.runtime.artifacts import Artifact
 from handloom.runtime.devices import computing_on
 from handloom.runtime.errors import InputError
@@ -54,16 +55,15 @@ def shape_of_build(
     points_reach: float | None,
     device: str = "cpu",
     threads: int | None = None,
-    hand: Path | None = None,
+    hand: HandFiles = None,
     code: str = "",
 ) -> None:
     """Stage: the shape, and the hull that it started from with the build folder's poses, to be scored beside it.
 
     Raises InputError for a folder that cannot be used, masks that do not fit the poses, or a device that is not there.
     """
-    model = configured_hand(hand)
     with computing_on(device, threads):
-        scene = read_scene(build, model)
+        scene = read_scene(build, configured_hands(hand))
         require_frames(build, scene.names, scene.observations.seen)
         try:
             found, hull = object_shape(scene, cells, points_reach, device)
@@ -74,14 +74,14 @@ def shape_of_build(
             ) from error
     found.save(shape, code=code)
     ObjectMesh.of(surface(hull), scene.cube).save(hull_mesh, code=code)
-    scene.poses.save(hull_poses, code=code)
+    SequencePoses.save_each(hull_poses, scene.poses, code=code)
 
 
 def object_shape(
     scene: SceneInput, cells: int, points_reach: float | None, device: torch.device | str
 ) -> tuple[ObjectShape, Float[Tensor, "1 cells cells cells"]]:
     """The shape and the hull, both on the CPU; `points_reach` is a share of half the cube's side."""
-    views = CubeViews.of(scene.observations, scene.poses.object, scene.cube, cells, device)
+    views = CubeViews.of(scene.observations, next(iter(scene.poses.values())).object, scene.cube, cells, device)
     half = (cells - 1) / 2
     clock = [time.process_time()]
 

@@ -15,7 +15,13 @@ from handloom.runtime.config.hold_stages import (
     RefinementSettings,
     SfmSettings,
 )
-from handloom.runtime.config.sequences import DemoSequence, DemoSequencesSettings, EntryName, SequenceSettings
+from handloom.runtime.config.sequences import (
+    TWO_HANDED,
+    DemoSequence,
+    DemoSequencesSettings,
+    EntryName,
+    SequenceSettings,
+)
 
 
 class HandTrackingSettings(Settings):
@@ -77,6 +83,9 @@ class HoldSettings(Settings):
             path, place = Path(sequence.path), f"sequences.{name}.path"
             if name in self._rendered and path != _demo_path(name):
                 yield place, f"is {path}, but the demo renders it to {_demo_path(name)}"
+            elif name in self._rendered and (len(sequence.hands) > 1) != (name in TWO_HANDED):
+                wanted = "[right, left]" if name in TWO_HANDED else "one hand, [right] or [left]"
+                yield f"sequences.{name}.hands", f"is {list(sequence.hands)}, but the demo renders it with {wanted}"
             elif name not in self._rendered and path.is_relative_to(HOLD_DEMO_ROOT):
                 yield place, f"is {path}, but hold.demo.sequences does not render it"
 
@@ -92,6 +101,8 @@ class HoldSettings(Settings):
                     "remove it",
                 )
         for name, sequence in self.chosen.items():
+            if len(sequence.hands) > 1 and (why := self._one_hand_only()):
+                yield f"sequences.{name}.hands", f"is {list(sequence.hands)}, but {why}"
             if sequence.object_size_m is not None and (why := self._size_not_taken(sequence)):
                 yield f"sequences.{name}.object_size_m", f"is set, but {why}"
         for method, name in self.others:
@@ -103,6 +114,14 @@ class HoldSettings(Settings):
                     f"the sequence is of kind {self.chosen[name].kind}, which has no annotation to score against; "
                     "expected kind ho3d",
                 )
+
+    def _one_hand_only(self) -> str | None:
+        """Why two hands cannot be reconstructed with these settings, if so."""
+        if self.field == "holdnet":
+            return "hold.field: holdnet takes one hand so far; set compact, or name one hand"
+        if self.hand.alignment.fidelity == "faithful":
+            return "hold.hand.alignment.fidelity: faithful aligns one hand; set fixed, or name one hand"
+        return None
 
     def _size_not_taken(self, sequence: SequenceSettings) -> str | None:
         """Why a known size would not be read, if so."""

@@ -109,6 +109,11 @@ class AlignmentSettings(Settings):
 class RefinementSettings(Settings):
     """All poses, the hand's shape and the object's scale, moved so that masks fit and the hand touches the object."""
 
+    fidelity: Literal["faithful", "fixed"] = Field(
+        "fixed",
+        description="Of two hands (one is refined alike). faithful: they only keep their places in the picture, since "
+        "the released contact of two hands never acts; fixed: masks, contact and penetration, as of one hand.",
+    )
     steps: int = Field(100, ge=1, le=1_000_000, description="Steps of Adam over all frames at once.")
     long_side_px: int = Field(
         160, ge=32, le=4096, description="Masks are made smaller until no side exceeds this; HOLD's: 300."

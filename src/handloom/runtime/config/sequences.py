@@ -215,24 +215,22 @@ EntryName = Annotated[str, AfterValidator(_folder_name)]
 
 
 def _sides(given: Any) -> Any:
-    """Refuses the text that files of hands are named by, and two hands."""
+    """Right before left; refuses the text that files of hands are named by, and a hand named twice."""
     if isinstance(given, str):
         raise ValueError(
-            f"is '{given}'; expected a list of the hands that hold the object, [right] or [left] (what another tool "
-            "found is hand_files)"
+            f"is '{given}'; expected a list of the hands that hold the object, [right], [left] or [right, left] (what "
+            "another tool found is hand_files)"
         )
-    if isinstance(given, list | tuple) and len(given) > 1:
-        raise ValueError(
-            f"is {list(given)}, but one hand and one object are reconstructed so far; name the hand that holds the "
-            "object, [right] or [left], and the other one is background"
-        )
-    return given
+    if isinstance(given, list | tuple) and len(set(map(str, given))) < len(given):
+        raise ValueError(f"is {list(given)}; expected each hand once: [right], [left] or [right, left]")
+    return sorted(given, reverse=True) if isinstance(given, list | tuple) else given
 
 
 Hands = Annotated[tuple[Side, ...], BeforeValidator(_sides)]
 """The hands that are reconstructed."""
 SequenceKind = Literal["ho3d", "video", "frames", "build"]
-DemoSequence = Literal["jug1", "carton1", "lamp1", "mug1"]
+DemoSequence = Literal["jug1", "carton1", "lamp1", "mug1", "parcel1"]
+TWO_HANDED: tuple[DemoSequence, ...] = ("parcel1",)
 
 
 class FrameSettings(Settings):
@@ -315,13 +313,14 @@ class FrameSettings(Settings):
 
 
 class SequenceSettings(FrameSettings):
-    """One sequence: a hand with one object before a static camera, and where its masks come from."""
+    """One sequence: a hand, or two, with one object before a static camera, and where its masks come from."""
 
     path: OwnPath = Field(description="The file or folder.")
     hands: Hands = Field(
         ("right",),
         min_length=1,
-        description="Which of the person's hands holds the object: [right] or [left]; the other one is background.",
+        description="Which of the person's hands hold the object: [right], [left] or [right, left]; another one is "
+        "not reconstructed.",
         json_schema_extra={"items": {"enum": ["right", "left"]}},
     )
     models: OwnPath | None = Field(
@@ -348,11 +347,6 @@ class SequenceSettings(FrameSettings):
     masks: MaskSettings = Field(
         default_factory=lambda: MaskSettings(source="dataset"), description="Masks of the held object and the hands."
     )
-
-    @property
-    def side(self) -> Side:
-        """The hand that holds the object."""
-        return self.hands[0]
 
 
 class DemoSequencesSettings(Settings):

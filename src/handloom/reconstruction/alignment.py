@@ -18,7 +18,7 @@ from handloom.hand.mano import HandModel
 from handloom.hand.models import HandFiles, configured_hands, require_sides
 from handloom.reconstruction.gradient_alignment import align_by_gradient
 from handloom.reconstruction.grasp_alignment import align_grasp
-from handloom.reconstruction.object_size import POINTS_DEVIATION, agreed_size, largest_extent
+from handloom.reconstruction.object_size import POINTS_DEVIATION, agreed_size, largest_extent, points_within_masks
 from handloom.reconstruction.tracks import Grasp, HandPoses, HandTrack, ObjectTrack, SequencePoses
 from handloom.runtime.config.hold_stages import AlignmentSettings
 from handloom.runtime.errors import InputError
@@ -64,7 +64,7 @@ def align_hand_object(
         raise InputError(
             f"{object_poses}: holds no object points, expected some hundreds; the object needs more texture"
         )
-    extent = largest_extent(thing.points_object)
+    extent = largest_extent(points_within_masks(thing, labels))
     rows: list[dict[str, Any]] = []
     if alignment.fidelity == "fixed" and object_size_m is not None:
         if extent <= 0:

@@ -5,6 +5,7 @@ length that the user knows is a better one. Deviations are of the logarithm: 0.1
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +13,19 @@ from jaxtyping import Float
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from handloom.estimators.sfm.object_poses import ObjectPoses
+from handloom.geometry.camera import project
+from handloom.runtime.images import read_grey
+
 HAND_DEVIATION = 0.08
 """Of adults' hands about the model's mean: 8 of 95 mm from wrist to the middle finger (data/open_hand.md)."""
 FREE_DEVIATION = 0.1
 """What more is unsure where no hand is held to the object: nothing but its depth tells where the object is."""
-POINTS_DEVIATION = 0.06
+POINTS_DEVIATION = 0.04
 """Of the largest distance between points of structure from motion about the object's own."""
+_NEAREST = 1e-6
+_SHOWN_SHARE = 0.8
+"""Points that masks show on object or hand in fewer of the frames lie beside the object."""
 KEYPOINTS_DEVIATION, LEAST_KEYPOINTS_DEVIATION = 0.6, 0.05
 """Of the key points' spread in the image where a network has no confidence, and where it has all."""
 MASKS_DEVIATION = 0.06
@@ -63,6 +71,23 @@ def agreed_size(scales: Sequence[float], deviations: Sequence[float]) -> tuple[f
     mean = float(weights @ logs)
     birge = max(1.0, float(((logs - mean) ** 2 / own).sum()) / max(len(logs) - 1, 1))
     return float(np.exp(mean)), float((HAND_DEVIATION**2 + birge / (1 / own).sum()) ** 0.5)
+
+
+def points_within_masks(thing: ObjectPoses, masks: Sequence[Path]) -> Float[np.ndarray, "points 3"]:
+    """The points of structure from motion that the masks (labels, 0 elsewhere) show on object or hand.
+
+    A few beside the object would make it larger: on a real cube by 17 %. What a frame does not show counts for it. All
+    points, where masks show too few to tell a size by.
+    """
+    points, shown = thing.points_object, np.zeros(len(thing.points_object))
+    for frame in np.flatnonzero(thing.registered).tolist():
+        labels, pose = read_grey(masks[frame]), thing.cam_from_object[frame]
+        seen = points @ pose[:3, :3].T + pose[:3, 3]
+        column, row = np.rint(project(seen, thing.intrinsics, _NEAREST)).astype(int).T
+        inside = (column >= 0) & (column < labels.shape[1]) & (row >= 0) & (row < labels.shape[0])
+        shown += ~inside | (labels[row.clip(0, labels.shape[0] - 1), column.clip(0, labels.shape[1] - 1)] > 0)
+    within: Float[np.ndarray, "points 3"] = points[shown >= _SHOWN_SHARE * thing.registered.sum()]
+    return within if len(within) > 1 else points
 
 
 def largest_extent(points: Float[np.ndarray, "points 3"]) -> float:

@@ -20,7 +20,7 @@ from handloom.runtime.config.sequences import SequenceSettings
 from handloom.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = sorted((ROOT / "config").glob("*.yaml"))
+OVERLAYS = sorted(path for path in (ROOT / "config").glob("*.yaml") if not path.is_symlink())
 
 
 VIDEO = {"kind": "video", "path": "a.mp4"}

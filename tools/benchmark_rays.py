@@ -114,10 +114,10 @@ def speckled_build(folder: Path, model: HandModel) -> Path:
         Image.fromarray(seen.rgb_u8).save(folder / "frames" / f"{number:04d}.png")
         Image.fromarray(labels).save(folder / "masks" / f"{number:04d}.png")
     scene = build_scene(
-        SequencePoses.of(hand, thing, model.side),
+        {model.side: SequencePoses.of(hand, thing, model.side)},
         vertices,
         intrinsics,
-        model,
+        {model.side: model},
         sequence="block",
         names=[f"{number:04d}" for number in range(FRAMES)],
         image_paths=sorted((folder / "frames").iterdir()),

@@ -182,7 +182,7 @@ def test_every_method_has_a_row_with_its_miss_and_its_updates(files: HeadsetFile
 
 def test_both_rotations_of_a_method_are_scored(files: HeadsetFiles, tmp_path: Path) -> None:
     """The own rotation of this method is far off, S2DHand's is the one it adapted."""
-    predictions = [method(files, name, 1, tmp_path, seconds=1) for name in ("adda/standard", "s2dhand")]
+    predictions = [method(files, name, 1, tmp_path) for name in ("adda/standard", "s2dhand")]
     table = scores_of_methods(files, predictions, tmp_path)
     adda, s2dhand = table.loc[("adda", "standard")], table.loc[("s2dhand", "standard")]
     assert adda["dual_m_own_r_mm"] > adda["dual_m_mm"] + 10

@@ -19,7 +19,7 @@ from handloom.hand.mano import HandModel
 from handloom.reconstruction.compact.fields import VoxelField
 from handloom.reconstruction.compact.hand_template import HandTemplate
 from handloom.reconstruction.compact.posed_hands import PosedHands
-from handloom.reconstruction.compact.volume_renderer import CompactScene, HandNode, Rendered
+from handloom.reconstruction.compact.volume_renderer import CompactScene, PosedField, Rendered
 from handloom.reconstruction.field_evaluation import halved, within_memory
 from handloom.reconstruction.observations import (
     CLASS_COUNT,
@@ -144,7 +144,7 @@ class CompactTraining:
             field, template = VoxelField(templates[side].distance_m, *sizes), templates[side].to(device)
             with torch.no_grad():
                 posed = PosedHands(model, first.of[side].hand().vertices_m.to(device))
-            hands[side] = HandNode(poses.of[side], field.to(device), template, posed)
+            hands[side] = PosedField(poses.of[side], field.to(device), template, posed)
         scene = CompactScene(poses, thing.to(device), hands, settings)
         return cls(observations.to(device), scene, settings, phase, seed)
 

@@ -54,7 +54,7 @@ class Rendered(NamedTuple):
 
 
 @dataclass
-class HandNode:
+class PosedField:
     """A hand's field; `posed` is a snapshot of the posed hands of all frames, made anew when they have moved."""
 
     poses: ScenePoses
@@ -69,7 +69,7 @@ class CompactScene:
 
     poses: PosesByHand
     object_field: VoxelField
-    hands: dict[Side, HandNode]
+    hands: dict[Side, PosedField]
     settings: CompactSettings
     chunks: int = 1
     """In how many chunks fields are evaluated; more than one need less memory and more time, for the same result."""
@@ -121,7 +121,7 @@ class CompactScene:
         return _node_samples(ray, depth, length, FieldValues(*in_chunks(evaluated, self.chunks, points, owner)), beta)
 
     def _hand_samples(
-        self, node: HandNode, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
+        self, node: PosedField, directions: Tensor, frame: Tensor, beta: Tensor, generator: torch.Generator | None
     ) -> FieldSamples:
         s, field, hands, template = self.settings, node.field, node.posed, node.template
         with torch.no_grad():

@@ -117,7 +117,9 @@ def test_a_job_killed_for_memory_is_told_where_it_is_reported(fresh: Callable[[s
     project = with_frames(fresh("memory"))
     module = project.folder / "src/handloom/datasets/video.py"
     module.write_text(
-        module.read_text() + "\n\ndef extract_frames(**_):\n    import os\n\n    os.kill(os.getpid(), 9)\n"
+        module.read_text()
+        + "\n\nimport functools, os\n\n\n@functools.wraps(extract_frames)\n"
+        + "def killed(**_):\n    os.kill(os.getpid(), 9)\n\n\nextract_frames = killed\n"
     )
     output = project.snakemake("results/hold/own/frames.json", fails=True)
     assert "extract_frames: the job was killed by SIGKILL, most likely because memory ran out" in output

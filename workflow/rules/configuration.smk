@@ -27,5 +27,5 @@ def or_end(function, *arguments, **named):
         sys.exit(f"handloom: {error}")
 
 
-if workflow.is_main_process and not workflow.modifier.is_module:  # a module is given its configuration
+if workflow.is_main_process and workflow.modifier.parent_modifier is None:  # a module is given its configuration
     or_end(read_all, [Path("config.yaml"), *workflow.overwrite_configfiles])

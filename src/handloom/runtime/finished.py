@@ -22,16 +22,20 @@ def write_record(record: Path, made_of: str, files: Sequence[Path], seconds: flo
 
 
 def taken_from_place(record: Path, made_of: str, files: Sequence[Path]) -> bool:
-    """Take the files and the record of a finished part from their places; False where they are not there unchanged."""
-    before = place_of(record)
-    if before == record or not before.is_file():
+    """Take the files and the record of a finished part from their places; False where they are not there unchanged.
+
+    What is there of other settings is removed: a killed job must not leave it as if it were its own.
+    """
+    before, places = place_of(record), [place_of(file) for file in files]
+    if before == record:
         return False
     known: Any = None
     with suppress(InputError):
         known = read_json(before)
-    places = [place_of(file) for file in files]
     whole = isinstance(known, dict) and known.get("made_of") == made_of and all(place.is_file() for place in places)
     if not whole or known.get("files") != _digests(places):
+        for stale in (before, *places):
+            stale.unlink(missing_ok=True)
         return False
     for source, target in zip([before, *places], [record, *files], strict=True):
         try:

@@ -148,10 +148,11 @@ def hold_net_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
 
 def compact_rate(build: Path, model: HandModel, sizes: Sizes) -> float:
     """Rays per core-second of phase 3."""
-    settings, scene = sizes.compact, read_scene(build, model)
-    template = hand_template(model, scene.poses.hand_shape, settings.hand_cells)
+    models = {model.side: model}
+    settings, scene = sizes.compact, read_scene(build, models)
+    templates = {model.side: hand_template(model, scene.poses[model.side].hand_shape, settings.hand_cells)}
     shape, _ = object_shape(scene, sizes.object_cells, None, "cpu")
-    training = CompactTraining.start(scene, model, template, shape, settings, settings.phase3, SEED, "cpu")
+    training = CompactTraining.start(scene, models, templates, shape, settings, settings.phase3, SEED, "cpu")
     training.run_step()  # the hands' neighbours
     seconds = sum(_core_seconds(training.run_step) for _ in range(sizes.compact_steps))
     return settings.rays * sizes.compact_steps / seconds

@@ -32,6 +32,7 @@ ALONE = {
     "stage",
     "check",
     "footage",
+    "all",
 }  # what all inherit, what prints, and what gathers, which no benchmark measures
 ANNOTATIONS = ("ego_data", "ego_calib", "joint_3d")
 

@@ -86,6 +86,7 @@ VALUES = {
     "rhd_split": ["training", "evaluation"],
     "view": ["left", "right"],
     "which": ["", "_in"],
+    "side": ["right", "left"],
     "phase": ["hull", "phase1", "phase3_unrefined", "phase3"],
     "headset": ["headset1"],
     "camera": ["1"],

@@ -45,3 +45,29 @@ use rule stage as challenge_submission with:
         **needs(runtime=10),
     params:
         **stage("evaluation.challenge:write_submission"),
+
+
+localrules:
+    all,
+
+
+rule all:
+    """All tables, every figure, and what it all cost: time and memory of every rule, by its jobs' benchmark files."""
+    input:
+        finished=[
+            *collect("results/tables/s2d_{setting}.csv", setting=SETTINGS),
+            *[*FIGURES, *HOLD_TABLES, *HOLD_QUALITY, *HOLD_FIGURES, *HOLD_PAGES, *FOOTAGE_FILES],
+            "results/overview.html",
+        ],
+    output:
+        table=shown("results/tables/cost.csv", "cost", "Tables", {"table": "what it cost"}),
+    log:
+        "logs/all.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs(mem_mb=1000, runtime=10),
+    params:
+        **stage("evaluation.benchmarks:write_cost", benchmarks=f"{PLACE}benchmarks"),
+    script:
+        "../scripts/stage.py"

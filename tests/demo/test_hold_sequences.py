@@ -58,7 +58,7 @@ def test_the_mesh_is_the_closed_outward_surface_of_its_signed_distance(kind: str
     a, b, c = (thing.vertices_m[faces[:, corner]] for corner in range(3))
     assert 100e-6 < (a * np.cross(b, c)).sum() / 6 < 600e-6
     longest = np.ptp(thing.vertices_m, axis=0).max()
-    assert 0.08 < longest < 0.18
+    assert 0.08 < longest < (0.18 if kind == "parcel" else 0.15)
 
 
 def test_the_jug_is_not_convex_and_unlike_the_carton() -> None:
@@ -246,17 +246,18 @@ def test_two_hands_hold_an_object_at_its_ends(grasps: dict[str, HoldGrasp], tmp_
     right, left = motion.hands
     assert (right.hand.is_left, left.hand.is_left) == (False, True)
     np.testing.assert_allclose(left.object_rotation, right.object_rotation, atol=1e-12)
+    count = len(open_hand("right").v_template)  # the forearm's come after them
     for frame in range(0, 60, 12):
         ends = []
         for each in motion.hands:
-            hand = each.hand.vertices_m[frame, :778] - motion.object_translation_m[frame]
+            hand = each.hand.vertices_m[frame, :count] - motion.object_translation_m[frame]
             local = torch.from_numpy(hand @ motion.object_rotation[frame])
             depth = distance_m("parcel", local)
             assert -0.004 < depth.min() < 0.002
-            assert (depth < 0.003).sum() > 5
+            assert (depth < 0.003).sum() > 30
             ends.append(float(local[:, 2].mean()))
         assert ends[0] < -0.04 < 0.04 < ends[1]
-        apart = cKDTree(right.hand.vertices_m[frame, :778]).query(left.hand.vertices_m[frame, :778])[0]
+        apart = cKDTree(right.hand.vertices_m[frame, :count]).query(left.hand.vertices_m[frame, :count])[0]
         assert apart.min() > 0.03
     folder = tmp_path / "HO3D_v3/train/parcel1"
     render_hold_sequence(SMALL, "parcel1", folder, hands=("right", "left"))

@@ -114,5 +114,6 @@ def test_masks_and_truth_that_a_sequence_lacks_are_refused_at_once(fresh: Callab
     project = with_sequence(fresh("own"), source="dataset")
     write_pictures(project.folder / "data")
     assert "a sequence of kind frames brings no masks" in project.snakemake(TARGET, fails=True)
-    project.snakemake("results/hold/own/phase3/truth.npz", fails=True)
+    output = project.snakemake("results/hold/own/phase3/truth.npz", fails=True)
+    assert "hold.sequences.own: is of kind frames; only ho3d sequences have a truth" in output
     assert not list((project.folder / "results").rglob("frames.json"))

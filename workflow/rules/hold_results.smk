@@ -75,6 +75,9 @@ use rule hold_results as scored_reconstruction with:
         **steps(PREDICTED, PICTURE, *scored_as("phase3"), *DRAWN),
 
 
+ruleorder: scored_reconstruction > score_hold
+
+
 use rule stage as score_hold with:
     """MPJPE, CD, F-scores and CD_h of another phase."""
     input:
@@ -91,7 +94,7 @@ use rule stage as score_hold with:
     pathvars:
         job="score_hold/{sequence}/{phase}",
     wildcard_constraints:
-        phase="hull|phase1|phase3_unrefined",
+        phase="hull|phase1|phase3_unrefined|phase3",  # phase 3 of a sequence without truth, to say so
     resources:
         **needs(runtime=30),
     params:

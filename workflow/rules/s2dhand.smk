@@ -18,7 +18,7 @@ use rule stage as list_invalid with:
     resources:
         **needs(mem_mb=4000, runtime=30),
     params:
-        **INVALID,
+        **steps(INVALID),
 
 
 use rule stage as crop_views with:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Int, Real, UInt8
 from PIL import Image
 
 from handloom.datasets.frames import Frames
@@ -19,6 +19,8 @@ LABEL_OF: dict[Entity, int] = {"object": OBJECT, "right": RIGHT_HAND, "left": LE
 # Where entities overlap the object wins, as in HOLD's generator/scripts/validate_masks.py: later ones overwrite.
 PAINTING_ORDER: tuple[Entity, ...] = ("left", "right", "object")
 
+OUTSIDE = -1
+"""In place of a label, beside the picture."""
 Labels = UInt8[np.ndarray, "height width"]
 LabelSequence = UInt8[np.ndarray, "frames height width"]
 
@@ -51,6 +53,16 @@ def read_labels(path: Path, size_px: tuple[int, int]) -> Labels:
             "left); declare the convention of your files under masks.files"
         )
     return labels
+
+
+def labels_at(
+    labels: Labels | Bool[np.ndarray, "height width"], points_px: Real[np.ndarray, "points 2"]
+) -> Int[np.ndarray, " points"]:
+    """What a label image (or a mask: 0, 1) shows at the pixel nearest to each point (column, row), or `OUTSIDE`."""
+    column, row = np.rint(points_px.clip(-1e6, 1e6)).astype(np.int64).T
+    height, width = labels.shape
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return np.where(inside, labels[row.clip(0, height - 1), column.clip(0, width - 1)].astype(np.int64), OUTSIDE)
 
 
 def require_size(path: Path, mask_px: tuple[int, ...], size_px: tuple[int, int]) -> None:

@@ -116,7 +116,8 @@ def score_hold(
     shape: dict[int, Aligned] | None = None
     means, tables = {}, {}
     for side, true in annotated.items():
-        meshes = FrameMeshes.of(predicted[side], predictions), FrameMeshes.of(true, truth)
+        true_meshes = FrameMeshes.of(true, truth)
+        meshes = matched(FrameMeshes.of(predicted[side], predictions), true_meshes), true_meshes
         if shape is None:
             shape = aligned_shape(*meshes, true.valid, protocol=protocol, seed=seed, restarts=restarts)
         means[side], tables[side] = score_aligned(*meshes, true.valid, shape)
@@ -135,25 +136,6 @@ def of_both_hands(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def score_sequence(
-    predicted: FrameMeshes,
-    truth: FrameMeshes,
-    valid: Bool[np.ndarray, " frames"],
-    *,
-    protocol: Protocol,
-    seed: int,
-    restarts: int,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The scores of a sequence and a table with one row a frame of the ground truth; see the module for protocols.
-
-    Each metric of the table is its mean among the scores, NaN where nothing could be scored. `coverage_pct` is the
-    share of the valid frames in which both hand and object were predicted, `aligned_frame` the first frame that was
-    aligned.
-    """
-    shape = aligned_shape(predicted, truth, valid, protocol=protocol, seed=seed, restarts=restarts)
-    return score_aligned(predicted, truth, valid, shape)
-
-
 def aligned_shape(
     predicted: FrameMeshes,
     truth: FrameMeshes,
@@ -163,17 +145,36 @@ def aligned_shape(
     seed: int,
     restarts: int,
 ) -> dict[int, Aligned]:
-    """The object's best alignment in the frames that the protocol asks for."""
-    predicted = matched(predicted, truth)
-    alignable = valid & predicted.object_points.usable & truth.object_points.usable
-    return _aligned(predicted, truth, np.flatnonzero(alignable).tolist(), protocol, seed, restarts)
+    """The best alignment of the object's shape in the frames that the protocol asks for; see the module."""
+    frames = np.flatnonzero(valid & predicted.object_points.usable & truth.object_points.usable).tolist()
+
+    def align(frame: int, count: int, starts: Float[np.ndarray, "_ 3 3"] | None = None) -> Aligned:
+        stream = derived_seed(seed, "alignment", frame)
+        meshes = *predicted.mesh(frame), *truth.mesh(frame)
+        return align_meshes(*meshes, seed=stream, restarts=count, first_rotations=starts)
+
+    if protocol == "faithful":
+        return {frame: align(frame, restarts) for frame in frames[:1]}
+    if frames and predicted.cam_from_object is not None and truth.cam_from_object is not None:
+        # Two rigid shapes: frames differ in the start of the alignment alone, so all starts serve all frames. Those are
+        # the rotations that the identity of each frame is, seen in the first one; at most 60, evenly chosen.
+        every = frames[:: math.ceil(len(frames) / _MOST_POSE_STARTS)]
+        from_predicted, from_truth = predicted.cam_from_object[:, :3, :3], truth.cam_from_object[:, :3, :3]
+        true_from_predicted = from_truth[every].swapaxes(1, 2) @ from_predicted[every]
+        starts = from_truth[frames[0]] @ true_from_predicted @ from_predicted[frames[0]].T
+        return dict.fromkeys(frames, align(frames[0], restarts, starts))
+    return {frame: align(frame, RESTARTS_PER_FRAME) for frame in frames}
 
 
 def score_aligned(
     predicted: FrameMeshes, truth: FrameMeshes, valid: Bool[np.ndarray, " frames"], shape: Mapping[int, Aligned]
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The scores of `score_sequence`, with the object's shape aligned."""
-    predicted = matched(predicted, truth)
+    """The scores of frames that are `matched`, and a table with one row a frame of the ground truth.
+
+    Each metric of the table is its mean among the scores, NaN where nothing could be scored. `coverage_pct` is the
+    share of the valid frames in which both hand and object were predicted, `aligned_frame` the first frame whose shape
+    was aligned.
+    """
     metrics = frame_metrics(predicted.joints_m, predicted.object_points, truth.joints_m, truth.object_points, valid)
     scored = ~np.isnan(metrics["mpjpe_mm"]) & ~np.isnan(metrics["chamfer_hand_cm2"])
     for name in ("chamfer_cm2", "f5_pct", "f10_pct", "chamfer_cm"):
@@ -255,26 +256,3 @@ def matched(predicted: FrameMeshes, truth: FrameMeshes) -> FrameMeshes:
         predicted.face_blocks if len(predicted.face_blocks) == 1 else list(faces),
         None if pose is None else of_rows(pose),
     )
-
-
-def _aligned(
-    predicted: FrameMeshes, truth: FrameMeshes, frames: list[int], protocol: Protocol, seed: int, restarts: int
-) -> dict[int, Aligned]:
-    """The best alignment of the first of the frames, or of each."""
-
-    def align(frame: int, count: int, starts: Float[np.ndarray, "_ 3 3"] | None = None) -> Aligned:
-        stream = derived_seed(seed, "alignment", frame)
-        meshes = *predicted.mesh(frame), *truth.mesh(frame)
-        return align_meshes(*meshes, seed=stream, restarts=count, first_rotations=starts)
-
-    if protocol == "faithful":
-        return {frame: align(frame, restarts) for frame in frames[:1]}
-    if frames and predicted.cam_from_object is not None and truth.cam_from_object is not None:
-        # Two rigid shapes: frames differ in the start of the alignment alone, so all starts serve all frames. Those are
-        # the rotations that the identity of each frame is, seen in the first one; at most 60, evenly chosen.
-        every = frames[:: math.ceil(len(frames) / _MOST_POSE_STARTS)]
-        from_predicted, from_truth = predicted.cam_from_object[:, :3, :3], truth.cam_from_object[:, :3, :3]
-        true_from_predicted = from_truth[every].swapaxes(1, 2) @ from_predicted[every]
-        starts = from_truth[frames[0]] @ true_from_predicted @ from_predicted[frames[0]].T
-        return dict.fromkeys(frames, align(frames[0], restarts, starts))
-    return {frame: align(frame, RESTARTS_PER_FRAME) for frame in frames}

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from handloom.datasets.hand_and_object import HoldTruth
-from handloom.evaluation.hold_scores import FrameMeshes, Protocol, matched, score_sequence, write_scores
+from handloom.evaluation.hold_scores import FrameMeshes, Protocol, aligned_shape, matched, score_aligned, write_scores
 from handloom.evaluation.icp import RESTARTS
 from handloom.evaluation.mesh_metrics import FramePoints, mpjpe_mm
 from handloom.geometry.bounds import OBJECT_SIZE_M
@@ -111,7 +111,9 @@ def score_interchange(
         annotated = replace(annotated, hand_joints_cam_m=joints_m)
     annotation, valid = FrameMeshes.of(annotated, truth), annotated.valid
     try:
-        scored = score_sequence(found.meshes, annotation, valid, protocol=protocol, seed=seed, restarts=restarts)
+        meshes = matched(found.meshes, annotation), annotation
+        shape = aligned_shape(*meshes, valid, protocol=protocol, seed=seed, restarts=restarts)
+        scored = score_aligned(*meshes, valid, shape)
     except InputError as error:
         raise InputError(f"{interchange}: {error}") from error
     of = {"sequence": sequence, "method": method, "variant": found.weights_id, "protocol": protocol, "seed": seed}

@@ -2,12 +2,12 @@
 
 from itertools import groupby
 
-from handloom.evaluation.sequence_quality import EXCHANGED, LIMITS, Limits
+from handloom.evaluation.quality_limits import EXCHANGED, LIMITS, Limits
 from handloom.runtime.config.documents import item
 
 _TOP = """# Quality measures
 
-<!-- Written by `python -m handloom schema --write` from `evaluation/sequence_quality.py`; do not edit. -->
+<!-- Written by `python -m handloom schema --write` from `evaluation/quality_limits.py`; do not edit. -->
 
 `snakemake --cores 2 results/hold/NAME/quality.csv` tells how well each stage of HOLD did on a video, without any
 annotation. Every row has a value, limits, a verdict (good, fair, poor, or not known), the frames to look at, and

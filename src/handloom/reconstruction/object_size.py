@@ -13,8 +13,9 @@ from jaxtyping import Float
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from handloom.datasets.masks import BACKGROUND, labels_at
+from handloom.estimators.masks.voted_shape import pixels_of
 from handloom.estimators.sfm.object_poses import ObjectPoses
-from handloom.geometry.camera import project
 from handloom.runtime.images import read_grey
 
 HAND_DEVIATION = 0.08
@@ -23,7 +24,6 @@ FREE_DEVIATION = 0.1
 """What more is unsure where no hand is held to the object: nothing but its depth tells where the object is."""
 POINTS_DEVIATION = 0.04
 """Of the largest distance between points of structure from motion about the object's own."""
-_NEAREST = 1e-6
 _SHOWN_SHARE = 0.8
 """Points that masks show on object or hand in fewer of the frames lie beside the object."""
 KEYPOINTS_DEVIATION, LEAST_KEYPOINTS_DEVIATION = 0.6, 0.05
@@ -81,11 +81,7 @@ def points_within_masks(thing: ObjectPoses, masks: Sequence[Path]) -> Float[np.n
     """
     points, shown = thing.points_object, np.zeros(len(thing.points_object))
     for frame in np.flatnonzero(thing.registered).tolist():
-        labels, pose = read_grey(masks[frame]), thing.cam_from_object[frame]
-        seen = points @ pose[:3, :3].T + pose[:3, 3]
-        column, row = np.rint(project(seen, thing.intrinsics, _NEAREST)).astype(int).T
-        inside = (column >= 0) & (column < labels.shape[1]) & (row >= 0) & (row < labels.shape[0])
-        shown += ~inside | (labels[row.clip(0, labels.shape[0] - 1), column.clip(0, labels.shape[1] - 1)] > 0)
+        shown += labels_at(read_grey(masks[frame]), pixels_of(points, thing, frame)[0]) != BACKGROUND
     within: Float[np.ndarray, "points 3"] = points[shown >= _SHOWN_SHARE * thing.registered.sum()]
     return within if len(within) > 1 else points
 

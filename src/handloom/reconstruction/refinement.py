@@ -287,10 +287,10 @@ class Refinement:
             "object_place_m": (STAY_SHIFT_M, JITTER_SHIFT_M),
         }
         for name, value in self.poses.named_parameters():
-            stay, jitter = deviations.get(name.rpartition(".")[2], (None, None))
-            if stay is None or jitter is None:
+            kind = name.rpartition(".")[2]
+            if kind not in deviations:  # the hand's shape and the object's size
                 continue
-            moved = value - self.start[name]
+            (stay, jitter), moved = deviations[kind], value - self.start[name]
             squares.append((moved / stay).square().mean())
             if len(moved) > 2:
                 squares.append((moved.diff(n=2, dim=0) / jitter).square().mean())

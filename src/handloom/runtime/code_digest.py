@@ -11,13 +11,14 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from handloom.runtime.errors import OutputError
 from handloom.runtime.files import write_text
 
 PACKAGE = "handloom"
 
-_kept: dict[str, list[object]] = {}
+_kept: dict[str, list[Any]] = {}
 """By module's file: time, size, names that it imports, digest of its code without what does not count."""
 
 
@@ -72,7 +73,7 @@ def _facts(root: Path, name: str, path: Path, changed_ns: int, size: int) -> tup
         tree = ast.parse(path.read_bytes(), filename=str(path))
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         known = _kept[str(path)] = [changed_ns, size, sorted(_names(tree, package)), _stripped_digest(tree)]
-    found = {name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)} | set(known[2])  # type: ignore[call-overload]
+    found = {name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)} | set(known[2])
     return frozenset(each for each in found if _path(root, each) is not None), str(known[3])
 
 

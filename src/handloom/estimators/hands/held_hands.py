@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, Labels
+from handloom.datasets.masks import BACKGROUND, LABEL_OF, OBJECT, Labels, labels_at
 from handloom.estimators.sfm.object_poses import ObjectPoses
 from handloom.hand.joints import Side
 from handloom.runtime.images import read_grey
@@ -81,13 +81,10 @@ def seen_weights(
     """
     weights = np.empty(keypoints_px.shape[:2])
     for row, (path, points) in enumerate(zip(masks, keypoints_px, strict=True)):
-        labels = read_grey(path)
-        column, line = np.rint(points).astype(int).T
-        inside = (column >= 0) & (column < labels.shape[1]) & (line >= 0) & (line < labels.shape[0])
-        label = labels[line.clip(0, labels.shape[0] - 1), column.clip(0, labels.shape[1] - 1)]
-        own = inside & (label == LABEL_OF[side])
+        label = labels_at(read_grey(path), points)
+        own = label == LABEL_OF[side]
         seen = np.clip((own.mean() - _HIDDEN) / (_SEEN - _HIDDEN), _LEAST, 1.0)
-        on_others = np.where(inside & (label != BACKGROUND), _ON_OTHERS, _ON_BACKGROUND)
+        on_others = np.where(label > BACKGROUND, _ON_OTHERS, _ON_BACKGROUND)
         weights[row] = seen * np.where(own, 1.0, on_others)
     return weights
 

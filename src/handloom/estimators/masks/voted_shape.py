@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from handloom.datasets.masks import BACKGROUND, OBJECT, LabelSequence
+from handloom.datasets.masks import BACKGROUND, OBJECT, OUTSIDE, LabelSequence, labels_at
 from handloom.estimators.sfm.object_poses import ObjectPoses
 
 SURE_SHARE, AGREED_SHARE, LEAST_SHARE = 0.97, 0.9, 0.7
@@ -84,13 +84,11 @@ def _shares(
     points_object: Float[np.ndarray, "points 3"], labels: LabelSequence, poses: ObjectPoses
 ) -> Float[np.ndarray, " points"]:
     """Share of the frames that show each point as object or hand; 0 where the hand is shown too often."""
-    height, width = labels.shape[1:]
     shown, object_shown, hand_shown = np.zeros((3, len(points_object)), np.int32)
     for frame in np.flatnonzero(poses.posed).tolist():
         pixels, depth = pixels_of(points_object, poses, frame)
-        column, row = pixels.T
-        there = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        label = labels[frame, row.clip(0, height - 1), column.clip(0, width - 1)]
+        label = labels_at(labels[frame], pixels)
+        there = (depth > 0) & (label != OUTSIDE)
         shown += there
         object_shown += there & (label == OBJECT)
         hand_shown += there & (label != OBJECT) & (label != BACKGROUND)

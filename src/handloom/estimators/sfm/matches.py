@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from handloom.runtime.artifacts import Artifact
 
@@ -105,11 +105,3 @@ def of_tracks(
     rows = np.concatenate([np.zeros((0, 2), int), *pairs])
     near = position[frame[rows[:, 1]]] - position[frame[rows[:, 0]]] <= reach
     return Matches(frame, pixel.astype(float), rows[near])
-
-
-def on_mask(pixel: Float[np.ndarray, "spots 2"], mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, " spots"]:
-    """Which pixels lie on a mask; those outside the picture do not."""
-    column, row = np.rint(pixel).astype(int).T
-    height, width = mask.shape
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return inside & mask[row.clip(0, height - 1), column.clip(0, width - 1)]

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from handloom.datasets.frames import Picture
-from handloom.estimators.sfm.matches import Matches, of_tracks, on_mask
+from handloom.datasets.masks import BACKGROUND, labels_at
+from handloom.estimators.sfm.matches import Matches, of_tracks
 
 # The object is looked at so large that its longest side has about so many pixels, at most twice as large as it is.
 _OBJECT_SIDE_PX, _MOST_ENLARGED = 480, 2.0
@@ -56,7 +57,7 @@ def followed(
         if number in row_of:
             size = grey.shape[::-1]
             mask = cv2.resize(masks[number].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            kept = on_mask(pixels, mask > 0)
+            kept = labels_at(mask, pixels) > BACKGROUND
             pixels, tracks = pixels[kept], tracks[kept]
             new = _corners(grey, mask, pixels)
             pixels = np.concatenate([pixels, new])
